@@ -1,0 +1,100 @@
+"""Random affine augmentation of a whole batch at once, with parameters of its own for every image."""
+
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812  (the name that all of PyTorch uses)
+
+Interpolation = Literal["nearest", "bilinear"]
+
+
+class AffineParameters(NamedTuple):
+    """One affine map per image, each field of shape (B,) and float32.
+
+    The map is torchvision's: scale and shear, then rotation, both about the image's centre, then translation.
+    """
+
+    rotation_degrees: Tensor  # counter-clockwise, as torchvision's `rotate`
+    translation_x_pixels: Tensor  # to the right
+    translation_y_pixels: Tensor  # downwards
+    scale: Tensor  # above 1 enlarges
+    shear_degrees: Tensor  # along x, as torchvision's `affine`
+
+
+def affine(images: Tensor, parameters: AffineParameters, interpolation: Interpolation) -> Tensor:
+    """Maps each image by its own parameters; what comes from outside the image is 0.
+
+    Agrees with `torchvision.transforms.functional.rotate` and `affine` on PIL images (tests/test_augmentation.py).
+
+    Args:
+        images: (B, C, H, H) float, in any range whose background is 0.
+        parameters: one map per image, (B,) each.
+        interpolation: `nearest` or `bilinear`.
+
+    Returns:
+        (B, C, H, H), of the same type.
+    """
+    size = images.shape[-1]
+    angle = -torch.deg2rad(parameters.rotation_degrees)  # clockwise: the y axis points down
+    cos, sin = angle.cos(), angle.sin()
+    shear = torch.deg2rad(parameters.shear_degrees).tan()
+    # The inverse of rotation · shear · scale: grid_sample asks where each output pixel comes from.
+    a, b = (cos - sin * shear) / parameters.scale, (sin + cos * shear) / parameters.scale
+    c, d = -sin / parameters.scale, cos / parameters.scale
+    # grid_sample measures in half images.
+    x, y = parameters.translation_x_pixels * (2 / size), parameters.translation_y_pixels * (2 / size)
+    rows = [a, b, -(a * x + b * y), c, d, -(c * x + d * y)]
+    matrices = torch.stack(rows, dim=1).view(-1, 2, 3).to(images.dtype)
+    grid = F.affine_grid(matrices, list(images.shape), align_corners=False)  # (B, H, H, 2)
+    return F.grid_sample(images, grid, mode=interpolation, padding_mode="zeros", align_corners=False)
+
+
+class RandomAffine:
+    """Draws the parameters uniformly, for each image its own, and maps the batch.
+
+    As torchvision's RandomRotation and RandomAffine do, nearest-neighbour translation goes by whole pixels.
+
+    Args:
+        rotation_degrees: Largest rotation to either side.
+        translation_percent: Largest translation in x and in y, in percent of the image's side.
+        scale_percent: Largest change of size, in percent.
+        shear_degrees: Largest shear along x.
+        interpolation: `nearest` or `bilinear`.
+    """
+
+    def __init__(
+        self,
+        rotation_degrees: float,
+        translation_percent: float,
+        scale_percent: float = 0,
+        shear_degrees: float = 0,
+        interpolation: Interpolation = "nearest",
+    ) -> None:
+        self.rotation_degrees = rotation_degrees
+        self.translation_percent = translation_percent
+        self.scale_percent = scale_percent
+        self.shear_degrees = shear_degrees
+        self.interpolation = interpolation
+        self.is_identity = not any([rotation_degrees, translation_percent, scale_percent, shear_degrees])
+
+    def draw(self, num_images: int, image_size: int, generator: torch.Generator) -> AffineParameters:
+        """Draws `num_images` maps on the generator's device, for square images of side `image_size` pixels."""
+        uniform = torch.rand(5, num_images, generator=generator, device=generator.device) * 2 - 1
+        translation = uniform[1:3] * (self.translation_percent / 100 * image_size)
+        if self.interpolation == "nearest":
+            translation = translation.round()
+        return AffineParameters(
+            rotation_degrees=uniform[0] * self.rotation_degrees,
+            translation_x_pixels=translation[0],
+            translation_y_pixels=translation[1],
+            scale=1 + uniform[3] * (self.scale_percent / 100),
+            shear_degrees=uniform[4] * self.shear_degrees,
+        )
+
+    def __call__(self, images: Tensor, seed: int) -> Tensor:
+        """Augments images (B, C, H, H) float, with background 0, by the draws that belong to `seed`."""
+        if self.is_identity:
+            return images
+        generator = torch.Generator(images.device).manual_seed(seed)
+        return affine(images, self.draw(len(images), images.shape[-1], generator), self.interpolation)

@@ -1,0 +1,173 @@
+"""The LightningModule: a network, its loss and metrics, SGD and the one-cycle schedule."""
+
+from typing import Literal, NamedTuple
+
+import torch
+from jsonargparse.typing import ClosedUnitInterval, NonNegativeFloat, OpenUnitInterval, PositiveFloat
+from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.types import LRSchedulerTypeUnion, OptimizerLRScheduler
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812  (the name that all of PyTorch uses)
+from torch.optim.lr_scheduler import OneCycleLR
+from torchmetrics import MeanMetric, MetricCollection
+from torchmetrics.classification import MulticlassAccuracy
+from typing_extensions import override
+
+from mnist_lightning.batches import Batch
+from mnist_lightning.errors import SettingError
+from mnist_lightning.networks import IMAGE_SHAPE, NUM_CLASSES, BaselineNet, OptimizedNet
+
+NetworkName = Literal["optimized", "baseline", "baseline_relu_on_logits"]
+
+
+class Predictions(NamedTuple):
+    """What the network says of each image."""
+
+    digits: Tensor  # (B,) int64 in 0..9
+    probabilities: Tensor  # (B,) float32, of that digit
+
+
+def build_network(name: NetworkName, dropout: float) -> nn.Module:
+    """The network that a config names; `dropout` belongs to the optimized one alone."""
+    if name == "optimized":
+        return OptimizedNet(dropout)
+    return BaselineNet(relu_on_logits=name == "baseline_relu_on_logits")
+
+
+class DigitClassifier(LightningModule):
+    """Trains a network on digits with cross-entropy, SGD and a one-cycle learning rate.
+
+    Args:
+        network: Which network: `optimized` has 18,962 parameters, `baseline` 6,379,786.
+        dropout: Probability of dropping an activation, before each pooling of the optimized network.
+        max_lr: Peak of the one-cycle learning rate, or the constant rate.
+        schedule: `one_cycle` warms up to max_lr and anneals to almost 0 at the run's last step, whatever the number
+            of epochs; `constant` stays at max_lr.
+        pct_start: Fraction of the steps that warm up.
+        momentum: SGD momentum; the one-cycle schedule cycles it between 0.95 and 0.85 instead.
+        weight_decay: L2 penalty on all parameters.
+        channels_last: Keep the network's tensors in channels-last memory order, which is faster; the same numbers up to
+            rounding.
+    """
+
+    def __init__(
+        self,
+        network: NetworkName = "optimized",
+        dropout: ClosedUnitInterval = 0.05,
+        max_lr: PositiveFloat = 0.1,
+        schedule: Literal["one_cycle", "constant"] = "one_cycle",
+        pct_start: OpenUnitInterval = 0.2,
+        momentum: ClosedUnitInterval = 0.9,
+        weight_decay: NonNegativeFloat = 1e-4,
+        channels_last: bool = True,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        # Plain floats: the command line hands in subclasses, which a checkpoint must not hold.
+        self.max_lr = float(max_lr)
+        self.schedule = schedule
+        self.pct_start = float(pct_start)
+        self.momentum = float(momentum)
+        self.weight_decay = float(weight_decay)
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        self.net = build_network(network, dropout).to(memory_format=self.memory_format)
+        self.example_input_array = torch.zeros(1, *IMAGE_SHAPE)
+        metrics = MetricCollection(
+            {"loss": MeanMetric(), "accuracy": MulticlassAccuracy(NUM_CLASSES, average="micro", validate_args=False)}
+        )
+        self.train_metrics = metrics.clone(prefix="train/")
+        self.val_metrics = metrics.clone(prefix="val/")
+        self.test_metrics = metrics.clone(prefix="test/")
+
+    @override
+    def forward(self, images: Tensor) -> Tensor:
+        """Maps normalised images (B, 1, 28, 28) to logits (B, 10)."""
+        logits: Tensor = self.net(images.contiguous(memory_format=self.memory_format))
+        return logits
+
+    def _step(self, batch: Batch, metrics: MetricCollection) -> Tensor:
+        logits = self(batch.images).float()  # (B, 10), float32 also under autocast
+        loss = F.cross_entropy(logits, batch.labels)  # (), the NLL of log_softmax(logits)
+        metrics.update(value=loss.detach(), weight=len(batch.labels), preds=logits.detach(), target=batch.labels)
+        return loss
+
+    @override
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        torch.manual_seed(batch.seed)  # the dropout masks then depend on (seed, epoch, step, rank) alone
+        return self._step(batch, self.train_metrics)
+
+    @override
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self._step(batch, self.val_metrics)
+
+    @override
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        self._step(batch, self.test_metrics)
+
+    @override
+    def predict_step(self, batch: Batch, batch_idx: int) -> Predictions:
+        probabilities, digits = self(batch.images).float().softmax(dim=1).max(dim=1)
+        return Predictions(digits, probabilities)
+
+    def running_training_metrics(self) -> tuple[float, float]:
+        """Mean loss and accuracy of this process since the epoch's start; waits for the device, so ask seldom."""
+        # From the states: `compute()` would wait for the other processes, which may not be asking.
+        loss = self.train_metrics["loss"].metric_state
+        counts = self.train_metrics["accuracy"].metric_state
+        num_images = counts["tp"] + counts["fn"]
+        return float(loss["mean_value"] / loss["weight"]), float(counts["tp"] / num_images)
+
+    def epoch_metrics(self) -> dict[str, float]:
+        """Loss and accuracy of the epoch that has just ended, in training and, where there was any, in validation.
+
+        For callbacks' `on_train_epoch_end`, which comes before this module's own. All processes must ask.
+        """
+        validation = {name: value for name, value in self.trainer.callback_metrics.items() if name.startswith("val/")}
+        return {name: float(value) for name, value in {**self.train_metrics.compute(), **validation}.items()}
+
+    def _log_and_reset(self, metrics: MetricCollection) -> None:
+        # Loggers get these from the ScalarLogger callback, against the step and the epoch.
+        self.log_dict(metrics.compute(), logger=False)
+        metrics.reset()
+
+    @override
+    def on_train_epoch_end(self) -> None:
+        self._log_and_reset(self.train_metrics)
+
+    @override
+    def on_validation_epoch_end(self) -> None:
+        self._log_and_reset(self.val_metrics)
+
+    @override
+    def on_test_epoch_end(self) -> None:
+        self._log_and_reset(self.test_metrics)
+
+    @override
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """SGD on all parameters, with the one-cycle rate over exactly the steps that the trainer will take.
+
+        Raises:
+            SettingError: the schedule is one-cycle and the run has no end to plan for, or fewer than two steps.
+        """
+        optimizer = torch.optim.SGD(
+            self.parameters(), lr=self.max_lr, momentum=self.momentum, weight_decay=self.weight_decay
+        )
+        if self.schedule == "constant":
+            return optimizer
+        total_steps = self.trainer.estimated_stepping_batches
+        if total_steps == float("inf"):
+            raise SettingError(
+                "--model.schedule one_cycle needs a last step to end at, but --trainer.max_epochs -1 sets none. "
+                "Set --trainer.max_epochs or --trainer.max_steps, or use --model.schedule constant."
+            )
+        scheduler = OneCycleLR(
+            optimizer, self.max_lr, total_steps=int(total_steps), pct_start=self.pct_start
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    @override
+    def lr_scheduler_step(self, scheduler: LRSchedulerTypeUnion, metric: object | None) -> None:
+        # One step beyond its last would turn the one-cycle rate upwards again.
+        assert isinstance(scheduler, OneCycleLR)
+        if scheduler.last_epoch + 1 < scheduler.total_steps:
+            scheduler.step()

@@ -1,0 +1,239 @@
+"""The command line: LightningCLI with a folder for every run, checked settings, and short errors."""
+
+import logging
+import re
+import shlex
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
+from typing_extensions import override
+
+from mnist_lightning.checkpoints import BestCheckpoint, LastCheckpoint, load_checkpoint
+from mnist_lightning.classifier import DigitClassifier
+from mnist_lightning.cli_parser import ShortErrorParser
+from mnist_lightning.datamodule import DigitsDataModule
+from mnist_lightning.early_stopping import StopAtThreshold
+from mnist_lightning.errors import SettingError, UserError
+from mnist_lightning.predictions import write_predictions
+from mnist_lightning.progress_bar import EpochProgressBar
+from mnist_lightning.run_folder import claim_run_folder
+from mnist_lightning.run_report import RunReport
+from mnist_lightning.scalars import ScalarLogger
+
+
+PROGRAM = "python -m mnist_lightning"
+
+
+class CommandLine(LightningCLI):
+    """`fit`, `validate`, `test` and `predict`, for one module and one data module."""
+
+    model: DigitClassifier
+    datamodule: DigitsDataModule
+
+    def __init__(self, args: ArgsType) -> None:
+        self.command = _command_text(sys.argv[1:] if args is None else args)
+        self.run_folder: Path | None = None
+        super().__init__(
+            DigitClassifier,
+            DigitsDataModule,
+            args=args,
+            parser_class=ShortErrorParser,
+            seed_everything_default=0,
+            # before_fit saves the config: the framework's callback would do so for every subcommand.
+            save_config_callback=None,
+            auto_configure_optimizers=False,
+            trainer_defaults={
+                "default_root_dir": "runs",
+                "num_sanity_val_steps": 0,  # the first epoch ends soon enough to show a broken validation
+                "enable_model_summary": False,  # RunReport prints the table of layers
+                "use_distributed_sampler": False,  # the samplers in batches.py share out among processes, exactly
+            },
+        )
+
+    @override
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument(
+            "--run_name", type=str | None, default=None, help="Folder under runs; by default the first config's name."
+        )
+        parser.add_lightning_class_args(StopAtThreshold, "early_stopping")
+        parser.add_lightning_class_args(BestCheckpoint, "best_checkpoint")
+        parser.add_lightning_class_args(LastCheckpoint, "last_checkpoint")
+        parser.add_lightning_class_args(EpochProgressBar, "progress_bar")
+        parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
+
+    @override
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        super().parse_arguments(parser, args)
+        subcommand = self.config.subcommand
+        if subcommand == "fit":
+            return
+        if not self.config[subcommand].ckpt_path:
+            raise SettingError(
+                f"{subcommand} needs trained weights: add --ckpt_path, such as "
+                f"`{PROGRAM} {subcommand} --ckpt_path runs/optimized/version_0/checkpoints/best.ckpt`."
+            )
+        # What the checkpoint was trained with is the default; the command line and configs go before it.
+        checkpoint = load_checkpoint(self.config[subcommand].ckpt_path)
+        settings = {f"model.{name}": value for name, value in checkpoint["hyper_parameters"].items()}
+        settings |= {f"data.{name}": value for name, value in checkpoint["datamodule_hyper_parameters"].items()}
+        known = {name: value for name, value in settings.items() if name in _SETTINGS_OF_A_CHECKPOINT}
+        self._parser(subcommand).set_defaults(known)
+        super().parse_arguments(parser, args)
+
+    @override
+    def _parse_ckpt_path(self) -> None:
+        """Does nothing: the framework would put a checkpoint's settings above the command line, without a word."""
+
+    @override
+    def before_instantiate_classes(self) -> None:
+        subcommand = self.config.subcommand
+        config = self.config[subcommand]
+        _check_accelerator(config.trainer.accelerator)
+        if subcommand != "fit":
+            config.trainer.logger = False
+            if "verbose" in config:
+                config.verbose = False  # after_test and after_validate print the figures
+            return
+        if not config.config:
+            raise SettingError(f"fit needs a config: `{PROGRAM} fit --config configs/optimized.yaml`.")
+        if config.run_name is None:
+            config.run_name = Path(str(config.config[0])).stem
+        if not re.fullmatch(r"[\w.-]*\w[\w.-]*", config.run_name):
+            raise SettingError(f"--run_name {config.run_name}: use letters, digits, '.', '_' and '-' only.")
+        if config.trainer.max_epochs is None and config.trainer.max_steps == -1:
+            raise SettingError(
+                "--trainer.max_epochs is not set: the configs given say nothing of when to end. "
+                "Put configs/optimized.yaml before an overlay such as configs/cpu.yaml, or add --trainer.max_epochs 15."
+            )
+        if config.trainer.max_epochs == 0 or config.trainer.max_steps == 0:
+            raise SettingError("--trainer.max_epochs and --trainer.max_steps must be 1 or more, to train at all.")
+
+    @override
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        config = self.config[self.config.subcommand]
+        callbacks: list[Callback] = []
+        if self.subcommand == "fit":
+            if rank_zero_only.rank == 0 and not config.trainer.fast_dev_run:
+                self.datamodule.prepare_data()  # without data there is no run, and no folder
+                self.run_folder = claim_run_folder(Path(config.trainer.default_root_dir), config.run_name)
+            if config.trainer.logger in (None, True):
+                kwargs["logger"] = self._tensorboard_logger(config)
+            self.run_report = RunReport(self.run_folder, self.command, _report_settings(config))
+            callbacks = [ScalarLogger(), self.run_report]
+        self.trainer_defaults["callbacks"] = callbacks
+        trainer = super().instantiate_trainer(**kwargs)
+        if self.run_folder is not None:
+            for callback in trainer.checkpoint_callbacks:
+                if isinstance(callback, BestCheckpoint | LastCheckpoint):
+                    callback.dirpath = str(self.run_folder / "checkpoints")
+        return trainer
+
+    def _tensorboard_logger(self, config: Any) -> TensorBoardLogger | bool:
+        if config.trainer.fast_dev_run:
+            return False
+        # Ranks above 0 write nothing; the name only has to be there.
+        version = self.run_folder.name if self.run_folder is not None else "version_0"
+        root = config.trainer.default_root_dir
+        return TensorBoardLogger(root, config.run_name, version, default_hp_metric=False)
+
+    def before_fit(self) -> None:
+        """Saves the resolved config, which runs again as `fit --config`."""
+        if self.run_folder is not None:
+            self._parser("fit").save(self.config.fit, self.run_folder / "config.yaml", skip_none=False)
+
+    def after_fit(self) -> None:
+        """Tests the last weights once, where no image was held out to validate on, and ends the report."""
+        if self.datamodule.validation == "none" and not self.config.fit.trainer.fast_dev_run:
+            self.trainer.test(self.model, datamodule=self.datamodule, verbose=False)
+        assert self.run_report is not None
+        self.run_report.finish(self.trainer, self.model)
+
+    def after_validate(self) -> None:
+        """Prints the figures."""
+        self._print_evaluation("val", self.datamodule.validation_title)
+
+    def after_test(self) -> None:
+        """Prints the figures."""
+        self._print_evaluation("test", "test images")
+
+    def after_predict(self) -> None:
+        """Writes a line per image, to standard output or to --output."""
+        write_predictions(self.trainer.predict_loop.predictions, self.datamodule.title)
+
+    @rank_zero_only
+    def _print_evaluation(self, stage: str, images: str) -> None:
+        figures = self.trainer.callback_metrics
+        accuracy, loss = float(figures[f"{stage}/accuracy"]), float(figures[f"{stage}/loss"])
+        print(f"{self.datamodule.title}, {images}: accuracy {accuracy:.2%}, loss {loss:.4f}", flush=True)
+
+
+# What decides how a network was built and how its images are made; not where they lie, nor how fast they are served.
+_SETTINGS_OF_A_CHECKPOINT = frozenset(
+    [
+        *("model.network", "model.dropout", "model.channels_last"),
+        *("data.dataset", "data.validation", "data.num_holdout", "data.split_seed", "data.eval_batch_size"),
+    ]
+)
+
+
+def _check_accelerator(accelerator: Any) -> None:
+    if accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
+        raise SettingError(
+            f"--trainer.accelerator {accelerator}: this machine shows PyTorch no CUDA GPU. "
+            "Use --trainer.accelerator cpu, or --config configs/cpu.yaml in place of configs/gpu.yaml."
+        )
+
+
+def _report_settings(config: Any) -> dict[str, Any]:
+    """The settings that decide a run's result; none that holds a path."""
+    settings = {group: config[group].as_dict() for group in ("model", "data", "early_stopping")}
+    del settings["data"]["data_dir"]
+    trainer = config.trainer.as_dict()
+    names = ("max_epochs", "max_steps", "accumulate_grad_batches", "limit_train_batches", "gradient_clip_val")
+    return settings | {"trainer": {name: trainer[name] for name in names if trainer[name] is not None}}
+
+
+def _command_text(args: Any) -> str:
+    """The command for the report, with the last part alone of every path outside the project."""
+    if not isinstance(args, list):
+        return f"{PROGRAM} (started from Python)"
+    shown = [Path(arg).name if arg.startswith(("/", "..", "~")) else arg for arg in args]
+    return shlex.join([*PROGRAM.split(), *shown])
+
+
+def _quieten() -> None:
+    """Silences what the framework says and the user can do nothing about."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in (
+        ".*does not have many workers.*",  # one indexing operation per batch needs none
+        ".*LeafSpec.*",
+        ".*Checkpoint directory .* exists and is not empty.*",  # the folder is the run's own
+        ".*The dirpath has changed.*",  # evaluation writes no checkpoint
+        ".*number of training batches .* smaller than the logging interval.*",
+    ):
+        warnings.filterwarnings("ignore", message)
+
+
+def main(args: ArgsType = None) -> None:
+    """Runs the command line: `main(["fit", "--config", "configs/optimized.yaml"])`.
+
+    Raises:
+        SystemExit: status 2 after a mistake of the user's, whose text says what to change; 143 after SIGTERM.
+    """
+    _quieten()
+    try:
+        CommandLine(args)
+    except (UserError, MisconfigurationException) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except SIGTERMException:
+        sys.exit(143)

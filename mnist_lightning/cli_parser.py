@@ -1,0 +1,54 @@
+"""The argument parser: no abbreviations, and errors of a few lines whose last says what to change."""
+
+import difflib
+import re
+import sys
+from typing import Any, NoReturn
+
+from lightning.pytorch.cli import LightningArgumentParser
+from typing_extensions import override
+
+MAX_ERROR_LINES = 6
+MAX_LINE_LENGTH = 300
+
+
+class ShortErrorParser(LightningArgumentParser):
+    """LightningCLI's parser, with errors for people."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        # argparse takes a unique prefix for the option: `--trainer.max_epoch 3` would train, and mean something else.
+        super().__init__(*args, allow_abbrev=False, **kwargs)
+
+    @override
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        lines = [line.rstrip()[:MAX_LINE_LENGTH] for line in str(message).splitlines() if line.strip()]
+        if len(lines) > MAX_ERROR_LINES:
+            lines = [*lines[: MAX_ERROR_LINES - 1], lines[-1]]
+        sys.stderr.write("\n".join([f"error: {lines[0]}", *lines[1:], self._way_out(str(message))]) + "\n")
+        sys.exit(2)
+
+    def _way_out(self, message: str) -> str:
+        unknown = re.search(r"unrecognized arguments: --(\S+?)(?:[ =]|$)|does not accept option '([\w.]+)'", message)
+        if unknown:
+            name = unknown[1] or unknown[2]
+            close = difflib.get_close_matches(name, self._option_names(), n=1, cutoff=0.6)
+            if close:
+                return f"Did you mean --{close[0]}?"
+            return "Run `python -m mnist_lightning fit --help` for the list of options."
+        if "config" in message and "does not exist" in message:
+            return "Give --config the path of a YAML file that exists, such as configs/optimized.yaml."
+        if "config" in message and ("load" in message or "pars" in message.lower()) and "Expected" not in message:
+            return "Give --config a YAML file of the form of configs/optimized.yaml."
+        if 'Expected "subcommand"' in message or "subcommand" in message.split("\n", maxsplit=1)[0]:
+            return "Start with: python -m mnist_lightning fit --config configs/optimized.yaml"
+        option = re.search(r'[Kk]ey "([\w.]+)"', message)
+        if option:
+            return f"Change --{option[1]}, on the command line or in the config; `--help` documents it."
+        return "Run `python -m mnist_lightning fit --help` for the list of options."
+
+    def _option_names(self) -> list[str]:
+        parsers = [self]
+        for action in self._actions:
+            choices = action.choices if isinstance(action.choices, dict) else {}
+            parsers += [parser for parser in choices.values() if isinstance(parser, ShortErrorParser)]
+        return sorted({name[2:] for parser in parsers for name in parser._option_string_actions if name[:2] == "--"})

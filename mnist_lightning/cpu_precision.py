@@ -1,0 +1,36 @@
+"""bfloat16 on a CPU, where the processor computes in it."""
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from lightning.pytorch.plugins import MixedPrecision
+from lightning.pytorch.utilities import rank_zero_only
+from typing_extensions import override
+
+
+def has_bfloat16_instructions() -> bool:
+    """Whether this processor multiplies in bfloat16 (AVX-512 BF16, AMX or Arm BF16) rather than emulating it."""
+    capabilities = torch.cpu.get_capabilities()
+    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "arm_bf16", "bf16"))
+
+
+class BFloat16WhereFast(MixedPrecision):
+    """Autocasts to bfloat16 on a processor that has the instructions, else says so and stays in float32."""
+
+    def __init__(self) -> None:
+        super().__init__("bf16-mixed", "cpu")
+        self.is_active = has_bfloat16_instructions()
+        if not self.is_active:
+            self.precision: Any = "32-true"
+            _print("This processor has no bfloat16 instructions: training in float32.")
+
+    @override
+    def forward_context(self) -> AbstractContextManager[None]:
+        context: AbstractContextManager[None] = super().forward_context() if self.is_active else nullcontext()
+        return context
+
+
+@rank_zero_only
+def _print(text: str) -> None:
+    print(text, flush=True)

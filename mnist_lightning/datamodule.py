@@ -1,0 +1,176 @@
+"""The LightningDataModule: MNIST in memory, augmented a batch at a time on the device that trains."""
+
+from typing import Any, Literal
+
+import torch
+from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveInt, restricted_number_type
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader
+from typing_extensions import override
+
+from mnist_lightning.augmentation import Interpolation, RandomAffine
+from mnist_lightning.batches import Batch, BatchDataset, LabelledImages, OrderedBatches, ShuffledBatches
+from mnist_lightning.errors import SettingError
+from mnist_lightning.mnist_files import PIXEL_MEAN, PIXEL_STD, default_data_dir, read_mnist
+from mnist_lightning.offline_digits import read_offline_digits
+from mnist_lightning.stratified_split import stratified_split
+
+DatasetName = Literal["mnist", "offline_digits"]
+Validation = Literal["test", "holdout", "none"]
+
+Degrees = restricted_number_type("Degrees", float, [(">=", 0), ("<=", 180)])
+Percent = restricted_number_type("Percent", float, [(">=", 0), ("<", 100)])
+ShearDegrees = restricted_number_type("ShearDegrees", float, [(">=", 0), ("<", 90)])
+
+DATASET_TITLES = {
+    "mnist": "MNIST",
+    "offline_digits": "NOT MNIST (scikit-learn's offline digits)",
+}
+
+
+class DigitsDataModule(LightningDataModule):
+    """Serves batches of digits; augments and normalises them on the device.
+
+    Args:
+        data_dir: Directory that holds MNIST/raw; None means the environment variable MNIST_DATA_DIR, else `data`.
+        dataset: `mnist`, or `offline_digits`: 1,797 digits that scikit-learn ships, which are not MNIST.
+        batch_size: Images per training step and process.
+        eval_batch_size: Images per step of validation, test and prediction.
+        validation: What is evaluated after each epoch: the `test` images, as in the original recipe; a `holdout` of
+            the training images; or `none`: all training images train, and the run ends with one test.
+        num_holdout: Number of training images that `validation: holdout` holds out, stratified by class.
+        split_seed: Decides which images are held out; not the run's seed, so that runs with other seeds compare.
+        rotation_degrees: Augmentation: largest rotation to either side.
+        translation_percent: Augmentation: largest shift in x and in y, in percent of the image's side.
+        scale_percent: Augmentation: largest change of size.
+        shear_degrees: Augmentation: largest shear along x.
+        interpolation: Augmentation: `nearest`, with translation by whole pixels, or `bilinear`.
+        num_workers: Loader processes; 0 is fastest, because a batch is one indexing operation.
+        seed: Decides order and augmentation; the command line sets it from --seed_everything.
+    """
+
+    def __init__(
+        self,
+        data_dir: str | None = None,
+        dataset: DatasetName = "mnist",
+        batch_size: PositiveInt = 512,
+        eval_batch_size: PositiveInt = 1000,
+        validation: Validation = "test",
+        num_holdout: PositiveInt = 5000,
+        split_seed: NonNegativeInt = 0,
+        rotation_degrees: Degrees = 7.0,  # type: ignore[valid-type]
+        translation_percent: Percent = 10.0,  # type: ignore[valid-type]
+        scale_percent: Percent = 0.0,  # type: ignore[valid-type]
+        shear_degrees: ShearDegrees = 0.0,  # type: ignore[valid-type]
+        interpolation: Interpolation = "nearest",
+        num_workers: NonNegativeInt = 0,
+        seed: NonNegativeInt = 0,
+    ) -> None:
+        super().__init__()
+        # A checkpoint moves between machines: it keeps every setting but where the files lay.
+        self.save_hyperparameters(ignore=["data_dir"])
+        self.data_dir = data_dir or default_data_dir()
+        self.dataset = dataset
+        self.batch_size = batch_size
+        self.eval_batch_size = eval_batch_size
+        self.validation = validation
+        self.num_holdout = num_holdout
+        self.split_seed = split_seed
+        self.num_workers = num_workers
+        self.seed = seed
+        self.augmentation = RandomAffine(
+            rotation_degrees, translation_percent, scale_percent, shear_degrees, interpolation
+        )
+        self._sets: dict[str, LabelledImages] = {}
+
+    @property
+    def title(self) -> str:
+        """The data set's name for every output; says so when it is not MNIST."""
+        return DATASET_TITLES[self.dataset]
+
+    @property
+    def validation_title(self) -> str:
+        """What the validation accuracy was measured on."""
+        return {
+            "test": "test images",
+            "holdout": f"{self.num_holdout:,} held-out training images",
+            "none": "nothing",
+        }[self.validation]
+
+    @override
+    def prepare_data(self) -> None:
+        # One process of several downloads, before the others look.
+        if self.dataset == "mnist":
+            self._read()
+
+    @override
+    def setup(self, stage: str) -> None:
+        self._read()
+
+    def _read(self) -> None:
+        if self._sets:
+            return
+        train, test = read_mnist(self.data_dir) if self.dataset == "mnist" else read_offline_digits()
+        self._sets = {"train": train, "test": test, "val": test}
+        if self.validation == "holdout":
+            if self.num_holdout >= len(train.labels):
+                raise SettingError(
+                    f"--data.num_holdout {self.num_holdout} leaves nothing to train on: there are "
+                    f"{len(train.labels)} training images. Hold out fewer."
+                )
+            kept, held_out = stratified_split(train.labels, self.num_holdout, self.split_seed)
+            self._sets["train"] = LabelledImages(train.images[kept], train.labels[kept])
+            self._sets["val"] = LabelledImages(train.images[held_out], train.labels[held_out])
+
+    def _rank_and_num_ranks(self) -> tuple[int, int]:
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
+
+    @override
+    def train_dataloader(self) -> DataLoader[Batch]:
+        data = self._sets["train"]
+        rank, num_ranks = self._rank_and_num_ranks()
+        epoch = self.trainer.current_epoch if self.trainer is not None else 0
+        sampler = ShuffledBatches(len(data.labels), self.batch_size, self.seed, rank, num_ranks, epoch)
+        return self._loader(data, sampler)
+
+    def _evaluation_dataloader(self, name: str) -> DataLoader[Batch]:
+        data = self._sets[name]
+        return self._loader(data, OrderedBatches(len(data.labels), self.eval_batch_size, *self._rank_and_num_ranks()))
+
+    @override
+    def val_dataloader(self) -> DataLoader[Batch] | list[DataLoader[Batch]]:
+        return [] if self.validation == "none" else self._evaluation_dataloader("val")
+
+    @override
+    def test_dataloader(self) -> DataLoader[Batch]:
+        return self._evaluation_dataloader("test")
+
+    @override
+    def predict_dataloader(self) -> DataLoader[Batch]:
+        return self._evaluation_dataloader("test")
+
+    def _loader(self, data: LabelledImages, sampler: Any) -> DataLoader[Batch]:
+        return DataLoader(
+            BatchDataset(data),
+            batch_size=None,  # the sampler asks for whole batches
+            sampler=sampler,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            pin_memory=torch.cuda.is_available(),
+            # A generator of its own: the loader would otherwise advance the global one.
+            generator=torch.Generator().manual_seed(self.seed),
+        )
+
+    @override
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        assert self.trainer is not None
+        return self.prepare(batch, augment=self.trainer.training)
+
+    def prepare(self, batch: Batch, augment: bool) -> Batch:
+        """Turns a loader's uint8 batch into normalised float32, augmented or not, on the device that it is on."""
+        images: Tensor = batch.images.float().div_(255)  # (B, 1, 28, 28) in [0, 1]
+        if augment:
+            # + 1: the step draws its dropout masks from the seed itself.
+            images = self.augmentation(images, (batch.seed + 1) % 2**64)
+        return batch._replace(images=images.sub_(PIXEL_MEAN).div_(PIXEL_STD))

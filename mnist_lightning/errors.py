@@ -1,0 +1,17 @@
+"""The errors that a user can meet and mend: `main` prints their text, without a traceback, and exits with status 2."""
+
+
+class UserError(Exception):
+    """A setting, file or machine that the run cannot work with; the message says what to change."""
+
+
+class DataFilesError(UserError):
+    """The data files are missing, damaged or unreadable, and could not be downloaded."""
+
+
+class CheckpointError(UserError):
+    """A checkpoint is missing, damaged, or made by another program or network."""
+
+
+class SettingError(UserError):
+    """An option's value does not fit the others, the data or the machine."""

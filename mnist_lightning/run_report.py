@@ -1,0 +1,228 @@
+"""The report of a run: what was done and measured, and whether that meets the requirements."""
+
+import json
+import os
+import time
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_only
+from typing_extensions import override
+
+from mnist_lightning.classifier import DigitClassifier
+from mnist_lightning.datamodule import DigitsDataModule
+from mnist_lightning.early_stopping import StopAtThreshold
+from mnist_lightning.environment import hardware, versions
+from mnist_lightning.layer_table import format_layer_table, layer_table
+from mnist_lightning.learning_rate import current_learning_rate
+from mnist_lightning.networks import num_trainable_parameters
+from mnist_lightning.requirements import check_requirements
+
+
+class RunReport(Callback):
+    """Prints what is to be trained, a line per epoch and a summary; keeps `report.json` and `report.md` up to date.
+
+    Args:
+        folder: The run's folder; None writes nothing.
+        command: The command that started the run, for the report; no path outside the project.
+        settings: The run's resolved settings, for the report.
+    """
+
+    def __init__(self, folder: Path | None, command: str, settings: dict[str, Any]) -> None:
+        self.folder = folder
+        self.report: dict[str, Any] = {"command": command, "status": "running", "settings": settings, "epochs": []}
+        self._start_seconds = self._epoch_start_seconds = 0.0
+
+    @override
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        data = _data(trainer)
+        assert isinstance(pl_module, DigitClassifier)
+        _print(f"{format_layer_table(layer_table(pl_module.net))}\n\nTraining on {data.title}.")
+        self.report |= {
+            "date": datetime.now(UTC).date().isoformat(),
+            "dataset": data.title,
+            "validation": data.validation,
+            "validated_on": data.validation_title,
+            "seed": data.seed,
+            "num_parameters": num_trainable_parameters(pl_module.net),
+            "precision": trainer.precision,
+            "num_processes": trainer.world_size,
+            "hardware": hardware(),
+            "versions": versions(),
+        }
+
+    @override
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._start_seconds = time.perf_counter()
+
+    @override
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._epoch_start_seconds = time.perf_counter()
+
+    @override
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        assert isinstance(pl_module, DigitClassifier)
+        metrics = pl_module.epoch_metrics()  # waits for the device, so the clock is read after
+        now = time.perf_counter()
+        row = {
+            "epoch": trainer.current_epoch + 1,
+            "steps": trainer.global_step,
+            **{name.replace("/", "_"): value for name, value in metrics.items()},
+            "learning_rate": current_learning_rate(trainer),
+            "seconds": now - self._epoch_start_seconds,
+        }
+        self.report["epochs"].append(row)
+        self.report["wall_clock_seconds"] = now - self._start_seconds
+        _print(_epoch_line(row, trainer.max_epochs))
+        self._judge(trainer, pl_module)
+        self._write()
+
+    @override
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.report["status"] = _status(trainer)
+
+    @override
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self.report["status"] = f"interrupted by {type(exception).__name__}"
+        if self.report["epochs"]:
+            self._write()
+
+    @override
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Takes up the one test that ends a run without validation."""
+        figures = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("test/")}
+        self.report["test"] = {name.removeprefix("test/"): value for name, value in figures.items()}
+
+    def finish(self, trainer: Trainer, pl_module: DigitClassifier) -> None:
+        """Prints the summary and writes the report for the last time."""
+        self._judge(trainer, pl_module)
+        self._write()
+        _print(f"\n{summary(self.report)}")
+        if self.folder is not None:
+            _print(f"\nReport, checkpoints and TensorBoard events: {self.folder}")
+
+    def _judge(self, trainer: Trainer, pl_module: DigitClassifier) -> None:
+        data = _data(trainer)
+        accuracy, measured_on = None, data.validation_title
+        if "test" in self.report:
+            accuracy, measured_on = self.report["test"]["accuracy"], "test images"
+        elif self.report["epochs"]:
+            accuracy = self.report["epochs"][-1].get("val_accuracy")
+        measured_on = f"{data.title} {measured_on}"
+        limit = trainer.limit_test_batches if "test" in self.report else trainer.limit_val_batches
+        if not (isinstance(limit, float) and limit == 1):  # the float 1.0 is all batches, the integer 1 is one
+            measured_on = f"part of the {measured_on}"
+        requirements = check_requirements(pl_module.net, len(self.report["epochs"]), accuracy, measured_on)
+        self.report["requirements"] = [asdict(requirement) for requirement in requirements]
+
+    @rank_zero_only
+    def _write(self) -> None:
+        if self.folder is None:
+            return
+        _replace_file(self.folder / "report.json", json.dumps(self.report, indent=2, ensure_ascii=False) + "\n")
+        _replace_file(self.folder / "report.md", report_markdown(self.report))
+
+
+@rank_zero_only
+def _print(text: str) -> None:
+    print(text, flush=True)
+
+
+def _replace_file(path: Path, text: str) -> None:
+    # A reader, or a run that is killed here, finds the old report or the new one, never half of one.
+    partial = path.with_suffix(f"{path.suffix}.partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)
+
+
+def _data(trainer: Trainer) -> DigitsDataModule:
+    data = trainer.datamodule  # type: ignore[attr-defined]
+    assert isinstance(data, DigitsDataModule)
+    return data
+
+
+def _status(trainer: Trainer) -> str:
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, StopAtThreshold) and callback.stopped_epoch is not None:
+            return f"stopped after epoch {callback.stopped_epoch}: validation accuracy ≥ {callback.stopping_threshold}"
+    return "finished"
+
+
+def _epoch_line(row: dict[str, Any], max_epochs: int | None) -> str:
+    validation = f"  validation {row['val_accuracy']:7.2%} {row['val_loss']:.4f}" if "val_accuracy" in row else ""
+    return (
+        f"epoch {row['epoch']:2}/{max_epochs}  training {row['train_accuracy']:7.2%} {row['train_loss']:.4f}{validation}"
+        f"  lr {row['learning_rate']:.6f}  {row['seconds']:.1f} s"
+    )
+
+
+def best_epoch(report: dict[str, Any]) -> dict[str, Any] | None:
+    """The row of the epoch with the best validation accuracy, the first of equals; None without validation."""
+    rows = [row for row in report["epochs"] if "val_accuracy" in row]
+    return max(rows, key=lambda row: row["val_accuracy"], default=None)
+
+
+def summary(report: dict[str, Any]) -> str:
+    """The end of a run in plain text: epochs, accuracies, and each requirement with its value."""
+    marks = {True: "met", False: "NOT MET", None: "not measured"}
+    lines = [
+        f"{report['dataset']}: {len(report['epochs'])} epoch{'s'[: len(report['epochs']) != 1]} in {report.get('wall_clock_seconds', 0):.0f} s, "
+        f"{report['status']}"
+    ]
+    if best := best_epoch(report):
+        chosen = "; chosen on the test set" if report["validation"] == "test" else ""
+        last = report["epochs"][-1]
+        lines += [
+            f"  last epoch   {last['val_accuracy']:.2%} of the {report['validated_on']}",
+            f"  best epoch   {best['val_accuracy']:.2%} (epoch {best['epoch']}{chosen})",
+        ]
+    if "test" in report:
+        lines.append(f"  test images  {report['test']['accuracy']:.2%}, read once, after training")
+    width = max(len(requirement["name"]) for requirement in report["requirements"])
+    lines += [
+        f"  {requirement['name']:<{width}}  {marks[requirement['is_met']]:<12}  {requirement['value']}"
+        for requirement in report["requirements"]
+    ]
+    return "\n".join(lines)
+
+
+def report_markdown(report: dict[str, Any]) -> str:
+    """The report as Markdown: the summary, the table of epochs, and what it was measured with."""
+    hardware_text = ", ".join(f"{name} {value}" for name, value in report["hardware"].items())
+    versions_text = ", ".join(f"{name} {value}" for name, value in report["versions"].items())
+    rows = []
+    for row in report["epochs"]:
+        validation = f"{row['val_accuracy']:.2%} | {row['val_loss']:.4f}" if "val_accuracy" in row else "– | –"
+        rows.append(
+            f"| {row['epoch']} | {row['train_accuracy']:.2%} | {row['train_loss']:.4f} | {validation} "
+            f"| {row['learning_rate']:.6f} | {row['seconds']:.1f} |"
+        )
+    return "\n".join(
+        [
+            f"# {report['dataset']}: report of a run",
+            "",
+            "```",
+            summary(report),
+            "```",
+            "",
+            "| epoch | training accuracy | training loss | validation accuracy | validation loss | learning rate "
+            "| seconds |",
+            "|---|---|---|---|---|---|---|",
+            *rows,
+            "",
+            "The learning rate is read after the epoch's last step; seconds include validation.",
+            "",
+            f"- command: `{report['command']}`",
+            f"- validated on: {report['validated_on']}",
+            f"- seed: {report['seed']}",
+            f"- parameters: {report['num_parameters']:,}",
+            f"- precision: {report['precision']}, processes: {report['num_processes']}",
+            f"- hardware: {hardware_text}",
+            f"- versions: {versions_text}",
+            f"- date: {report['date']}",
+            "",
+        ]
+    )
