@@ -112,10 +112,13 @@ class DigitClassifier(LightningModule):
     def running_training_metrics(self) -> tuple[float, float]:
         """Mean loss and accuracy of this process since the epoch's start; waits for the device, so ask seldom."""
         # From the states: `compute()` would wait for the other processes, which may not be asking.
-        loss = self.train_metrics["loss"].metric_state
-        counts = self.train_metrics["accuracy"].metric_state
-        num_images = counts["tp"] + counts["fn"]
-        return float(loss["mean_value"] / loss["weight"]), float(counts["tp"] / num_images)
+        loss_sum, num_images = (self._training_state("loss", name) for name in ("mean_value", "weight"))
+        return loss_sum / num_images, self._training_state("accuracy", "tp") / num_images
+
+    def _training_state(self, metric: str, name: str) -> float:
+        state = self.train_metrics[metric].metric_state[name]
+        assert isinstance(state, Tensor)
+        return float(state)
 
     def epoch_metrics(self) -> dict[str, float]:
         """Loss and accuracy of the epoch that has just ended, in training and, where there was any, in validation.
@@ -160,9 +163,7 @@ class DigitClassifier(LightningModule):
                 "--model.schedule one_cycle needs a last step to end at, but --trainer.max_epochs -1 sets none. "
                 "Set --trainer.max_epochs or --trainer.max_steps, or use --model.schedule constant."
             )
-        scheduler = OneCycleLR(
-            optimizer, self.max_lr, total_steps=int(total_steps), pct_start=self.pct_start
-        )
+        scheduler = OneCycleLR(optimizer, self.max_lr, total_steps=int(total_steps), pct_start=self.pct_start)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     @override

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
-from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from typing_extensions import override
 
 from mnist_lightning.checkpoints import BestCheckpoint, LastCheckpoint, load_checkpoint
@@ -27,7 +28,6 @@ from mnist_lightning.progress_bar import EpochProgressBar
 from mnist_lightning.run_folder import claim_run_folder
 from mnist_lightning.run_report import RunReport
 from mnist_lightning.scalars import ScalarLogger
-
 
 PROGRAM = "python -m mnist_lightning"
 
@@ -121,7 +121,7 @@ class CommandLine(LightningCLI):
         config = self.config[self.config.subcommand]
         callbacks: list[Callback] = []
         if self.subcommand == "fit":
-            if rank_zero_only.rank == 0 and not config.trainer.fast_dev_run:
+            if getattr(rank_zero_only, "rank", 0) == 0 and not config.trainer.fast_dev_run:
                 self.datamodule.prepare_data()  # without data there is no run, and no folder
                 self.run_folder = claim_run_folder(Path(config.trainer.default_root_dir), config.run_name)
             if config.trainer.logger in (None, True):
@@ -165,8 +165,9 @@ class CommandLine(LightningCLI):
         self._print_evaluation("test", "test images")
 
     def after_predict(self) -> None:
-        """Writes a line per image, to standard output or to --output."""
-        write_predictions(self.trainer.predict_loop.predictions, self.datamodule.title)
+        """Writes a line per image to standard output, and what the images are to standard error."""
+        print(f"{self.datamodule.title}, test images:", file=sys.stderr)
+        write_predictions(self.trainer.predict_loop.predictions, sys.stdout)
 
     @rank_zero_only
     def _print_evaluation(self, stage: str, images: str) -> None:
@@ -214,9 +215,11 @@ def _quieten() -> None:
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in (
+        ".*args parameter is intended to run from within Python.*",  # pytest and notebooks have arguments of their own
         ".*does not have many workers.*",  # one indexing operation per batch needs none
         ".*LeafSpec.*",
         ".*Checkpoint directory .* exists and is not empty.*",  # the folder is the run's own
+        ".*Total length of `list` across ranks is zero.*",  # --data.validation none means it
         ".*The dirpath has changed.*",  # evaluation writes no checkpoint
         ".*number of training batches .* smaller than the logging interval.*",
     ):
@@ -229,9 +232,10 @@ def main(args: ArgsType = None) -> None:
     Raises:
         SystemExit: status 2 after a mistake of the user's, whose text says what to change; 143 after SIGTERM.
     """
-    _quieten()
     try:
-        CommandLine(args)
+        with warnings.catch_warnings():
+            _quieten()
+            CommandLine(args)
     except (UserError, MisconfigurationException) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

@@ -1,6 +1,7 @@
 """bfloat16 on a CPU, where the processor computes in it."""
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -26,9 +27,10 @@ class BFloat16WhereFast(MixedPrecision):
             _print("This processor has no bfloat16 instructions: training in float32.")
 
     @override
-    def forward_context(self) -> AbstractContextManager[None]:
-        context: AbstractContextManager[None] = super().forward_context() if self.is_active else nullcontext()
-        return context
+    @contextmanager
+    def forward_context(self) -> Iterator[None]:
+        with super().forward_context() if self.is_active else nullcontext():
+            yield
 
 
 @rank_zero_only

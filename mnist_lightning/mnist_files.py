@@ -155,7 +155,7 @@ def _help_text(raw_dir: Path, problems: list[str], mirrors: list[str]) -> str:
 
 
 def _parse_idx(content: bytes) -> Tensor:
-    """Reads the IDX format, http://yann.lecun.com/exdb/mnist/: two zeros, type 8 (uint8), number of sizes, the sizes."""
+    """Reads IDX (http://yann.lecun.com/exdb/mnist/): two zeros, type 8 (uint8), number of sizes, sizes, values."""
     num_sizes = content[3]
     sizes = np.frombuffer(content, dtype=">i4", count=num_sizes, offset=4)
     values = np.frombuffer(content, dtype=np.uint8, offset=4 + 4 * num_sizes)

@@ -1,21 +1,20 @@
 """Predictions as a table: one line per image, with the digit and its probability."""
 
 import csv
-import sys
 from collections.abc import Iterable
 from typing import TextIO
 
 from mnist_lightning.classifier import Predictions
 
 
-def write_predictions(batches: Iterable[Predictions], file: TextIO | None = None) -> None:
-    """Writes CSV lines `index,digit,probability`, to standard output by default.
+def write_predictions(batches: Iterable[Predictions], file: TextIO) -> None:
+    """Writes CSV lines `index,digit,probability`, in the images' order.
 
     Args:
-        batches: predictions in the images' order, each of shape (B,).
+        batches: predictions, each field of shape (B,).
         file: where to write.
     """
-    writer = csv.writer(file or sys.stdout, lineterminator="\n")
+    writer = csv.writer(file, lineterminator="\n")
     writer.writerow(["index", "digit", "probability"])
     index = 0
     for batch in batches:

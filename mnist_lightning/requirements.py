@@ -51,7 +51,8 @@ def _leaves(net: nn.Module) -> list[nn.Module]:
 
 def _batch_norm(net: nn.Module) -> tuple[str, bool]:
     leaves = _leaves(net)
-    following = [after for module, after in zip(leaves, [*leaves[1:], None], strict=True) if isinstance(module, nn.Conv2d)]
+    pairs = zip(leaves, [*leaves[1:], None], strict=True)
+    following = [after for module, after in pairs if isinstance(module, nn.Conv2d)]
     num_followed = sum(isinstance(after, nn.BatchNorm2d) for after in following)
     return f"{num_followed} of {len(following)} convolutions", num_followed == len(following) > 0
 

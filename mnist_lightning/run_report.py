@@ -1,7 +1,6 @@
 """The report of a run: what was done and measured, and whether that meets the requirements."""
 
 import json
-import os
 import time
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -135,7 +134,7 @@ def _replace_file(path: Path, text: str) -> None:
     # A reader, or a run that is killed here, finds the old report or the new one, never half of one.
     partial = path.with_suffix(f"{path.suffix}.partial")
     partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    partial.replace(path)
 
 
 def _data(trainer: Trainer) -> DigitsDataModule:
@@ -153,10 +152,9 @@ def _status(trainer: Trainer) -> str:
 
 def _epoch_line(row: dict[str, Any], max_epochs: int | None) -> str:
     validation = f"  validation {row['val_accuracy']:7.2%} {row['val_loss']:.4f}" if "val_accuracy" in row else ""
-    return (
-        f"epoch {row['epoch']:2}/{max_epochs}  training {row['train_accuracy']:7.2%} {row['train_loss']:.4f}{validation}"
-        f"  lr {row['learning_rate']:.6f}  {row['seconds']:.1f} s"
-    )
+    training = f"training {row['train_accuracy']:7.2%} {row['train_loss']:.4f}"
+    rate = f"lr {row['learning_rate']:.6f}"
+    return f"epoch {row['epoch']:2}/{max_epochs}  {training}{validation}  {rate}  {row['seconds']:.1f} s"
 
 
 def best_epoch(report: dict[str, Any]) -> dict[str, Any] | None:
@@ -168,10 +166,9 @@ def best_epoch(report: dict[str, Any]) -> dict[str, Any] | None:
 def summary(report: dict[str, Any]) -> str:
     """The end of a run in plain text: epochs, accuracies, and each requirement with its value."""
     marks = {True: "met", False: "NOT MET", None: "not measured"}
-    lines = [
-        f"{report['dataset']}: {len(report['epochs'])} epoch{'s'[: len(report['epochs']) != 1]} in {report.get('wall_clock_seconds', 0):.0f} s, "
-        f"{report['status']}"
-    ]
+    num_epochs = len(report["epochs"])
+    epochs = "1 epoch" if num_epochs == 1 else f"{num_epochs} epochs"
+    lines = [f"{report['dataset']}: {epochs} in {report.get('wall_clock_seconds', 0):.0f} s, {report['status']}"]
     if best := best_epoch(report):
         chosen = "; chosen on the test set" if report["validation"] == "test" else ""
         last = report["epochs"][-1]

@@ -1,0 +1,54 @@
+# Everything runs in .venv, made on first use and again when pyproject.toml changes.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+MNIST_LIGHTNING := $(BIN)/python -m mnist_lightning
+
+.DEFAULT_GOAL := help
+.PHONY: help quickstart train test check format tensorboard results clean
+
+help: ## Print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(INSTALLED): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.11"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "Python's venv is missing. On Debian: apt-get install python3-venv"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@
+
+quickstart: $(INSTALLED) ## Install and train: on MNIST, or offline on scikit-learn's digits if MNIST cannot be had
+	@if $(BIN)/python -m mnist_lightning.mnist_files; then \
+		$(MNIST_LIGHTNING) fit --config configs/optimized.yaml; \
+	else \
+		echo; \
+		echo "=== NO MNIST (see above): training on scikit-learn's offline digits instead. Not MNIST! ==="; \
+		echo; \
+		$(MNIST_LIGHTNING) fit --config configs/offline.yaml; \
+	fi
+
+train: $(INSTALLED) ## Train configs/optimized.yaml; more options in ARGS="--trainer.max_epochs 5"
+	$(MNIST_LIGHTNING) fit --config configs/optimized.yaml $(ARGS)
+
+test: $(INSTALLED) ## Run the tests
+	$(BIN)/python -m pytest
+
+check: $(INSTALLED) ## Check format, lint and types, then run the tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+format: $(INSTALLED) ## Format the code and sort the imports
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+tensorboard: $(INSTALLED) ## Serve the dashboards of all runs on localhost
+	$(BIN)/tensorboard --logdir runs --host localhost
+
+results: $(INSTALLED) ## Train everything that the README reports, into results/ (about an hour on 2 cores)
+	$(BIN)/python -m mnist_lightning.results
+
+clean: ## Remove .venv and caches; runs, data and results stay
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,116 @@
+"""The batched augmentation, held against torchvision's on PIL images."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms import functional as TF  # noqa: N812  (the name that all of PyTorch uses)
+
+from mnist_lightning.augmentation import AffineParameters, Interpolation, RandomAffine, affine
+from mnist_lightning.batches import LabelledImages
+
+NUM_IMAGES = 1000
+
+
+@pytest.fixture(scope="module")
+def images(mnist: tuple[LabelledImages, LabelledImages]) -> Tensor:
+    return mnist[0].images[:NUM_IMAGES].float()
+
+
+def draw(augmentation: RandomAffine) -> AffineParameters:
+    return augmentation.draw(NUM_IMAGES, 28, torch.Generator().manual_seed(0))
+
+
+def rotate_then_translate(image: Image.Image, i: int, p: AffineParameters, mode: InterpolationMode) -> Image.Image:
+    shift = [round(p.translation_x_pixels[i].item()), round(p.translation_y_pixels[i].item())]
+    rotated = TF.rotate(image, p.rotation_degrees[i].item(), mode)
+    moved: Image.Image = TF.affine(rotated, angle=0, translate=shift, scale=1, shear=[0.0], interpolation=mode)
+    return moved
+
+
+def one_affine(image: Image.Image, i: int, p: AffineParameters, mode: InterpolationMode) -> Image.Image:
+    shift = [round(p.translation_x_pixels[i].item()), round(p.translation_y_pixels[i].item())]
+    mapped: Image.Image = TF.affine(
+        image,
+        angle=-p.rotation_degrees[i].item(),  # `affine` counts clockwise, `rotate` counter-clockwise
+        translate=shift,
+        scale=p.scale[i].item(),
+        shear=[p.shear_degrees[i].item(), 0.0],  # along x alone
+        interpolation=mode,
+    )
+    return mapped
+
+
+def grey_level_differences(images: Tensor, augmentation: RandomAffine, reference: object) -> Tensor:
+    mode = {"nearest": InterpolationMode.NEAREST, "bilinear": InterpolationMode.BILINEAR}[augmentation.interpolation]
+    parameters = draw(augmentation)
+    parameters = parameters._replace(
+        translation_x_pixels=parameters.translation_x_pixels.round(),  # torchvision translates by whole pixels
+        translation_y_pixels=parameters.translation_y_pixels.round(),
+    )
+    ours = affine(images, parameters, augmentation.interpolation)
+    theirs = [
+        np.asarray(reference(Image.fromarray(image[0].byte().numpy()), i, parameters, mode))  # type: ignore[operator]
+        for i, image in enumerate(images)
+    ]
+    return (ours[:, 0] - torch.from_numpy(np.stack(theirs)).float()).abs()
+
+
+def assert_agrees(differences: Tensor, interpolation: Interpolation) -> None:
+    # The few others are ties in rounding, and strokes at the border: PIL blends them with themselves, we with the fill.
+    tolerance = {"nearest": 0, "bilinear": 2}[interpolation]
+    assert (differences <= tolerance).float().mean() >= 0.999
+
+
+@pytest.mark.parametrize("interpolation", ["nearest", "bilinear"])
+@pytest.mark.parametrize("reference", [rotate_then_translate, one_affine])
+def test_rotation_and_translation_agree_with_torchvision(
+    images: Tensor, reference: object, interpolation: Interpolation
+) -> None:
+    augmentation = RandomAffine(7, 10, interpolation=interpolation)
+    assert_agrees(grey_level_differences(images, augmentation, reference), interpolation)
+
+
+@pytest.mark.parametrize("interpolation", ["nearest", "bilinear"])
+def test_scale_and_shear_agree_with_torchvision(images: Tensor, interpolation: Interpolation) -> None:
+    augmentation = RandomAffine(10, 10, 10, 8, interpolation)
+    assert_agrees(grey_level_differences(images, augmentation, one_affine), interpolation)
+
+
+def test_no_strength_changes_nothing(images: Tensor) -> None:
+    assert torch.equal(RandomAffine(0, 0)(images, seed=1), images)
+
+
+def test_each_image_has_parameters_of_its_own(images: Tensor) -> None:
+    same = images[:1].expand(50, -1, -1, -1)
+    assert len(torch.unique(RandomAffine(7, 10)(same, seed=1), dim=0)) > 40
+
+
+def test_an_image_does_not_depend_on_the_others(images: Tensor) -> None:
+    parameters = draw(RandomAffine(7, 10))
+    alone = affine(images[5:6], AffineParameters(*(field[5:6] for field in parameters)), "nearest")
+    assert torch.equal(affine(images, parameters, "nearest")[5:6], alone)
+
+
+def test_the_seed_decides(images: Tensor) -> None:
+    augmentation = RandomAffine(7, 10)
+    assert torch.equal(augmentation(images, seed=1), augmentation(images, seed=1))
+    assert not torch.equal(augmentation(images, seed=1), augmentation(images, seed=2))
+
+
+def test_draws_fill_their_ranges_evenly() -> None:
+    p = RandomAffine(7, 10, 20, 8).draw(20_000, 28, torch.Generator().manual_seed(0))
+    for values, limit in ((p.rotation_degrees, 7), (p.shear_degrees, 8), ((p.scale - 1) * 100, 20)):
+        assert values.abs().max() <= limit * 1.0001
+        assert values.mean().abs() < 0.02 * limit
+        assert values.std() == pytest.approx(limit / 3**0.5, rel=0.02)
+    # ±2.8 pixels, rounded: ±3 take the outermost 0.3 of 5.6.
+    assert p.translation_x_pixels.unique().tolist() == [-3, -2, -1, 0, 1, 2, 3]
+    assert (p.translation_y_pixels == 3).float().mean() == pytest.approx(0.3 / 5.6, rel=0.15)
+
+
+def test_bilinear_translates_by_fractions() -> None:
+    p = RandomAffine(0, 10, interpolation="bilinear").draw(100, 28, torch.Generator().manual_seed(0))
+    assert len(p.translation_x_pixels.unique()) == 100

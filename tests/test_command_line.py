@@ -1,0 +1,115 @@
+"""Mistakes on the command line and in configs: a status that is not 0, and a few lines that say what to change."""
+
+from pathlib import Path
+
+import pytest
+
+from mnist_lightning.cli import main
+
+OPTIMIZED = ["fit", "--config", "configs/optimized.yaml"]
+
+
+@pytest.fixture(autouse=True)
+def _in_project(in_project: None) -> None:
+    """Commands name configs relative to the project."""
+
+
+def error_of(args: list[str], capfd: pytest.CaptureFixture[str]) -> list[str]:
+    capfd.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        main(args)
+    assert ended.value.code in (1, 2)
+    lines = capfd.readouterr().err.splitlines()
+    assert 1 <= len(lines) <= 10
+    assert "Traceback" not in "".join(lines)
+    assert all(len(line) <= 320 for line in lines)
+    return lines
+
+
+@pytest.mark.parametrize(
+    ("mistake", "way_out"),
+    [
+        (["--model.max_rl", "3"], "Did you mean --model.max_lr?"),
+        (["--trainer.max_epoch", "3"], "Did you mean --trainer.max_epochs?"),
+        (["--trainer.max_epoch=3"], "Did you mean --trainer.max_epochs?"),
+        (["--data.batch", "9"], "Did you mean --data.batch_size?"),
+        (["--seed", "5"], "Did you mean --seed_everything?"),
+        (["--nonsense", "5"], "--help"),
+        (["--model.max_lr", "abc"], "Change --model.max_lr"),
+        (["--model.dropout", "1.5"], "Change --model.dropout"),
+        (["--data.batch_size", "0"], "Change --data.batch_size"),
+        (["--data.rotation_degrees", "-5"], "Change --data.rotation_degrees"),
+        (["--data.interpolation", "cubic"], "Change --data.interpolation"),
+        (["--trainer.max_epochs", "abc"], "Change --trainer.max_epochs"),
+        (["--trainer.max_epochs", "-5"], "max_epochs"),
+        (["--trainer.max_epochs", "0"], "--trainer.max_epochs"),
+        (["--run_name", "../elsewhere"], "--run_name"),
+    ],
+)
+def test_a_wrong_option(mistake: list[str], way_out: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert way_out in error_of([*OPTIMIZED, *mistake], capfd)[-1]
+
+
+@pytest.mark.parametrize(
+    ("text", "way_out"),
+    [
+        ("trainer:\n  max_epoch: 3\n", "Did you mean --trainer.max_epochs?"),
+        ("modle:\n  max_lr: 3\n", "Did you mean --model.max_lr?"),
+        ("model:\n  max_lr: abc\n", "Change --model.max_lr"),
+        ("model: [1, 2", "configs/optimized.yaml"),
+        ("just a sentence", "configs/optimized.yaml"),
+        ("", "configs/optimized.yaml"),
+        ("trainer:\n  callbacks:\n    - class_path: ModelCheckpont\n", "--trainer.callbacks"),
+    ],
+)
+def test_a_wrong_config(text: str, way_out: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    config = tmp_path / "mine.yaml"
+    config.write_text(text)
+    assert way_out in error_of(["fit", "--config", str(config)], capfd)[-1]
+
+
+def test_a_config_that_is_no_text(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    config = tmp_path / "mine.yaml"
+    config.write_bytes(bytes(range(256)))
+    assert "configs/optimized.yaml" in error_of(["fit", "--config", str(config)], capfd)[-1]
+
+
+@pytest.mark.parametrize(
+    ("args", "way_out"),
+    [
+        ([], "fit --config configs/optimized.yaml"),
+        (["train"], "fit --config configs/optimized.yaml"),
+        (["fit"], "fit --config configs/optimized.yaml"),
+        (["fit", "--config", "configs/nope.yaml"], "configs/optimized.yaml"),
+        (["--config", "configs/optimized.yaml", "fit"], "fit --config configs/optimized.yaml"),
+        (["fit", "--config", "configs/cpu.yaml"], "configs/optimized.yaml"),
+        (["test"], "--ckpt_path"),
+        (["validate", "--config", "configs/optimized.yaml"], "--ckpt_path"),
+        (["test", "--ckpt_path", "nope.ckpt"], "Name a checkpoint that exists"),
+        (["test", "--ckpt_path", "configs"], "Name the checkpoint file in it"),
+        (["predict", "--ckpt_path", "README.md"], "Name a .ckpt file"),
+        (["fit", "--config", "configs/optimized.yaml", "--config", "configs/gpu.yaml"], "--trainer.accelerator cpu"),
+        (["fit", "--config", "configs/offline.yaml", "--ckpt_path", "nope.ckpt"], "Name a checkpoint that exists"),
+        (
+            [
+                *("fit", "--config", "configs/offline.yaml", "--data.validation", "holdout", "--data.num_holdout"),
+                "5000",
+            ],
+            "Hold out fewer",
+        ),
+    ],
+)
+def test_a_wrong_command(
+    args: list[str], way_out: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert way_out in error_of(args, capfd)[-1]
+
+
+def test_help_documents_every_option_of_ours(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["fit", "--help"])
+    assert ended.value.code == 0
+    out = capfd.readouterr().out
+    for text in ("Peak of the one-cycle learning rate", "largest rotation to either side", "accuracy to stop at"):
+        assert text in " ".join(out.split())

@@ -1,0 +1,47 @@
+"""Every file in configs/ runs through the command line: fit, test and predict."""
+
+from pathlib import Path
+
+import pytest
+from conftest import PROJECT, Fit, read_report
+
+from mnist_lightning.cli import main
+from mnist_lightning.cpu_precision import has_bfloat16_instructions
+
+OVERLAYS = {"cpu", "gpu"}
+CONFIGS = sorted(path.stem for path in PROJECT.glob("configs/*.yaml"))
+
+
+@pytest.mark.parametrize("name", [name for name in CONFIGS if name not in OVERLAYS])
+def test_config(name: str, fit: Fit, mnist_dir: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    shortened = [
+        *("--data.data_dir", str(mnist_dir), "--trainer.max_epochs", "1", "--trainer.limit_train_batches", "2"),
+        *("--trainer.limit_val_batches", "1", "--data.eval_batch_size", "100"),
+    ]
+    folder = fit(*shortened, config=name)
+    assert folder.parent.name == name
+    assert len(read_report(folder)["epochs"]) == 1
+    last = ["--ckpt_path", str(folder / "checkpoints" / "last.ckpt"), "--data.data_dir", str(mnist_dir)]
+    capfd.readouterr()
+    main(["test", *last, "--trainer.limit_test_batches", "1"])
+    assert "accuracy" in capfd.readouterr().out
+    main(["predict", *last, "--trainer.limit_predict_batches", "1"])
+    assert len(capfd.readouterr().out.splitlines()) == 1 + 100
+
+
+def test_cpu_overlay_uses_bfloat16_where_there_is_some(fit: Fit) -> None:
+    report = read_report(fit("--config", "configs/cpu.yaml"))
+    assert report["precision"] == ("bf16-mixed" if has_bfloat16_instructions() else "32-true")
+
+
+def test_cpu_overlay_says_when_it_falls_back(
+    fit: Fit, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("mnist_lightning.cpu_precision.has_bfloat16_instructions", lambda: False)
+    report = read_report(fit("--config", "configs/cpu.yaml"))
+    assert report["precision"] == "32-true"
+    assert "no bfloat16 instructions: training in float32" in capfd.readouterr().out
+
+
+def test_every_config_is_tried_here() -> None:
+    assert set(CONFIGS) >= OVERLAYS | {"optimized", "baseline", "offline"}

@@ -1,0 +1,127 @@
+"""The data on disk: verified, repaired by a download from a local mirror, or refused with a helpful error."""
+
+import functools
+import http.server
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torchvision.datasets import MNIST
+
+from mnist_lightning.batches import LabelledImages
+from mnist_lightning.errors import DataFilesError
+from mnist_lightning.mnist_files import MNIST_FILES, TEST_LABELS, read_mnist, read_verified
+
+
+@pytest.fixture
+def no_mirror(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(MNIST, "mirrors", ["http://127.0.0.1:9/mnist/"])  # the discard port: refused at once
+
+
+@pytest.fixture
+def mirror(mnist_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=mnist_dir / "MNIST" / "raw")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setattr(MNIST, "mirrors", [f"http://127.0.0.1:{server.server_port}/"])
+        yield
+        server.shutdown()
+
+
+@pytest.fixture
+def own_copy(mnist_dir: Path, tmp_path: Path) -> Path:
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for file in MNIST_FILES:
+        shutil.copy(mnist_dir / "MNIST" / "raw" / f"{file.name}.gz", raw)
+    return raw
+
+
+def test_checksums_are_torchvisions() -> None:
+    assert [(f"{file.name}.gz", file.gz_md5) for file in MNIST_FILES] == MNIST.resources
+
+
+def test_the_sets_are_mnist(mnist: tuple[LabelledImages, LabelledImages]) -> None:
+    (train, train_labels), (test, test_labels) = mnist
+    assert train.shape == (60_000, 1, 28, 28)
+    assert test.shape == (10_000, 1, 28, 28)
+    assert train.dtype == test.dtype == torch.uint8
+    assert train_labels[:5].tolist() == [5, 0, 4, 1, 9]
+    assert test_labels.bincount().tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+    assert round(train.float().mean().item() / 255, 4) == 0.1307
+    assert round(train.float().std().item() / 255, 4) == 0.3081
+
+
+def test_unpacked_files_serve_as_well(own_copy: Path, tmp_path: Path, no_mirror: None) -> None:
+    packed = read_verified(tmp_path, TEST_LABELS)
+    (own_copy / f"{TEST_LABELS.name}.gz").unlink()
+    (own_copy / TEST_LABELS.name).write_bytes(packed)
+    assert read_verified(tmp_path, TEST_LABELS) == packed
+
+
+def test_missing_files_are_downloaded(tmp_path: Path, mirror: None, mnist: tuple[LabelledImages, ...]) -> None:
+    assert torch.equal(read_mnist(tmp_path)[1].images, mnist[1].images)
+    names = sorted(path.name for path in (tmp_path / "MNIST" / "raw").iterdir())
+    assert names == sorted(f"{file.name}.gz" for file in MNIST_FILES)
+
+
+def test_a_damaged_file_is_downloaded_anew(
+    own_copy: Path, tmp_path: Path, mirror: None, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = own_copy / f"{TEST_LABELS.name}.gz"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:1000])
+    read_verified(tmp_path, TEST_LABELS)
+    assert path.read_bytes() == whole
+    assert f"{path} is damaged" in capfd.readouterr().err
+
+
+def test_a_damaged_file_without_a_mirror_is_refused(own_copy: Path, tmp_path: Path, no_mirror: None) -> None:
+    path = own_copy / f"{TEST_LABELS.name}.gz"
+    damaged = bytearray(path.read_bytes())
+    damaged[100] ^= 1
+    path.write_bytes(damaged)
+    with pytest.raises(DataFilesError, match=f"{path} is damaged"):
+        read_verified(tmp_path, TEST_LABELS)
+    assert path.read_bytes() == damaged  # nothing is thrown away
+
+
+def test_the_error_says_everything_needed(tmp_path: Path, no_mirror: None) -> None:
+    with pytest.raises(DataFilesError) as error:
+        read_mnist(tmp_path)
+    text = str(error.value)
+    assert str(tmp_path / "MNIST" / "raw") in text
+    assert "http://127.0.0.1:9/mnist/" in text
+    assert "configs/offline.yaml" in text
+    assert "MNIST_DATA_DIR" in text
+    for file in MNIST_FILES:
+        assert f"{file.gz_md5}  {file.name}.gz" in text
+
+
+def test_a_directory_that_holds_the_files_need_not_be_writable(own_copy: Path, tmp_path: Path, no_mirror: None) -> None:
+    before = sorted(path.name for path in own_copy.iterdir())
+    for parent in [tmp_path, *tmp_path.parents][:-1]:
+        parent.chmod(parent.stat().st_mode | 0o055)
+    own_copy.chmod(0o555)
+    is_root = os.geteuid() == 0
+    if is_root:
+        os.seteuid(65534)  # root writes everywhere, whatever the mode
+    try:
+        read_mnist(tmp_path)
+    finally:
+        if is_root:
+            os.seteuid(0)
+        own_copy.chmod(0o755)
+    assert sorted(path.name for path in own_copy.iterdir()) == before
+
+
+def test_command_verifies(tmp_path: Path, mnist_dir: Path) -> None:
+    command = [sys.executable, "-m", "mnist_lightning.mnist_files", str(mnist_dir)]
+    found = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parent.parent)
+    assert "four files, checksums verified" in found.stdout

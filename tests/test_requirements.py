@@ -1,0 +1,58 @@
+"""The original's requirements, found in the modules and figures of a run."""
+
+import pytest
+from torch import nn
+
+from mnist_lightning.networks import BaselineNet, OptimizedNet
+from mnist_lightning.requirements import check_requirements
+
+ON_TEST = "MNIST test images"
+
+
+def verdicts(net: nn.Module, num_epochs: int = 15, accuracy: float | None = 0.995, on: str = ON_TEST) -> list[object]:
+    return [requirement.is_met for requirement in check_requirements(net, num_epochs, accuracy, on)]
+
+
+def test_the_optimized_network_meets_all() -> None:
+    assert verdicts(OptimizedNet()) == [True] * 6
+
+
+def test_the_baseline_meets_what_it_can() -> None:
+    assert verdicts(BaselineNet(), num_epochs=1, accuracy=0.97) == [False, False, True, False, False, False]
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "on", "is_met"),
+    [
+        (0.994, ON_TEST, True),
+        (0.9940000176429749, ON_TEST, True),  # 9,940 / 10,000 in float32
+        (0.9939, ON_TEST, False),
+        (None, ON_TEST, None),
+        (0.999, "MNIST 5,000 held-out training images", None),
+        (0.999, "NOT MNIST (scikit-learn's offline digits) test images", None),
+    ],
+)
+def test_accuracy(accuracy: float | None, on: str, is_met: bool | None) -> None:
+    assert check_requirements(OptimizedNet(), 15, accuracy, on)[0].is_met == is_met
+
+
+def test_epochs() -> None:
+    assert verdicts(OptimizedNet(), num_epochs=19)[2] is True
+    assert verdicts(OptimizedNet(), num_epochs=20)[2] is False
+
+
+def test_batch_norm_has_to_follow_every_convolution() -> None:
+    net = OptimizedNet()
+    net.layers[4] = nn.Identity()
+    requirement = check_requirements(net, 1, None, ON_TEST)[3]
+    assert (requirement.value, requirement.is_met) == ("5 of 6 convolutions", False)
+
+
+def test_dropout_of_zero_is_none() -> None:
+    assert verdicts(OptimizedNet(dropout=0))[4] is False
+
+
+def test_a_fully_connected_layer_is_no_global_average_pooling() -> None:
+    net = OptimizedNet()
+    net.layers.append(nn.Linear(10, 10))
+    assert verdicts(net)[5] is False

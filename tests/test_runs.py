@@ -1,0 +1,179 @@
+"""A run from the outside: its folder, its report, what is validated, and what the other subcommands make of it."""
+
+import math
+import re
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from conftest import Fit, read_report
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from mnist_lightning.cli import main
+from mnist_lightning.run_folder import claim_run_folder
+
+
+def test_a_runs_folder(fit: Fit) -> None:
+    folder = fit()
+    assert folder.parent.name == "offline"
+    files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert {"config.yaml", "report.json", "report.md", "checkpoints/best.ckpt", "checkpoints/last.ckpt"} <= files
+    assert any(name.startswith("events.out.tfevents") for name in files)
+
+
+def test_an_earlier_runs_files_are_never_overwritten(fit: Fit) -> None:
+    first = fit()
+    before = {path: path.read_bytes() for path in first.rglob("*") if path.is_file()}
+    second = fit()
+    assert second.name == "version_1"
+    assert {path: path.read_bytes() for path in first.rglob("*") if path.is_file()} == before
+
+
+def test_a_folder_is_claimed_above_all_that_are_there(tmp_path: Path) -> None:
+    (tmp_path / "a" / "version_7").mkdir(parents=True)
+    (tmp_path / "a" / "version_x").mkdir()
+    assert claim_run_folder(tmp_path, "a") == tmp_path / "a" / "version_8"
+    assert claim_run_folder(tmp_path, "b") == tmp_path / "b" / "version_0"
+
+
+def test_the_report(fit: Fit, tmp_path: Path) -> None:
+    folder = fit("--trainer.max_epochs", "3", "--seed_everything", "3")
+    report = read_report(folder)
+    assert report["status"] == "finished"
+    assert report["seed"] == 3
+    assert report["num_parameters"] == 18_962
+    assert [row["epoch"] for row in report["epochs"]] == [1, 2, 3]
+    assert set(report["epochs"][0]) == {
+        *("epoch", "steps", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds")
+    }
+    assert report["versions"]["torch"] == torch.__version__
+    assert report["hardware"]["threads"] == torch.get_num_threads()
+    met = {requirement["name"]: requirement["is_met"] for requirement in report["requirements"]}
+    assert len(met) == 6
+    assert met.pop("test accuracy ≥ 99.4 % at the last epoch") is None  # it is not MNIST
+    assert all(met.values())
+
+    markdown = (folder / "report.md").read_text()
+    assert "NOT MNIST" in markdown
+    assert f"| 3 | {report['epochs'][2]['train_accuracy']:.2%} |" in markdown
+    for text in (markdown, (folder / "report.json").read_text()):
+        assert str(tmp_path) not in text
+        assert str(Path.home()) not in text
+
+
+def test_the_console(fit: Fit, capfd: pytest.CaptureFixture[str]) -> None:
+    fit()
+    out, err = capfd.readouterr()
+    assert "trainable parameters" in out
+    assert "Training on NOT MNIST" in out
+    assert len(re.findall(r"^epoch  \d/2  training .* validation .* lr 0\.\d{6}  [\d.]+ s$", out, re.MULTILINE)) == 2
+    assert "chosen on the test set" in out
+    assert err == ""
+
+
+def test_stops_at_the_threshold_and_not_before(fit: Fit) -> None:
+    length = ["--trainer.max_epochs", "4", "--trainer.limit_train_batches", "8"]
+    every_epoch = read_report(fit(*length))["epochs"]
+    accuracies = [row["val_accuracy"] for row in every_epoch]
+    threshold = accuracies[2]  # exactly: "at least" is enough
+    first = next(i for i, accuracy in enumerate(accuracies) if accuracy >= threshold)
+    report = read_report(fit(*length, "--early_stopping.stopping_threshold", str(threshold)))
+    assert len(report["epochs"]) == first + 1
+    assert report["status"].startswith(f"stopped after epoch {first + 1}")
+
+
+def test_validation_on_a_holdout(fit: Fit) -> None:
+    report = read_report(fit("--data.validation", "holdout", "--data.num_holdout", "100"))
+    assert report["validated_on"] == "100 held-out training images"
+    accuracy = report["epochs"][-1]["val_accuracy"]
+    assert accuracy * 100 == pytest.approx(round(accuracy * 100), abs=1e-4)
+    assert "test" not in report
+
+
+def test_validation_none_tests_once_at_the_end(fit: Fit, capfd: pytest.CaptureFixture[str]) -> None:
+    folder = fit("--data.validation", "none", "--early_stopping.stopping_threshold", "0.01")
+    report = read_report(folder)
+    assert len(report["epochs"]) == 2  # nothing to stop on
+    assert "val_accuracy" not in report["epochs"][0]
+    assert 0 <= report["test"]["accuracy"] <= 1
+    assert [path.name for path in (folder / "checkpoints").iterdir()] == ["last.ckpt"]
+    capfd.readouterr()
+    main(["test", "--ckpt_path", str(folder / "checkpoints" / "last.ckpt")])
+    assert f"accuracy {report['test']['accuracy']:.2%}" in capfd.readouterr().out
+
+
+def test_evaluation_takes_the_data_settings_from_the_checkpoint(fit: Fit, capfd: pytest.CaptureFixture[str]) -> None:
+    folder = fit("--data.validation", "holdout", "--data.num_holdout", "100", "--model.dropout", "0.3")
+    report = read_report(folder)
+    last = str(folder / "checkpoints" / "last.ckpt")
+    capfd.readouterr()
+    main(["validate", "--ckpt_path", last])
+    figures = report["epochs"][-1]
+    line = f"100 held-out training images: accuracy {figures['val_accuracy']:.2%}, loss {figures['val_loss']:.4f}"
+    assert line in capfd.readouterr().out
+    main(["test", "--ckpt_path", last])
+    assert "NOT MNIST (scikit-learn's offline digits), test images: accuracy" in capfd.readouterr().out
+
+
+def test_evaluation_leaves_nothing_behind(fit: Fit, tmp_path: Path) -> None:
+    best = str(fit() / "checkpoints" / "best.ckpt")
+    before = sorted(tmp_path.rglob("*"))
+    main(["test", "--ckpt_path", best, "--trainer.default_root_dir", str(tmp_path / "runs")])
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_checkpoint_of_the_offline_digits_on_mnist_if_asked(
+    fit: Fit, mnist_dir: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    best = str(fit() / "checkpoints" / "best.ckpt")
+    capfd.readouterr()
+    main(["test", "--ckpt_path", best, "--data.dataset", "mnist", "--data.data_dir", str(mnist_dir)])
+    assert capfd.readouterr().out.startswith("MNIST, test images: accuracy")
+
+
+def test_predict_gives_a_digit_and_a_probability_per_image(fit: Fit, capfd: pytest.CaptureFixture[str]) -> None:
+    best = str(fit() / "checkpoints" / "best.ckpt")
+    capfd.readouterr()
+    main(["predict", "--ckpt_path", best])
+    out, err = capfd.readouterr()
+    header, *lines = out.splitlines()
+    assert header == "index,digit,probability"
+    assert [int(line.split(",")[0]) for line in lines] == list(range(360))
+    assert {int(line.split(",")[1]) for line in lines} <= set(range(10))
+    assert all(0.1 <= float(line.split(",")[2]) <= 1 for line in lines)
+    assert "NOT MNIST" in err
+
+
+def test_tensorboard_scalars_against_step_and_epoch(fit: Fit) -> None:
+    folder = fit()
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    scalars = {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+    rows = read_report(folder)["epochs"]
+    for name in ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "learning_rate"):
+        values = scalars[f"by_epoch/{name}"]
+        assert [step for step, _ in values] == [1, 2]
+        assert [value for _, value in values] == pytest.approx([row[name] for row in rows])
+    assert [step for step, _ in scalars["by_step/val_accuracy"]] == [3, 6]
+    assert [step for step, _ in scalars["by_step/train_loss"]] == [1, 2, 3, 4, 5, 6]
+    assert all(math.isfinite(value) for values in scalars.values() for _, value in values)
+
+
+def test_print_config_runs_again(fit: Fit, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["fit", "--config", "configs/offline.yaml", "--model.max_lr", "0.05", "--print_config"])
+    printed = tmp_path / "printed.yaml"
+    printed.write_text(capfd.readouterr().out)
+    folder = fit("--config", str(printed), "--trainer.max_epochs", "1", "--trainer.limit_train_batches", "1")
+    assert yaml.safe_load((folder / "config.yaml").read_text())["model"]["max_lr"] == 0.05
+
+
+def test_fast_dev_run_writes_nothing(in_project: None, tmp_path: Path) -> None:
+    main(
+        [
+            *("fit", "--config", "configs/offline.yaml", "--trainer.fast_dev_run", "true"),
+            *("--trainer.default_root_dir", str(tmp_path)),
+        ]
+    )
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,161 @@
+"""What a training run computes: against a plain PyTorch loop, the published schedule, and itself."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import Fit, read_report
+from lightning.pytorch import Trainer, seed_everything
+from torch.nn import functional as F  # noqa: N812  (the name that all of PyTorch uses)
+from torch.optim.lr_scheduler import OneCycleLR
+
+from mnist_lightning.classifier import DigitClassifier
+from mnist_lightning.datamodule import DigitsDataModule
+from mnist_lightning.errors import SettingError
+from mnist_lightning.networks import OptimizedNet
+
+# The original's log: the learning rate after each epoch's last step, of 15 epochs of 118 steps.
+PUBLISHED_LEARNING_RATES = [
+    *(0.028123, 0.076246, 0.100000, 0.098267, 0.093246, 0.085277, 0.074904, 0.062834),
+    *(0.049889, 0.036952, 0.024904, 0.014567, 0.006644, 0.001676, 0.000000),
+]
+
+
+def quiet_trainer(**settings: object) -> Trainer:
+    return Trainer(
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        **settings,  # type: ignore[arg-type]
+    )
+
+
+class LossRecorder(DigitClassifier):
+    """Notes each step's loss and learning rate."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.losses: list[float] = []
+
+    def training_step(self, batch: object, batch_idx: int) -> torch.Tensor:
+        loss = super().training_step(batch, batch_idx)  # type: ignore[arg-type]
+        self.losses.append(loss.item())
+        return loss
+
+
+def test_the_trainer_equals_a_plain_loop(mnist_dir: Path) -> None:
+    """Same batches, 20 steps: the same losses and weights to the last bit."""
+    seed_everything(0, verbose=False)
+    module = LossRecorder()
+    data = DigitsDataModule(str(mnist_dir))
+    quiet_trainer(max_steps=20, limit_val_batches=0).fit(module, datamodule=data)
+
+    seed_everything(0, verbose=False)
+    net = OptimizedNet().to(memory_format=torch.channels_last)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4)
+    scheduler = OneCycleLR(optimizer, max_lr=0.1, total_steps=20, pct_start=0.2)
+    data = DigitsDataModule(str(mnist_dir))
+    data.setup("fit")
+    losses = []
+    for step, batch in enumerate(data.train_dataloader()):
+        if step == 20:
+            break
+        prepared = data.prepare(batch, augment=True)
+        torch.manual_seed(batch.seed)
+        loss = F.nll_loss(F.log_softmax(net(prepared.images), dim=1), prepared.labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if step < 19:
+            scheduler.step()
+        losses.append(loss.item())
+
+    assert module.losses == losses
+    for trained, plain in zip(module.net.state_dict().values(), net.state_dict().values(), strict=True):
+        assert torch.equal(trained, plain)
+
+
+def test_learning_rates_of_the_published_log() -> None:
+    module = DigitClassifier()
+    module.trainer = type("Plan", (), {"estimated_stepping_batches": 15 * 118})()
+    configuration = module.configure_optimizers()
+    scheduler = configuration["lr_scheduler"]["scheduler"]  # type: ignore[index,call-overload]
+    rates = []
+    for step in range(1, 15 * 118 + 1):
+        scheduler.optimizer.step()
+        module.lr_scheduler_step(scheduler, None)
+        if step % 118 == 0:
+            rates.append(scheduler.get_last_lr()[0])
+    assert [round(rate, 6) for rate in rates] == PUBLISHED_LEARNING_RATES
+    assert rates[-1] == pytest.approx(4e-7)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "num_steps"),
+    [
+        ([], 6),
+        (["--trainer.max_epochs", "5"], 15),
+        (["--trainer.limit_train_batches", "7"], 14),
+        (["--trainer.max_steps", "4"], 4),
+        (["--trainer.accumulate_grad_batches", "2"], 4),
+        (["--data.batch_size", "500"], 6),  # three batches, the last one of 437
+    ],
+)
+def test_the_schedule_ends_at_the_last_step(fit: Fit, overrides: list[str], num_steps: int) -> None:
+    last = read_report(fit(*overrides))["epochs"][-1]
+    assert last["steps"] == num_steps
+    assert last["learning_rate"] == pytest.approx(4e-7)
+
+
+def test_a_constant_rate(fit: Fit) -> None:
+    epochs = read_report(fit("--model.schedule", "constant", "--model.max_lr", "0.03"))["epochs"]
+    assert [row["learning_rate"] for row in epochs] == [0.03, 0.03]
+
+
+def test_one_cycle_needs_an_end() -> None:
+    module = DigitClassifier()
+    module.trainer = type("Plan", (), {"estimated_stepping_batches": float("inf")})()
+    with pytest.raises(SettingError, match="--trainer.max_epochs"):
+        module.configure_optimizers()
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    checkpoint = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+    state: dict[str, torch.Tensor] = checkpoint["state_dict"]
+    return state
+
+
+def are_equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(a[name], b[name]) for name in a.keys() | b.keys())
+
+
+def test_a_run_repeats_bit_for_bit_with_any_number_of_workers(fit: Fit) -> None:
+    first = weights(fit())
+    assert are_equal(first, weights(fit()))
+    assert are_equal(first, weights(fit("--data.num_workers", "2")))
+    assert not are_equal(first, weights(fit("--seed_everything", "1")))
+
+
+def test_a_saved_config_runs_again(fit: Fit) -> None:
+    folder = fit("--model.dropout", "0.2", "--seed_everything", "5")
+    again = fit("--config", str(folder / "config.yaml"))
+    assert are_equal(weights(folder), weights(again))
+    assert again.parent.name == "offline"
+
+
+def test_augmentation_is_for_training_only() -> None:
+    data = DigitsDataModule(dataset="offline_digits")
+    data.setup("fit")
+    batch = next(iter(data.val_dataloader()))  # type: ignore[arg-type]
+    assert torch.equal(data.prepare(batch, augment=False).images, (batch.images / 255 - 0.1307) / 0.3081)
+    assert not torch.equal(data.prepare(batch, augment=True).images, data.prepare(batch, augment=False).images)
+
+
+def test_accuracy_is_over_images_not_classes(fit: Fit) -> None:
+    folder = fit("--data.eval_batch_size", "100")  # 360 images: an uneven last batch
+    accuracy = read_report(folder)["epochs"][-1]["val_accuracy"]
+    assert accuracy * 360 == pytest.approx(round(accuracy * 360), abs=1e-4)
