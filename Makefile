@@ -5,7 +5,7 @@ INSTALLED := .venv/.installed
 MNIST_LIGHTNING := $(BIN)/python -m mnist_lightning
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart train test check format tensorboard results clean
+.PHONY: help quickstart train test lint check format tensorboard results clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,11 +33,12 @@ train: $(INSTALLED) ## Train configs/optimized.yaml; more options in ARGS="--tra
 test: $(INSTALLED) ## Run the tests
 	$(BIN)/python -m pytest
 
-check: $(INSTALLED) ## Check format, lint and types, then run the tests
+lint: $(INSTALLED) ## Check format, lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+
+check: lint test ## Check format, lint and types, then run the tests
 
 format: $(INSTALLED) ## Format the code and sort the imports
 	$(BIN)/ruff format .

@@ -71,17 +71,25 @@ class CommandLine(LightningCLI):
 
     @override
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
-        super().parse_arguments(parser, args)
+        try:
+            super().parse_arguments(parser, args)
+        except UnicodeDecodeError:
+            raise SettingError(
+                "--config: the file is not text. Give it a YAML file, such as configs/optimized.yaml."
+            ) from None
         subcommand = self.config.subcommand
+        ckpt_path = self.config[subcommand].ckpt_path
         if subcommand == "fit":
+            if ckpt_path:
+                load_checkpoint(ckpt_path)  # refuses what is none, before any work
             return
-        if not self.config[subcommand].ckpt_path:
+        if not ckpt_path:
             raise SettingError(
                 f"{subcommand} needs trained weights: add --ckpt_path, such as "
                 f"`{PROGRAM} {subcommand} --ckpt_path runs/optimized/version_0/checkpoints/best.ckpt`."
             )
         # What the checkpoint was trained with is the default; the command line and configs go before it.
-        checkpoint = load_checkpoint(self.config[subcommand].ckpt_path)
+        checkpoint = load_checkpoint(ckpt_path)
         settings = {f"model.{name}": value for name, value in checkpoint["hyper_parameters"].items()}
         settings |= {f"data.{name}": value for name, value in checkpoint["datamodule_hyper_parameters"].items()}
         known = {name: value for name, value in settings.items() if name in _SETTINGS_OF_A_CHECKPOINT}
@@ -113,8 +121,14 @@ class CommandLine(LightningCLI):
                 "--trainer.max_epochs is not set: the configs given say nothing of when to end. "
                 "Put configs/optimized.yaml before an overlay such as configs/cpu.yaml, or add --trainer.max_epochs 15."
             )
-        if config.trainer.max_epochs == 0 or config.trainer.max_steps == 0:
-            raise SettingError("--trainer.max_epochs and --trainer.max_steps must be 1 or more, to train at all.")
+        for name in ("max_epochs", "max_steps"):
+            value = config.trainer[name]
+            if value is not None and value < 1 and value != -1:
+                raise SettingError(f"--trainer.{name} {value}: use 1 or more, or -1 for no limit.")
+        if config.seed_everything is False:
+            raise SettingError(
+                "--seed_everything false: every run has a seed, so that it can be repeated. Give a number."
+            )
 
     @override
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:

@@ -31,12 +31,16 @@ class ShortErrorParser(LightningArgumentParser):
         unknown = re.search(r"unrecognized arguments: --(\S+?)(?:[ =]|$)|does not accept option '([\w.]+)'", message)
         if unknown:
             name = unknown[1] or unknown[2]
-            close = difflib.get_close_matches(name, self._option_names(), n=1, cutoff=0.6)
+            names = self._option_names()
+            beginnings = sorted((option for option in names if option.startswith(name)), key=len)
+            close = beginnings or difflib.get_close_matches(name, names, n=1, cutoff=0.6)
             if close:
                 return f"Did you mean --{close[0]}?"
             return "Run `python -m mnist_lightning fit --help` for the list of options."
         if "config" in message and "does not exist" in message:
             return "Give --config the path of a YAML file that exists, such as configs/optimized.yaml."
+        if message.startswith("Unexpected config:"):
+            return "Give --config a YAML file of the form of configs/optimized.yaml."
         if "config" in message and ("load" in message or "pars" in message.lower()) and "Expected" not in message:
             return "Give --config a YAML file of the form of configs/optimized.yaml."
         if 'Expected "subcommand"' in message or "subcommand" in message.split("\n", maxsplit=1)[0]:

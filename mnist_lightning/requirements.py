@@ -32,11 +32,12 @@ def check_requirements(
         measured_on: what `last_accuracy` was measured on. Only MNIST's test images can meet the requirement.
     """
     parameters = num_trainable_parameters(net)
-    on_test_images = measured_on == "MNIST test images"
     accuracy = "not measured" if last_accuracy is None else f"{last_accuracy:.2%} ({measured_on})"
-    reached = last_accuracy is not None and round(last_accuracy, 6) >= MIN_TEST_ACCURACY
+    reached = None
+    if last_accuracy is not None and measured_on == "MNIST test images":
+        reached = round(last_accuracy, 6) >= MIN_TEST_ACCURACY  # 9,940 / 10,000 in float32 is not 0.994
     return [
-        Requirement("test accuracy ≥ 99.4 % at the last epoch", accuracy, reached if on_test_images else None),
+        Requirement("test accuracy ≥ 99.4 % at the last epoch", accuracy, reached),
         Requirement("fewer than 20,000 parameters", f"{parameters:,}", parameters < MAX_PARAMETERS),
         Requirement("fewer than 20 epochs", str(num_epochs), num_epochs < MAX_EPOCHS),
         Requirement("batch norm after every convolution", *_batch_norm(net)),

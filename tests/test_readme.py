@@ -1,0 +1,129 @@
+"""Every command of the README runs, shortened."""
+
+import os
+import re
+import shlex
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import PROJECT
+
+from mnist_lightning.cli import main
+
+README = (PROJECT / "README.md").read_text(encoding="utf-8")
+COMMANDS = [
+    line for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) for line in block.splitlines() if line.strip()
+]
+PYTHON_COMMANDS = [command for command in COMMANDS if command.startswith("python -m mnist_lightning ")]
+MAKE_COMMANDS = [command for command in COMMANDS if command.startswith("make ")]
+PROGRAM_WORDS = 3  # python -m mnist_lightning
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory, mnist_dir: Path) -> Iterator[Path]:
+    """A directory with the configs, MNIST, and the run that the README's checkpoints come from."""
+    directory = tmp_path_factory.mktemp("readme")
+    (directory / "configs").symlink_to(PROJECT / "configs")
+    previous = Path.cwd()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MNIST_DATA_DIR", str(mnist_dir))
+        os.chdir(directory)
+        try:
+            main(shortened("python -m mnist_lightning fit --config configs/optimized.yaml"))
+            yield directory
+        finally:
+            os.chdir(previous)
+
+
+def shortened(command: str) -> list[str]:
+    """The command's arguments, with overrides that make it short."""
+    args = shlex.split(command)[PROGRAM_WORDS:]
+    if "--help" in args or "--print_config" in args:
+        return args
+    limits = ["--data.eval_batch_size", "50"]
+    for stage in {"fit": ["train", "val", "test"], "validate": ["val"]}.get(args[0], [args[0]]):
+        limits += [f"--trainer.limit_{stage}_batches", "2"]
+    return [*args, *limits, *(["--trainer.max_epochs", "1"] if args[0] == "fit" else [])]
+
+
+def test_every_command_is_tried_here() -> None:
+    assert set(COMMANDS) == set(PYTHON_COMMANDS) | set(MAKE_COMMANDS)
+    assert len(PYTHON_COMMANDS) > 10
+    assert {"make quickstart", "make test"} <= set(MAKE_COMMANDS)
+
+
+@pytest.mark.parametrize("command", [command for command in PYTHON_COMMANDS if ">" not in command])
+def test_command(command: str, workplace: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    args = shortened(command)
+    if "--help" in args or "--print_config" in args:
+        with pytest.raises(SystemExit) as ended:
+            main(args)
+        assert ended.value.code == 0
+        assert "max_lr" in capfd.readouterr().out
+        return
+    main(args)
+    assert "accuracy" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize("command", [command for command in PYTHON_COMMANDS if ">" in command])
+def test_command_in_a_shell(command: str, workplace: Path) -> None:
+    (args, _, target) = command.partition(" > ")
+    line = shlex.join([sys.executable, *shlex.split(args)[1:PROGRAM_WORDS], *shortened(args)])
+    path = f"{PROJECT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+    done = subprocess.run(
+        ["bash", "-c", f"{line} > {target}"], cwd=workplace, env=os.environ | {"PYTHONPATH": path}, check=False
+    )
+    assert done.returncode == 0
+    assert (workplace / target).read_text().splitlines()[0] == "index,digit,probability"
+    assert len((workplace / target).read_text().splitlines()) == 1 + 100
+
+
+@pytest.mark.parametrize("command", MAKE_COMMANDS)
+def test_make_target(command: str) -> None:
+    done = subprocess.run([*command.split(), "--dry-run"], cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+
+
+def test_bare_make_lists_every_target() -> None:
+    done = subprocess.run(["make"], cwd=PROJECT, capture_output=True, text=True, check=True)
+    targets = set(re.findall(r"^([a-z-]+):", (PROJECT / "Makefile").read_text(), re.MULTILINE))
+    listed = {line.split()[1] for line in done.stdout.splitlines() if line.startswith("make ")}
+    assert listed == targets
+
+
+def test_tensorboard_serves(workplace: Path) -> None:
+    dry = subprocess.run(["make", "--dry-run", "tensorboard"], cwd=PROJECT, capture_output=True, text=True, check=True)
+    *_, line = dry.stdout.splitlines()
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    args = [str(Path(sys.executable).parent / "tensorboard"), *shlex.split(line)[1:], "--port", str(port)]
+    with subprocess.Popen(args, cwd=workplace, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+        try:
+            runs = ask(f"http://localhost:{port}/data/runs", server)
+        finally:
+            server.terminate()
+    assert "optimized/version_0" in runs
+
+
+def ask(url: str, server: subprocess.Popen[bytes]) -> str:
+    """The answer, once the server is up and has found the runs."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and server.poll() is None:
+        try:
+            with urllib.request.urlopen(url, timeout=5) as answer:
+                text: str = answer.read().decode()
+            if text != "[]":
+                return text
+        except (urllib.error.URLError, ConnectionError):
+            pass
+        time.sleep(0.2)
+    raise AssertionError(f"no answer from {url}")

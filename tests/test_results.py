@@ -1,0 +1,56 @@
+"""The README's figures are those of the committed reports."""
+
+import json
+import socket
+import subprocess
+from typing import Any
+
+import pytest
+from test_training import PUBLISHED_LEARNING_RATES
+
+from mnist_lightning.results import EXPERIMENTS, README, RECIPE, RESULTS, train_missing, with_tables
+
+
+def reports() -> list[tuple[str, dict[str, Any]]]:
+    return [(str(path.relative_to(RESULTS)), json.loads(path.read_text())) for path in sorted(RESULTS.rglob("*.json"))]
+
+
+def test_the_readme_is_what_the_reports_say() -> None:
+    text = README.read_text(encoding="utf-8")
+    assert with_tables(text) == text
+
+
+def test_a_readme_without_markers_is_refused() -> None:
+    with pytest.raises(ValueError, match="lacks the markers of results"):
+        with_tables("# no markers")
+
+
+def test_every_experiment_has_its_reports() -> None:
+    for experiment in EXPERIMENTS:
+        for seed, report in zip(experiment.seeds, experiment.reports(), strict=True):
+            assert report["seed"] == seed
+            assert report["dataset"] == "MNIST"
+            assert experiment.report_path(seed).with_suffix(".md").exists()
+
+
+def test_learning_rates_of_the_recipe_are_the_published_ones() -> None:
+    for report in RECIPE.reports():
+        assert [row["steps"] for row in report["epochs"]] == [118 * epoch for epoch in range(1, 16)]
+        assert [round(row["learning_rate"], 6) for row in report["epochs"]] == PUBLISHED_LEARNING_RATES
+
+
+def test_committed_reports_name_no_machine() -> None:
+    for path in [*RESULTS.rglob("*.json"), *RESULTS.rglob("*.md")]:
+        text = path.read_text()
+        assert " /" not in text.replace(" / ", "")
+        assert '"/' not in text
+        assert socket.gethostname() not in text.split()
+
+
+def test_a_report_that_is_there_is_not_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(subprocess, "run", refuse)
+    train_missing(RECIPE)
+    assert all(RECIPE.report_path(seed).exists() for seed in RECIPE.seeds)
