@@ -6,8 +6,9 @@ from typing import Any
 
 import torch
 from lightning.pytorch.plugins import MixedPrecision
-from lightning.pytorch.utilities import rank_zero_only
 from typing_extensions import override
+
+from mnist_lightning.progress_bar import print_above_bar
 
 
 def has_bfloat16_instructions() -> bool:
@@ -24,15 +25,10 @@ class BFloat16WhereFast(MixedPrecision):
         self.is_active = has_bfloat16_instructions()
         if not self.is_active:
             self.precision: Any = "32-true"
-            _print("This processor has no bfloat16 instructions: training in float32.")
+            print_above_bar("This processor has no bfloat16 instructions: training in float32.")
 
     @override
     @contextmanager
     def forward_context(self) -> Iterator[None]:
         with super().forward_context() if self.is_active else nullcontext():
             yield
-
-
-@rank_zero_only
-def _print(text: str) -> None:
-    print(text, flush=True)

@@ -6,10 +6,18 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
+from lightning.pytorch.utilities import rank_zero_only
 from typing_extensions import override
 
 from mnist_lightning.classifier import DigitClassifier
 from mnist_lightning.learning_rate import current_learning_rate
+
+
+@rank_zero_only
+def print_above_bar(text: str) -> None:
+    """Prints to standard output, from the first process alone, without tearing a bar that is being drawn."""
+    Tqdm.write(text, file=sys.stdout)
+    sys.stdout.flush()
 
 
 class EpochProgressBar(TQDMProgressBar):

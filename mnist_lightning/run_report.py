@@ -18,6 +18,7 @@ from mnist_lightning.environment import hardware, versions
 from mnist_lightning.layer_table import format_layer_table, layer_table
 from mnist_lightning.learning_rate import current_learning_rate
 from mnist_lightning.networks import num_trainable_parameters
+from mnist_lightning.progress_bar import print_above_bar
 from mnist_lightning.requirements import check_requirements
 
 
@@ -39,7 +40,7 @@ class RunReport(Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         data = _data(trainer)
         assert isinstance(pl_module, DigitClassifier)
-        _print(f"{format_layer_table(layer_table(pl_module.net))}\n\nTraining on {data.title}.")
+        print_above_bar(f"{format_layer_table(layer_table(pl_module.net))}\n\nTraining on {data.title}.")
         self.report |= {
             "date": datetime.now(UTC).date().isoformat(),
             "dataset": data.title,
@@ -75,7 +76,7 @@ class RunReport(Callback):
         }
         self.report["epochs"].append(row)
         self.report["wall_clock_seconds"] = now - self._start_seconds
-        _print(_epoch_line(row, trainer.max_epochs))
+        print_above_bar(_epoch_line(row, trainer.max_epochs))
         self._judge(trainer, pl_module)
         self._write()
 
@@ -99,9 +100,9 @@ class RunReport(Callback):
         """Prints the summary and writes the report for the last time."""
         self._judge(trainer, pl_module)
         self._write()
-        _print(f"\n{summary(self.report)}")
+        print_above_bar(f"\n{summary(self.report)}")
         if self.folder is not None:
-            _print(f"\nReport, checkpoints and TensorBoard events: {self.folder}")
+            print_above_bar(f"\nReport, checkpoints and TensorBoard events: {self.folder}")
 
     def _judge(self, trainer: Trainer, pl_module: DigitClassifier) -> None:
         data = _data(trainer)
@@ -123,11 +124,6 @@ class RunReport(Callback):
             return
         _replace_file(self.folder / "report.json", json.dumps(self.report, indent=2, ensure_ascii=False) + "\n")
         _replace_file(self.folder / "report.md", report_markdown(self.report))
-
-
-@rank_zero_only
-def _print(text: str) -> None:
-    print(text, flush=True)
 
 
 def _replace_file(path: Path, text: str) -> None:
