@@ -47,7 +47,7 @@ format: $(INSTALLED) ## Format the code and sort the imports
 tensorboard: $(INSTALLED) ## Serve the dashboards of all runs on localhost
 	$(BIN)/tensorboard --logdir runs --host localhost
 
-results: $(INSTALLED) ## Train everything that the README reports, into results/ (about an hour on 2 cores)
+results: $(INSTALLED) ## Train what is missing under results/, and write the README's tables from it
 	$(BIN)/python -m mnist_lightning.results
 
 clean: ## Remove .venv and caches; runs, data and results stay

@@ -16,11 +16,11 @@ class BestCheckpoint(ModelCheckpoint):
     """Keeps the epoch with the best validation figure as `checkpoints/best.ckpt`; idle in a run without validation.
 
     Args:
-        monitor: The figure to go by: `val/accuracy` or `val/loss`.
-        mode: Whether the largest (`max`) or the smallest (`min`) is best.
+        monitor: The figure to go by: the highest `val/accuracy`, or the lowest `val/loss`.
     """
 
-    def __init__(self, monitor: str = "val/accuracy", mode: Literal["max", "min"] = "max") -> None:
+    def __init__(self, monitor: Literal["val/accuracy", "val/loss"] = "val/accuracy") -> None:
+        mode = "max" if monitor == "val/accuracy" else "min"
         super().__init__(monitor=monitor, mode=mode, filename="best", save_on_train_epoch_end=False)
 
     @override

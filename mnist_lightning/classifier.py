@@ -3,7 +3,7 @@
 from typing import Literal, NamedTuple
 
 import torch
-from jsonargparse.typing import ClosedUnitInterval, NonNegativeFloat, OpenUnitInterval, PositiveFloat
+from jsonargparse.typing import NonNegativeFloat, OpenUnitInterval, PositiveFloat
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import LRSchedulerTypeUnion, OptimizerLRScheduler
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from typing_extensions import override
 from mnist_lightning.batches import Batch
 from mnist_lightning.errors import SettingError
 from mnist_lightning.networks import IMAGE_SHAPE, NUM_CLASSES, BaselineNet, OptimizedNet
+from mnist_lightning.option_types import BelowOne
 
 NetworkName = Literal["optimized", "baseline", "baseline_relu_on_logits"]
 
@@ -53,11 +54,11 @@ class DigitClassifier(LightningModule):
     def __init__(
         self,
         network: NetworkName = "optimized",
-        dropout: ClosedUnitInterval = 0.05,
+        dropout: BelowOne = 0.05,
         max_lr: PositiveFloat = 0.1,
         schedule: Literal["one_cycle", "constant"] = "one_cycle",
         pct_start: OpenUnitInterval = 0.2,
-        momentum: ClosedUnitInterval = 0.9,
+        momentum: BelowOne = 0.9,
         weight_decay: NonNegativeFloat = 1e-4,
         channels_last: bool = True,
     ) -> None:
@@ -72,6 +73,7 @@ class DigitClassifier(LightningModule):
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.net = build_network(network, dropout).to(memory_format=self.memory_format)
         self.example_input_array = torch.zeros(1, *IMAGE_SHAPE)
+        self._last_validated_epoch: int | None = None
         metrics = MetricCollection(
             {"loss": MeanMetric(), "accuracy": MulticlassAccuracy(NUM_CLASSES, average="micro", validate_args=False)}
         )
@@ -79,10 +81,16 @@ class DigitClassifier(LightningModule):
         self.val_metrics = metrics.clone(prefix="val/")
         self.test_metrics = metrics.clone(prefix="test/")
 
+    @property
+    def net_dtype(self) -> torch.dtype:
+        """The type of the network's parameters."""
+        return next(self.net.parameters()).dtype
+
     @override
     def forward(self, images: Tensor) -> Tensor:
         """Maps normalised images (B, 1, 28, 28) to logits (B, 10)."""
-        logits: Tensor = self.net(images.contiguous(memory_format=self.memory_format))
+        # The type differs from the images' float32 under a true half precision.
+        logits: Tensor = self.net(images.to(self.net_dtype, memory_format=self.memory_format))
         return logits
 
     def _step(self, batch: Batch, metrics: MetricCollection) -> Tensor:
@@ -125,7 +133,10 @@ class DigitClassifier(LightningModule):
 
         For callbacks' `on_train_epoch_end`, which comes before this module's own. All processes must ask.
         """
-        validation = {name: value for name, value in self.trainer.callback_metrics.items() if name.startswith("val/")}
+        # An epoch without validation (--trainer.check_val_every_n_epoch) finds the figures of an earlier one here.
+        was_validated = self._last_validated_epoch == self.current_epoch
+        figures = self.trainer.callback_metrics if was_validated else {}
+        validation = {name: value for name, value in figures.items() if name.startswith("val/")}
         return {name: float(value) for name, value in {**self.train_metrics.compute(), **validation}.items()}
 
     def _log_and_reset(self, metrics: MetricCollection) -> None:
@@ -140,6 +151,7 @@ class DigitClassifier(LightningModule):
     @override
     def on_validation_epoch_end(self) -> None:
         self._log_and_reset(self.val_metrics)
+        self._last_validated_epoch = self.current_epoch
 
     @override
     def on_test_epoch_end(self) -> None:
@@ -150,7 +162,7 @@ class DigitClassifier(LightningModule):
         """SGD on all parameters, with the one-cycle rate over exactly the steps that the trainer will take.
 
         Raises:
-            SettingError: the schedule is one-cycle and the run has no end to plan for, or fewer than two steps.
+            SettingError: the schedule is one-cycle and the run has no end to plan for.
         """
         optimizer = torch.optim.SGD(
             self.parameters(), lr=self.max_lr, momentum=self.momentum, weight_decay=self.weight_decay
@@ -163,7 +175,10 @@ class DigitClassifier(LightningModule):
                 "--model.schedule one_cycle needs a last step to end at, but --trainer.max_epochs -1 sets none. "
                 "Set --trainer.max_epochs or --trainer.max_steps, or use --model.schedule constant."
             )
-        scheduler = OneCycleLR(optimizer, self.max_lr, total_steps=int(total_steps), pct_start=self.pct_start)
+        pct_start = self.pct_start
+        if abs(pct_start * total_steps - 1) < 1e-6:
+            pct_start += 1e-6 / total_steps  # OneCycleLR divides by zero where the warm-up is exactly one step
+        scheduler = OneCycleLR(optimizer, self.max_lr, total_steps=int(total_steps), pct_start=pct_start)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     @override

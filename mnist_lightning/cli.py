@@ -1,6 +1,7 @@
 """The command line: LightningCLI with a folder for every run, checked settings, and short errors."""
 
 import logging
+import os
 import re
 import shlex
 import sys
@@ -11,6 +12,7 @@ from typing import Any
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import Checkpoint, ProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
@@ -26,7 +28,7 @@ from mnist_lightning.errors import SettingError, UserError
 from mnist_lightning.predictions import write_predictions
 from mnist_lightning.progress_bar import EpochProgressBar
 from mnist_lightning.run_folder import claim_run_folder
-from mnist_lightning.run_report import RunReport
+from mnist_lightning.run_report import RunReport, is_part
 from mnist_lightning.scalars import ScalarLogger
 
 PROGRAM = "python -m mnist_lightning"
@@ -67,12 +69,15 @@ class CommandLine(LightningCLI):
         parser.add_lightning_class_args(BestCheckpoint, "best_checkpoint")
         parser.add_lightning_class_args(LastCheckpoint, "last_checkpoint")
         parser.add_lightning_class_args(EpochProgressBar, "progress_bar")
-        parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
+        parser.link_arguments("seed_everything", "data.seed", compute_fn=_checked_seed)
 
     @override
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        args = sys.argv[1:] if args is None else args
+        # --print_config ends the parsing, and has to wait until the checkpoint's settings are known.
+        first = [arg for arg in args if not arg.startswith("--print_config")] if isinstance(args, list) else args
         try:
-            super().parse_arguments(parser, args)
+            super().parse_arguments(parser, first)
         except UnicodeDecodeError:
             raise SettingError(
                 "--config: the file is not text. Give it a YAML file, such as configs/optimized.yaml."
@@ -82,6 +87,7 @@ class CommandLine(LightningCLI):
         if subcommand == "fit":
             if ckpt_path:
                 load_checkpoint(ckpt_path)  # refuses what is none, before any work
+            super().parse_arguments(parser, args)
             return
         if not ckpt_path:
             raise SettingError(
@@ -95,6 +101,11 @@ class CommandLine(LightningCLI):
         known = {name: value for name, value in settings.items() if name in _SETTINGS_OF_A_CHECKPOINT}
         self._parser(subcommand).set_defaults(known)
         super().parse_arguments(parser, args)
+        if subcommand == "validate" and self.config.validate.data.validation == "none":
+            raise SettingError(
+                "--data.validation none, which the checkpoint was trained with or the command asks for, leaves nothing "
+                f"to validate on. Use `{PROGRAM} test`, or --data.validation test or holdout."
+            )
 
     @override
     def _parse_ckpt_path(self) -> None:
@@ -109,6 +120,8 @@ class CommandLine(LightningCLI):
             config.trainer.logger = False
             if "verbose" in config:
                 config.verbose = False  # after_test and after_validate print the figures
+            if "return_predictions" in config:
+                config.return_predictions = True  # after_predict writes them
             return
         if not config.config:
             raise SettingError(f"fit needs a config: `{PROGRAM} fit --config configs/optimized.yaml`.")
@@ -125,9 +138,10 @@ class CommandLine(LightningCLI):
             value = config.trainer[name]
             if value is not None and value < 1 and value != -1:
                 raise SettingError(f"--trainer.{name} {value}: use 1 or more, or -1 for no limit.")
-        if config.seed_everything is False:
+        if config.trainer.overfit_batches:
             raise SettingError(
-                "--seed_everything false: every run has a seed, so that it can be repeated. Give a number."
+                f"--trainer.overfit_batches {config.trainer.overfit_batches}: the framework would replace the sampler. "
+                "Use --trainer.limit_train_batches, with no augmentation to see the same images again."
             )
 
     @override
@@ -137,18 +151,40 @@ class CommandLine(LightningCLI):
         if self.subcommand == "fit":
             if getattr(rank_zero_only, "rank", 0) == 0 and not config.trainer.fast_dev_run:
                 self.datamodule.prepare_data()  # without data there is no run, and no folder
-                self.run_folder = claim_run_folder(Path(config.trainer.default_root_dir), config.run_name)
+                try:
+                    self.run_folder = claim_run_folder(Path(config.trainer.default_root_dir), config.run_name)
+                except OSError as error:
+                    raise SettingError(
+                        f"--trainer.default_root_dir {config.trainer.default_root_dir}: no folder can be made there "
+                        f"({error.strerror}). Name a directory that can be written."
+                    ) from None
             if config.trainer.logger in (None, True):
                 kwargs["logger"] = self._tensorboard_logger(config)
             self.run_report = RunReport(self.run_folder, self.command, _report_settings(config))
             callbacks = [ScalarLogger(), self.run_report]
         self.trainer_defaults["callbacks"] = callbacks
-        trainer = super().instantiate_trainer(**kwargs)
+        try:
+            trainer = super().instantiate_trainer(**kwargs)
+        except (ValueError, MisconfigurationException) as error:
+            if self.run_folder is not None:
+                self.run_folder.rmdir()  # nothing was written yet
+            raise SettingError(
+                f"the trainer cannot be set up: {str(error)[:200]}\nChange the --trainer options."
+            ) from None
         if self.run_folder is not None:
             for callback in trainer.checkpoint_callbacks:
                 if isinstance(callback, BestCheckpoint | LastCheckpoint):
                     callback.dirpath = str(self.run_folder / "checkpoints")
         return trainer
+
+    @override
+    def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
+        # The framework refuses a callback whose kind the trainer is told to do without.
+        if config["enable_progress_bar"] is False or config["barebones"]:
+            callbacks = [callback for callback in callbacks if not isinstance(callback, ProgressBar)]
+        if config["enable_checkpointing"] is False or config["barebones"]:
+            callbacks = [callback for callback in callbacks if not isinstance(callback, Checkpoint)]
+        return super()._instantiate_trainer(config, callbacks)
 
     def _tensorboard_logger(self, config: Any) -> TensorBoardLogger | bool:
         if config.trainer.fast_dev_run:
@@ -179,13 +215,17 @@ class CommandLine(LightningCLI):
         self._print_evaluation("test", "test images")
 
     def after_predict(self) -> None:
-        """Writes a line per image to standard output, and what the images are to standard error."""
-        print(f"{self.datamodule.title}, test images:", file=sys.stderr)
-        write_predictions(self.trainer.predict_loop.predictions, sys.stdout)
+        """Writes a line per image to standard output."""
+        write_predictions(self.trainer.predict_loop.predictions, self.datamodule.title, sys.stdout)
 
     @rank_zero_only
     def _print_evaluation(self, stage: str, images: str) -> None:
         figures = self.trainer.callback_metrics
+        limit = self.trainer.limit_test_batches if stage == "test" else self.trainer.limit_val_batches
+        if f"{stage}/accuracy" not in figures:
+            raise SettingError(f"--trainer.limit_{stage}_batches {limit} leaves nothing to evaluate. Use a larger one.")
+        if is_part(limit):
+            images = f"part of the {images}"
         accuracy, loss = float(figures[f"{stage}/accuracy"]), float(figures[f"{stage}/loss"])
         print(f"{self.datamodule.title}, {images}: accuracy {accuracy:.2%}, loss {loss:.4f}", flush=True)
 
@@ -197,6 +237,12 @@ _SETTINGS_OF_A_CHECKPOINT = frozenset(
         *("data.dataset", "data.validation", "data.num_holdout", "data.split_seed", "data.eval_batch_size"),
     ]
 )
+
+
+def _checked_seed(seed: bool | int) -> int:
+    if isinstance(seed, bool) or not 0 <= seed < 2**32:
+        raise ValueError(f"{seed} is no seed")  # the parser adds the way out
+    return seed
 
 
 def _check_accelerator(accelerator: Any) -> None:
@@ -220,7 +266,7 @@ def _command_text(args: Any) -> str:
     """The command for the report, with the last part alone of every path outside the project."""
     if not isinstance(args, list):
         return f"{PROGRAM} (started from Python)"
-    shown = [Path(arg).name if arg.startswith(("/", "..", "~")) else arg for arg in args]
+    shown = [re.sub(r"(^|=)(?:/|~|\.\.)\S*/", r"\1", arg) for arg in args]
     return shlex.join([*PROGRAM.split(), *shown])
 
 
@@ -253,5 +299,18 @@ def main(args: ArgsType = None) -> None:
     except (UserError, MisconfigurationException) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    except RuntimeError as error:
+        if "loading state_dict" not in str(error):
+            raise
+        print(
+            "error: --ckpt_path: the checkpoint holds the weights of another network than --model.network asks for. "
+            "Leave --model.network and its config away: the checkpoint knows its own.",
+            file=sys.stderr,
+        )
+        sys.exit(2)
+    except BrokenPipeError:
+        # The reader of the output is gone, as with `| head`. Nothing is left to flush at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except SIGTERMException:
         sys.exit(143)

@@ -28,6 +28,9 @@ class ShortErrorParser(LightningArgumentParser):
         sys.exit(2)
 
     def _way_out(self, message: str) -> str:
+        stray = re.search(r"unrecognized arguments: (\S+\.ya?ml)", message)
+        if stray:
+            return f"Write --config {stray[1]}."
         unknown = re.search(r"unrecognized arguments: --(\S+?)(?:[ =]|$)|does not accept option '([\w.]+)'", message)
         if unknown:
             name = unknown[1] or unknown[2]
@@ -45,6 +48,8 @@ class ShortErrorParser(LightningArgumentParser):
             return "Give --config a YAML file of the form of configs/optimized.yaml."
         if 'Expected "subcommand"' in message or "subcommand" in message.split("\n", maxsplit=1)[0]:
             return "Start with: python -m mnist_lightning fit --config configs/optimized.yaml"
+        if "is no seed" in message:
+            return f"Give --seed_everything a number from 0 to {2**32 - 1}: every run can be repeated."
         option = re.search(r'[Kk]ey "([\w.]+)"', message)
         if option:
             return f"Change --{option[1]}, on the command line or in the config; `--help` documents it."

@@ -1,14 +1,14 @@
 """bfloat16 on a CPU, where the processor computes in it."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
 from lightning.pytorch.plugins import MixedPrecision
+from lightning.pytorch.utilities import rank_zero_only
 from typing_extensions import override
-
-from mnist_lightning.progress_bar import print_above_bar
 
 
 def has_bfloat16_instructions() -> bool:
@@ -25,10 +25,15 @@ class BFloat16WhereFast(MixedPrecision):
         self.is_active = has_bfloat16_instructions()
         if not self.is_active:
             self.precision: Any = "32-true"
-            print_above_bar("This processor has no bfloat16 instructions: training in float32.")
+            _tell("This processor has no bfloat16 instructions: computing in float32.")
 
     @override
     @contextmanager
     def forward_context(self) -> Iterator[None]:
         with super().forward_context() if self.is_active else nullcontext():
             yield
+
+
+@rank_zero_only
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)  # standard output may be a table of predictions

@@ -3,7 +3,7 @@
 from typing import Any, Literal
 
 import torch
-from jsonargparse.typing import NonNegativeInt, PositiveInt, restricted_number_type
+from jsonargparse.typing import NonNegativeInt, PositiveInt
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -14,14 +14,11 @@ from mnist_lightning.batches import Batch, BatchDataset, LabelledImages, Ordered
 from mnist_lightning.errors import SettingError
 from mnist_lightning.mnist_files import PIXEL_MEAN, PIXEL_STD, default_data_dir, read_mnist
 from mnist_lightning.offline_digits import read_offline_digits
+from mnist_lightning.option_types import Degrees, Percent, ShearDegrees
 from mnist_lightning.stratified_split import stratified_split
 
 DatasetName = Literal["mnist", "offline_digits"]
 Validation = Literal["test", "holdout", "none"]
-
-Degrees = restricted_number_type("Degrees", float, [(">=", 0), ("<=", 180)])
-Percent = restricted_number_type("Percent", float, [(">=", 0), ("<", 100)])
-ShearDegrees = restricted_number_type("ShearDegrees", float, [(">=", 0), ("<", 90)])
 
 DATASET_TITLES = {
     "mnist": "MNIST",
@@ -59,10 +56,10 @@ class DigitsDataModule(LightningDataModule):
         validation: Validation = "test",
         num_holdout: PositiveInt = 5000,
         split_seed: NonNegativeInt = 0,
-        rotation_degrees: Degrees = 7.0,  # type: ignore[valid-type]
-        translation_percent: Percent = 10.0,  # type: ignore[valid-type]
-        scale_percent: Percent = 0.0,  # type: ignore[valid-type]
-        shear_degrees: ShearDegrees = 0.0,  # type: ignore[valid-type]
+        rotation_degrees: Degrees = 7.0,
+        translation_percent: Percent = 10.0,
+        scale_percent: Percent = 0.0,
+        shear_degrees: ShearDegrees = 0.0,
         interpolation: Interpolation = "nearest",
         num_workers: NonNegativeInt = 0,
         seed: NonNegativeInt = 0,

@@ -10,7 +10,7 @@ class DataFilesError(UserError):
 
 
 class CheckpointError(UserError):
-    """A checkpoint is missing, damaged, or made by another program or network."""
+    """A checkpoint is missing, damaged, made by another program, or of another network than asked for."""
 
 
 class SettingError(UserError):

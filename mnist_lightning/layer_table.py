@@ -46,10 +46,10 @@ def layer_table(net: nn.Module, input_shape: tuple[int, ...] = IMAGE_SHAPE) -> l
     leaves = [module for module in net.modules() if not list(module.children())]
     hooks = [module.register_forward_hook(note) for module in leaves]
     was_training = net.training
-    device = next(net.parameters()).device
+    parameter = next(net.parameters())
     try:
         with torch.no_grad():
-            net.eval()(torch.zeros(1, *input_shape, device=device))
+            net.eval()(torch.zeros(1, *input_shape, device=parameter.device, dtype=parameter.dtype))
     finally:
         net.train(was_training)
         for hook in hooks:

@@ -5,12 +5,12 @@
 
 import gzip
 import hashlib
+import http.client
 import os
 import shutil
 import socket
 import sys
 import tempfile
-import urllib.error
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -116,7 +116,7 @@ def _download(raw_dir: Path, file: MnistFile, problems: list[str]) -> bytes:
             try:
                 with _socket_timeout(DOWNLOAD_TIMEOUT_SECONDS):
                     download_url(url, partial_dir, target.name, file.gz_md5)
-            except (OSError, RuntimeError, urllib.error.URLError) as error:
+            except (OSError, RuntimeError, http.client.HTTPException) as error:  # URLError is an OSError
                 problems.append(f"{url}: {getattr(error, 'reason', error)}")
                 continue
             downloaded = Path(partial_dir) / target.name

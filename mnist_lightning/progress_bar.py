@@ -20,6 +20,11 @@ def print_above_bar(text: str) -> None:
     sys.stdout.flush()
 
 
+def epoch_title(epoch: int, max_epochs: int | None) -> str:
+    """`epoch  3/15`, or `epoch  3` where steps or time end the run."""
+    return f"epoch {epoch:2}" + (f"/{max_epochs}" if max_epochs is not None and max_epochs > 0 else "")
+
+
 class EpochProgressBar(TQDMProgressBar):
     """A bar on standard error with loss, running accuracy, learning rate and time left.
 
@@ -64,7 +69,7 @@ class EpochProgressBar(TQDMProgressBar):
     @override
     def on_train_epoch_start(self, trainer: Trainer, *args: Any) -> None:
         super().on_train_epoch_start(trainer, *args)
-        self.train_progress_bar.set_description(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}")
+        self.train_progress_bar.set_description(epoch_title(trainer.current_epoch + 1, trainer.max_epochs))
 
     @override
     def get_metrics(

@@ -18,7 +18,7 @@ from mnist_lightning.environment import hardware, versions
 from mnist_lightning.layer_table import format_layer_table, layer_table
 from mnist_lightning.learning_rate import current_learning_rate
 from mnist_lightning.networks import num_trainable_parameters
-from mnist_lightning.progress_bar import print_above_bar
+from mnist_lightning.progress_bar import epoch_title, print_above_bar
 from mnist_lightning.requirements import check_requirements
 
 
@@ -112,8 +112,7 @@ class RunReport(Callback):
         elif self.report["epochs"]:
             accuracy = self.report["epochs"][-1].get("val_accuracy")
         measured_on = f"{data.title} {measured_on}"
-        limit = trainer.limit_test_batches if "test" in self.report else trainer.limit_val_batches
-        if not (isinstance(limit, float) and limit == 1):  # the float 1.0 is all batches, the integer 1 is one
+        if is_part(trainer.limit_test_batches if "test" in self.report else trainer.limit_val_batches):
             measured_on = f"part of the {measured_on}"
         requirements = check_requirements(pl_module.net, len(self.report["epochs"]), accuracy, measured_on)
         self.report["requirements"] = [asdict(requirement) for requirement in requirements]
@@ -139,6 +138,11 @@ def _data(trainer: Trainer) -> DigitsDataModule:
     return data
 
 
+def is_part(limit: float) -> bool:
+    """Whether a trainer's limit leaves batches out: the float 1.0 is all of them, the integer 1 is one."""
+    return not (isinstance(limit, float) and limit == 1)
+
+
 def _status(trainer: Trainer) -> str:
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         if isinstance(callback, StopAtThreshold) and callback.stopped_epoch is not None:
@@ -150,7 +154,7 @@ def _epoch_line(row: dict[str, Any], max_epochs: int | None) -> str:
     validation = f"  validation {row['val_accuracy']:7.2%} {row['val_loss']:.4f}" if "val_accuracy" in row else ""
     training = f"training {row['train_accuracy']:7.2%} {row['train_loss']:.4f}"
     rate = f"lr {row['learning_rate']:.6f}"
-    return f"epoch {row['epoch']:2}/{max_epochs}  {training}{validation}  {rate}  {row['seconds']:.1f} s"
+    return f"{epoch_title(row['epoch'], max_epochs)}  {training}{validation}  {rate}  {row['seconds']:.1f} s"
 
 
 def best_epoch(report: dict[str, Any]) -> dict[str, Any] | None:
@@ -161,15 +165,18 @@ def best_epoch(report: dict[str, Any]) -> dict[str, Any] | None:
 
 def summary(report: dict[str, Any]) -> str:
     """The end of a run in plain text: epochs, accuracies, and each requirement with its value."""
-    marks = {True: "met", False: "NOT MET", None: "not measured"}
+    marks = {True: "met", False: "NOT MET", None: "not judged"}
     num_epochs = len(report["epochs"])
     epochs = "1 epoch" if num_epochs == 1 else f"{num_epochs} epochs"
     lines = [f"{report['dataset']}: {epochs} in {report.get('wall_clock_seconds', 0):.0f} s, {report['status']}"]
     if best := best_epoch(report):
         chosen = "; chosen on the test set" if report["validation"] == "test" else ""
         last = report["epochs"][-1]
+        last_text = (
+            f"{last['val_accuracy']:.2%} of the {report['validated_on']}" if "val_accuracy" in last else "not validated"
+        )
         lines += [
-            f"  last epoch   {last['val_accuracy']:.2%} of the {report['validated_on']}",
+            f"  last epoch   {last_text}",
             f"  best epoch   {best['val_accuracy']:.2%} (epoch {best['epoch']}{chosen})",
         ]
     if "test" in report:

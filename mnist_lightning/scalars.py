@@ -3,6 +3,7 @@
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
 from typing_extensions import override
 
 from mnist_lightning.classifier import DigitClassifier
@@ -10,17 +11,24 @@ from mnist_lightning.learning_rate import current_learning_rate, current_momentu
 
 
 class ScalarLogger(Callback):
-    """Logs `by_step/*` every `--trainer.log_every_n_steps` against optimizer steps, `by_epoch/*` against epochs.
+    """Logs `by_step/*` against optimizer steps, every `--trainer.log_every_n_steps`, and `by_epoch/*` against epochs.
 
-    By step: the loss and accuracy since the epoch's start, the learning rate and the momentum. By epoch: training and
-    validation loss and accuracy, and the learning rate after the epoch's last step.
+    By step: the training loss and accuracy since the epoch's start, the learning rate and the momentum, and at each
+    epoch's end the validation's too. By epoch: the same but the momentum, after the epoch's last step.
     """
+
+    @override
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                logger.experiment.add_text("data set", trainer.datamodule.title)  # type: ignore[attr-defined]
 
     @override
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if not trainer.loggers or (batch_idx + 1) % trainer.log_every_n_steps:  # type: ignore[attr-defined]
+        interval: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
+        if not trainer.loggers or interval == 0 or (batch_idx + 1) % interval:
             return
         assert isinstance(pl_module, DigitClassifier)
         loss, accuracy = pl_module.running_training_metrics()
@@ -37,7 +45,7 @@ class ScalarLogger(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, DigitClassifier)
         metrics = {name.replace("/", "_"): value for name, value in pl_module.epoch_metrics().items()}
-        by_step = {f"by_step/{name}": value for name, value in metrics.items() if name.startswith("val_")}
+        by_step = {f"by_step/{name}": value for name, value in metrics.items()}
         by_epoch = {f"by_epoch/{name}": value for name, value in metrics.items()}
         by_epoch["by_epoch/learning_rate"] = current_learning_rate(trainer)
         for logger in trainer.loggers:

@@ -54,13 +54,16 @@ Fit = Callable[..., Path]
 
 @pytest.fixture
 def fit(tmp_path: Path, in_project: None) -> Fit:
-    """Runs `fit` on the offline digits, two short epochs unless told otherwise; returns the run's folder."""
+    """Runs `fit` on the offline digits, two short epochs unless told otherwise; returns the run's folder.
+
+    `config` is the name of one of ours, or the path of another.
+    """
 
     def run(*overrides: str, config: str = "offline") -> Path:
         before = set(tmp_path.glob("runs/*/version_*"))
         main(
             [
-                *("fit", "--config", f"configs/{config}.yaml"),
+                *("fit", "--config", config if "/" in config else f"configs/{config}.yaml"),
                 *("--trainer.max_epochs", "2", "--trainer.limit_train_batches", "3"),
                 *overrides,
                 *("--trainer.default_root_dir", str(tmp_path / "runs")),

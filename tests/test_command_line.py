@@ -6,7 +6,7 @@ import pytest
 
 from mnist_lightning.cli import main
 
-OPTIMIZED = ["fit", "--config", "configs/optimized.yaml"]
+FIT = ["fit", "--config", "configs/offline.yaml"]
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +35,17 @@ def error_of(args: list[str], capfd: pytest.CaptureFixture[str]) -> list[str]:
         (["--data.batch", "9"], "Did you mean --data.batch_size?"),
         (["--seed", "5"], "Did you mean --seed_everything?"),
         (["--nonsense", "5"], "--help"),
+        (["--seed_everything", "true"], "a number from 0 to"),
+        (["--seed_everything", "-1"], "a number from 0 to"),
+        (["--seed_everything", "5000000000"], "a number from 0 to"),
+        (["--trainer.accelerator", "gup"], "Change the --trainer options"),
+        (["--trainer.strategy", "foo"], "Change the --trainer options"),
+        (["--trainer.overfit_batches", "1"], "--trainer.limit_train_batches"),
+        (["--config", "configs/cpu.yaml", "--trainer.precision", "32-true"], "Change the --trainer options"),
+        (["--best_checkpoint.monitor", "val/acc"], "Change --best_checkpoint.monitor"),
+        (["--trainer.default_root_dir", "/proc/x"], "Name a directory that can be written"),
         (["--model.max_lr", "abc"], "Change --model.max_lr"),
+        (["--model.dropout", "1"], "Change --model.dropout"),
         (["--model.dropout", "1.5"], "Change --model.dropout"),
         (["--data.batch_size", "0"], "Change --data.batch_size"),
         (["--data.rotation_degrees", "-5"], "Change --data.rotation_degrees"),
@@ -47,7 +57,7 @@ def error_of(args: list[str], capfd: pytest.CaptureFixture[str]) -> list[str]:
     ],
 )
 def test_a_wrong_option(mistake: list[str], way_out: str, capfd: pytest.CaptureFixture[str]) -> None:
-    assert way_out in error_of([*OPTIMIZED, *mistake], capfd)[-1]
+    assert way_out in error_of([*FIT, *mistake], capfd)[-1]
 
 
 @pytest.mark.parametrize(
@@ -79,6 +89,7 @@ def test_a_config_that_is_no_text(tmp_path: Path, capfd: pytest.CaptureFixture[s
     [
         ([], "fit --config configs/optimized.yaml"),
         (["train"], "fit --config configs/optimized.yaml"),
+        (["fit", "configs/optimized.yaml"], "Write --config configs/optimized.yaml"),
         (["fit"], "fit --config configs/optimized.yaml"),
         (["fit", "--config", "configs/nope.yaml"], "configs/optimized.yaml"),
         (["--config", "configs/optimized.yaml", "fit"], "fit --config configs/optimized.yaml"),

@@ -81,7 +81,7 @@ def test_command_in_a_shell(command: str, workplace: Path) -> None:
         ["bash", "-c", f"{line} > {target}"], cwd=workplace, env=os.environ | {"PYTHONPATH": path}, check=False
     )
     assert done.returncode == 0
-    assert (workplace / target).read_text().splitlines()[0] == "index,digit,probability"
+    assert (workplace / target).read_text().splitlines()[0] == "dataset,index,digit,probability"
     assert len((workplace / target).read_text().splitlines()) == 1 + 100
 
 

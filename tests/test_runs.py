@@ -104,7 +104,7 @@ def test_validation_none_tests_once_at_the_end(fit: Fit, capfd: pytest.CaptureFi
 
 
 def test_evaluation_takes_the_data_settings_from_the_checkpoint(fit: Fit, capfd: pytest.CaptureFixture[str]) -> None:
-    folder = fit("--data.validation", "holdout", "--data.num_holdout", "100", "--model.dropout", "0.3")
+    folder = fit("--data.validation", "holdout", "--data.num_holdout", "100")
     report = read_report(folder)
     last = str(folder / "checkpoints" / "last.ckpt")
     capfd.readouterr()
@@ -138,11 +138,13 @@ def test_predict_gives_a_digit_and_a_probability_per_image(fit: Fit, capfd: pyte
     main(["predict", "--ckpt_path", best])
     out, err = capfd.readouterr()
     header, *lines = out.splitlines()
-    assert header == "index,digit,probability"
-    assert [int(line.split(",")[0]) for line in lines] == list(range(360))
-    assert {int(line.split(",")[1]) for line in lines} <= set(range(10))
-    assert all(0.1 <= float(line.split(",")[2]) <= 1 for line in lines)
-    assert "NOT MNIST" in err
+    assert header == "dataset,index,digit,probability"
+    assert err == ""
+    rows = [line.rsplit(",", 3) for line in lines]
+    assert {row[0] for row in rows} == {"NOT MNIST (scikit-learn's offline digits)"}
+    assert [int(row[1]) for row in rows] == list(range(360))
+    assert {int(row[2]) for row in rows} <= set(range(10))
+    assert all(0.1 <= float(row[3]) <= 1 for row in rows)
 
 
 def test_tensorboard_scalars_against_step_and_epoch(fit: Fit) -> None:
@@ -156,16 +158,22 @@ def test_tensorboard_scalars_against_step_and_epoch(fit: Fit) -> None:
         assert [step for step, _ in values] == [1, 2]
         assert [value for _, value in values] == pytest.approx([row[name] for row in rows])
     assert [step for step, _ in scalars["by_step/val_accuracy"]] == [3, 6]
-    assert [step for step, _ in scalars["by_step/train_loss"]] == [1, 2, 3, 4, 5, 6]
+    assert {step for step, _ in scalars["by_step/train_loss"]} == {1, 2, 3, 4, 5, 6}
     assert all(math.isfinite(value) for values in scalars.values() for _, value in values)
 
 
 def test_print_config_runs_again(fit: Fit, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        main(["fit", "--config", "configs/offline.yaml", "--model.max_lr", "0.05", "--print_config"])
+        main(
+            [
+                *("fit", "--config", "configs/offline.yaml", "--model.max_lr", "0.05", "--print_config"),
+                *("--trainer.max_epochs", "1", "--trainer.limit_train_batches", "1"),
+            ]
+        )
     printed = tmp_path / "printed.yaml"
     printed.write_text(capfd.readouterr().out)
-    folder = fit("--config", str(printed), "--trainer.max_epochs", "1", "--trainer.limit_train_batches", "1")
+    folder = fit(config=str(printed))
+    assert folder.parent.name == "printed"
     assert yaml.safe_load((folder / "config.yaml").read_text())["model"]["max_lr"] == 0.05
 
 
@@ -177,3 +185,75 @@ def test_fast_dev_run_writes_nothing(in_project: None, tmp_path: Path) -> None:
         ]
     )
     assert list(tmp_path.iterdir()) == []
+
+
+def test_another_networks_checkpoint_is_refused(fit: Fit, capfd: pytest.CaptureFixture[str]) -> None:
+    best = str(fit() / "checkpoints" / "best.ckpt")
+    with pytest.raises(SystemExit) as ended:
+        main(["test", "--ckpt_path", best, "--model.network", "baseline"])
+    assert ended.value.code == 2
+    assert "the weights of another network" in capfd.readouterr().err
+
+
+def test_nothing_to_validate_on_is_refused(fit: Fit, capfd: pytest.CaptureFixture[str]) -> None:
+    last = str(fit("--data.validation", "none") / "checkpoints" / "last.ckpt")
+    with pytest.raises(SystemExit) as ended:
+        main(["validate", "--ckpt_path", last])
+    assert ended.value.code == 2
+    assert "--data.validation test or holdout" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("switch", ["--trainer.enable_progress_bar", "--trainer.enable_checkpointing"])
+def test_bar_and_checkpoints_can_be_switched_off(fit: Fit, switch: str) -> None:
+    folder = fit(switch, "false", "--trainer.max_epochs", "1")
+    assert (folder / "report.md").exists()
+    assert (folder / "checkpoints").exists() is ("checkpointing" not in switch)
+
+
+def test_an_epoch_without_validation_has_no_figures(fit: Fit) -> None:
+    report = read_report(fit("--trainer.max_epochs", "3", "--trainer.check_val_every_n_epoch", "2"))
+    assert ["val_accuracy" in row for row in report["epochs"]] == [False, True, False]
+    assert report["requirements"][0]["value"] == "not measured"
+
+
+def test_best_by_loss_is_the_lowest(fit: Fit) -> None:
+    folder = fit("--best_checkpoint.monitor", "val/loss", "--trainer.max_epochs", "4", "--model.schedule", "constant")
+    losses = [row["val_loss"] for row in read_report(folder)["epochs"]]
+    best = torch.load(folder / "checkpoints" / "best.ckpt", weights_only=True)
+    assert best["epoch"] == losses.index(min(losses))
+
+
+def test_print_config_of_a_checkpoint_keeps_its_data(fit: Fit, capfd: pytest.CaptureFixture[str]) -> None:
+    best = str(fit() / "checkpoints" / "best.ckpt")
+    capfd.readouterr()
+    with pytest.raises(SystemExit):
+        main(["test", "--ckpt_path", best, "--print_config"])
+    assert yaml.safe_load(capfd.readouterr().out)["data"]["dataset"] == "offline_digits"
+
+
+def test_part_of_the_images_is_said(fit: Fit, capfd: pytest.CaptureFixture[str]) -> None:
+    best = str(fit() / "checkpoints" / "best.ckpt")
+    capfd.readouterr()
+    main(["test", "--ckpt_path", best, "--trainer.limit_test_batches", "1"])
+    assert "part of the test images" in capfd.readouterr().out
+
+
+def test_paths_outside_the_project_stay_out_of_the_report(fit: Fit, tmp_path: Path) -> None:
+    command = read_report(fit(f"--data.data_dir={tmp_path}"))["command"]
+    assert str(tmp_path.parent) not in command
+    assert "--data.data_dir=" in command
+
+
+def test_a_failed_start_leaves_no_folder(in_project: None, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit):
+        main(
+            [
+                *("fit", "--config", "configs/offline.yaml", "--trainer.accelerator", "gup"),
+                *("--trainer.default_root_dir", str(tmp_path)),
+            ]
+        )
+    assert list(tmp_path.glob("*/version_*")) == []
+
+
+def test_a_true_half_precision_runs(fit: Fit) -> None:
+    assert read_report(fit("--trainer.precision", "bf16-true", "--trainer.max_epochs", "1"))["precision"] == "bf16-true"

@@ -10,6 +10,7 @@ from torch.nn import functional as F  # noqa: N812  (the name that all of PyTorc
 from torch.optim.lr_scheduler import OneCycleLR
 from typing_extensions import override
 
+from mnist_lightning.batches import Batch
 from mnist_lightning.classifier import DigitClassifier
 from mnist_lightning.datamodule import DigitsDataModule
 from mnist_lightning.errors import SettingError
@@ -103,6 +104,7 @@ def test_learning_rates_of_the_published_log() -> None:
         (["--trainer.max_epochs", "5"], 15),
         (["--trainer.limit_train_batches", "7"], 14),
         (["--trainer.max_steps", "4"], 4),
+        *[(["--trainer.max_steps", str(steps)], steps) for steps in (1, 2, 5)],  # at 5, warm-up is one step
         (["--trainer.accumulate_grad_batches", "2"], 4),
         (["--data.batch_size", "500"], 6),  # three batches, the last one of 437
     ],
@@ -144,17 +146,43 @@ def test_a_run_repeats_bit_for_bit_with_any_number_of_workers(fit: Fit) -> None:
 
 def test_a_saved_config_runs_again(fit: Fit) -> None:
     folder = fit("--model.dropout", "0.2", "--seed_everything", "5")
-    again = fit("--config", str(folder / "config.yaml"))
+    again = fit(config=str(folder / "config.yaml"))
     assert are_equal(weights(folder), weights(again))
     assert again.parent.name == "offline"
 
 
+class ImageRecorder(DigitClassifier):
+    """Keeps the last batch of each stage."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.train_batch: Batch | None = None
+        self.val_batch: Batch | None = None
+
+    @override
+    def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
+        self.train_batch = batch
+        return super().training_step(batch, batch_idx)
+
+    @override
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self.val_batch = batch
+        super().validation_step(batch, batch_idx)
+
+
 def test_augmentation_is_for_training_only() -> None:
     data = DigitsDataModule(dataset="offline_digits")
+    module = ImageRecorder()
+    quiet_trainer(max_epochs=1, limit_train_batches=1, limit_val_batches=1).fit(module, datamodule=data)
+    assert module.train_batch is not None
+    assert module.val_batch is not None
+    data = DigitsDataModule(dataset="offline_digits")  # at its first epoch again
     data.setup("fit")
-    batch = next(iter(data.test_dataloader()))
-    assert torch.equal(data.prepare(batch, augment=False).images, (batch.images / 255 - 0.1307) / 0.3081)
-    assert not torch.equal(data.prepare(batch, augment=True).images, data.prepare(batch, augment=False).images)
+    stored = next(iter(data.test_dataloader()))
+    assert torch.equal(module.val_batch.images, (stored.images / 255 - 0.1307) / 0.3081)
+    first = next(iter(data.train_dataloader()))
+    assert torch.equal(module.train_batch.images, data.prepare(first, augment=True).images)
+    assert not torch.equal(module.train_batch.images, data.prepare(first, augment=False).images)
 
 
 def test_accuracy_is_over_images_not_classes(fit: Fit) -> None:
