@@ -69,6 +69,11 @@ class CommandLine(LightningCLI):
         parser.add_lightning_class_args(BestCheckpoint, "best_checkpoint")
         parser.add_lightning_class_args(LastCheckpoint, "last_checkpoint")
         parser.add_lightning_class_args(EpochProgressBar, "progress_bar")
+        for action in parser._actions:
+            # The integer 1 is one batch, the float 1.0 all of them. Which one `1` is read as hangs on what was imported
+            # first: typing.Optional's cache takes Union[int, float] and Union[float, int] for the same.
+            if action.dest.startswith("trainer.limit_") or action.dest == "trainer.val_check_interval":
+                action._typehint = int | float | None  # type: ignore[attr-defined]
         parser.link_arguments("seed_everything", "data.seed", compute_fn=_checked_seed)
 
     @override
@@ -138,7 +143,7 @@ class CommandLine(LightningCLI):
             value = config.trainer[name]
             if value is not None and value < 1 and value != -1:
                 raise SettingError(f"--trainer.{name} {value}: use 1 or more, or -1 for no limit.")
-        if config.trainer.overfit_batches:
+        if config.trainer.overfit_batches != 0:
             raise SettingError(
                 f"--trainer.overfit_batches {config.trainer.overfit_batches}: the framework would replace the sampler. "
                 "Use --trainer.limit_train_batches, with no augmentation to see the same images again."

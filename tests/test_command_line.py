@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 from mnist_lightning.cli import main
 
@@ -115,6 +116,15 @@ def test_a_wrong_command(
 ) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     assert way_out in error_of(args, capfd)[-1]
+
+
+@pytest.mark.parametrize(("given", "kind"), [("1", int), ("1.0", float), ("0.5", float), ("7", int)])
+def test_whole_numbers_of_batches_stay_whole(given: str, kind: type, capfd: pytest.CaptureFixture[str]) -> None:
+    names = ["limit_train_batches", "limit_val_batches", "limit_test_batches", "val_check_interval"]
+    with pytest.raises(SystemExit):
+        main([*FIT, *[part for name in names for part in (f"--trainer.{name}", given)], "--print_config"])
+    trainer = yaml.safe_load(capfd.readouterr().out)["trainer"]
+    assert {type(trainer[name]) for name in names} == {kind}
 
 
 def test_help_documents_every_option_of_ours(capfd: pytest.CaptureFixture[str]) -> None:

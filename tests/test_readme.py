@@ -116,7 +116,7 @@ def test_tensorboard_serves(workplace: Path) -> None:
 
 def ask(url: str, server: subprocess.Popen[bytes]) -> str:
     """The answer, once the server is up and has found the runs."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while time.monotonic() < deadline and server.poll() is None:
         try:
             with urllib.request.urlopen(url, timeout=5) as answer:
