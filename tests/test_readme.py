@@ -87,21 +87,17 @@ def test_command_in_a_shell(command: str, workplace: Path) -> None:
 
 @pytest.mark.parametrize("command", MAKE_COMMANDS)
 def test_make_target(command: str) -> None:
-    done = subprocess.run([*command.split(), "--dry-run"], cwd=PROJECT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip()
+    assert make("--dry-run", *command.split()[1:])
 
 
 def test_bare_make_lists_every_target() -> None:
-    done = subprocess.run(["make"], cwd=PROJECT, capture_output=True, text=True, check=True)
     targets = set(re.findall(r"^([a-z-]+):", (PROJECT / "Makefile").read_text(), re.MULTILINE))
-    listed = {line.split()[1] for line in done.stdout.splitlines() if line.startswith("make ")}
+    listed = {line.split()[1] for line in make() if line.startswith("make ")}
     assert listed == targets
 
 
 def test_tensorboard_serves(workplace: Path) -> None:
-    dry = subprocess.run(["make", "--dry-run", "tensorboard"], cwd=PROJECT, capture_output=True, text=True, check=True)
-    *_, line = dry.stdout.splitlines()
+    line = make("--dry-run", "tensorboard")[-1]
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
@@ -112,6 +108,15 @@ def test_tensorboard_serves(workplace: Path) -> None:
         finally:
             server.terminate()
     assert "optimized/version_0" in runs
+
+
+def make(*args: str) -> list[str]:
+    """The lines that `make` prints."""
+    # Under `make test` a make inside would report its directories too.
+    done = subprocess.run(
+        ["make", "--no-print-directory", *args], cwd=PROJECT, capture_output=True, text=True, check=True
+    )
+    return done.stdout.splitlines()
 
 
 def ask(url: str, server: subprocess.Popen[bytes]) -> str:
@@ -126,4 +131,4 @@ def ask(url: str, server: subprocess.Popen[bytes]) -> str:
         except (urllib.error.URLError, ConnectionError):
             pass
         time.sleep(0.2)
-    raise AssertionError(f"no answer from {url}")
+    raise AssertionError(f"no answer from {url}; the server's status is {server.poll()}")
