@@ -285,6 +285,7 @@ def _quieten() -> None:
         ".*LeafSpec.*",
         ".*Checkpoint directory .* exists and is not empty.*",  # the folder is the run's own
         ".*Total length of `list` across ranks is zero.*",  # --data.validation none means it
+        ".*It is recommended to use `self.log.*sync_dist.*",  # the metrics that are logged are summed over processes
         ".*The dirpath has changed.*",  # evaluation writes no checkpoint
         ".*number of training batches .* smaller than the logging interval.*",
     ):

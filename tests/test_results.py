@@ -4,12 +4,22 @@ import json
 import re
 import socket
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
 from test_training import PUBLISHED_LEARNING_RATES
 
-from mnist_lightning.results import EXPERIMENTS, README, RECIPE, RESULTS, train_missing, with_tables
+from mnist_lightning.results import (
+    EXPERIMENTS,
+    PROJECT,
+    README,
+    RECIPE,
+    RESULTS,
+    Experiment,
+    train_missing,
+    with_tables,
+)
 
 
 def reports() -> list[tuple[str, dict[str, Any]]]:
@@ -56,3 +66,17 @@ def test_a_report_that_is_there_is_not_made_again(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(subprocess, "run", refuse)
     train_missing([RECIPE])
     assert all(RECIPE.report_path(seed).exists() for seed in RECIPE.seeds)
+
+
+def test_a_missing_seed_is_trained_and_its_report_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "configs").symlink_to(PROJECT / "configs")
+    monkeypatch.setattr("mnist_lightning.results.PROJECT", tmp_path)
+    monkeypatch.setattr("mnist_lightning.results.RESULTS", tmp_path / "results")
+    monkeypatch.setenv("PYTHONPATH", str(PROJECT))
+    short = ("--trainer.max_epochs", "1", "--trainer.limit_train_batches", "2")
+    experiment = Experiment("offline", "offline", ("--config", "configs/offline.yaml", *short), (3, 4))
+    train_missing([experiment])
+    assert [report["seed"] for report in experiment.reports()] == [3, 4]
+    assert sorted(path.name for path in (tmp_path / "results" / "offline").iterdir()) == [
+        *("seed_3.json", "seed_3.md", "seed_4.json", "seed_4.md")
+    ]
