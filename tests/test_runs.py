@@ -37,7 +37,9 @@ def test_a_folder_is_claimed_above_all_that_are_there(tmp_path: Path) -> None:
     assert claim_run_folder(tmp_path, "b") == tmp_path / "b" / "version_0"
 
 
-def test_the_report(fit: Fit, tmp_path: Path) -> None:
+def test_the_report(fit: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for function in ("socket.gethostname", "platform.node"):
+        monkeypatch.setattr(function, lambda: "unmistakable-host")
     folder = fit("--trainer.max_epochs", "3", "--seed_everything", "3")
     report = read_report(folder)
     assert report["status"] == "finished"
@@ -58,6 +60,7 @@ def test_the_report(fit: Fit, tmp_path: Path) -> None:
     assert "NOT MNIST" in markdown
     assert f"| 3 | {report['epochs'][2]['train_accuracy']:.2%} |" in markdown
     for text in (markdown, (folder / "report.json").read_text()):
+        assert "unmistakable-host" not in text
         assert str(tmp_path) not in text
         assert str(Path.home()) not in text
 
