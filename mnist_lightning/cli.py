@@ -9,7 +9,6 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import Checkpoint, ProgressBar
@@ -30,8 +29,7 @@ from mnist_lightning.progress_bar import EpochProgressBar
 from mnist_lightning.run_folder import claim_run_folder
 from mnist_lightning.run_report import RunReport, is_part
 from mnist_lightning.scalars import ScalarLogger
-
-PROGRAM = "python -m mnist_lightning"
+from mnist_lightning.setting_checks import PROGRAM, check_accelerator, check_fit_settings, check_run_name, checked_seed
 
 
 class CommandLine(LightningCLI):
@@ -74,7 +72,7 @@ class CommandLine(LightningCLI):
             # first: typing.Optional's cache takes Union[int, float] and Union[float, int] for the same.
             if action.dest.startswith("trainer.limit_") or action.dest == "trainer.val_check_interval":
                 action._typehint = int | float | None  # type: ignore[attr-defined]
-        parser.link_arguments("seed_everything", "data.seed", compute_fn=_checked_seed)
+        parser.link_arguments("seed_everything", "data.seed", compute_fn=checked_seed)
 
     @override
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
@@ -120,7 +118,7 @@ class CommandLine(LightningCLI):
     def before_instantiate_classes(self) -> None:
         subcommand = self.config.subcommand
         config = self.config[subcommand]
-        _check_accelerator(config.trainer.accelerator)
+        check_accelerator(config.trainer.accelerator)
         if subcommand != "fit":
             config.trainer.logger = False
             if "verbose" in config:
@@ -128,26 +126,10 @@ class CommandLine(LightningCLI):
             if "return_predictions" in config:
                 config.return_predictions = True  # after_predict writes them
             return
-        if not config.config:
-            raise SettingError(f"fit needs a config: `{PROGRAM} fit --config configs/optimized.yaml`.")
+        check_fit_settings(config)
         if config.run_name is None:
             config.run_name = Path(str(config.config[0])).stem
-        if not re.fullmatch(r"[\w.-]*\w[\w.-]*", config.run_name):
-            raise SettingError(f"--run_name {config.run_name}: use letters, digits, '.', '_' and '-' only.")
-        if config.trainer.max_epochs is None and config.trainer.max_steps == -1:
-            raise SettingError(
-                "--trainer.max_epochs is not set: the configs given say nothing of when to end. "
-                "Put configs/optimized.yaml before an overlay such as configs/cpu.yaml, or add --trainer.max_epochs 15."
-            )
-        for name in ("max_epochs", "max_steps"):
-            value = config.trainer[name]
-            if value is not None and value < 1 and value != -1:
-                raise SettingError(f"--trainer.{name} {value}: use 1 or more, or -1 for no limit.")
-        if config.trainer.overfit_batches != 0:
-            raise SettingError(
-                f"--trainer.overfit_batches {config.trainer.overfit_batches}: the framework would replace the sampler. "
-                "Use --trainer.limit_train_batches, with no augmentation to see the same images again."
-            )
+        check_run_name(config.run_name)
 
     @override
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
@@ -242,20 +224,6 @@ _SETTINGS_OF_A_CHECKPOINT = frozenset(
         *("data.dataset", "data.validation", "data.num_holdout", "data.split_seed", "data.eval_batch_size"),
     ]
 )
-
-
-def _checked_seed(seed: bool | int) -> int:
-    if isinstance(seed, bool) or not 0 <= seed < 2**32:
-        raise ValueError(f"{seed} is no seed")  # the parser adds the way out
-    return seed
-
-
-def _check_accelerator(accelerator: Any) -> None:
-    if accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
-        raise SettingError(
-            f"--trainer.accelerator {accelerator}: this machine shows PyTorch no CUDA GPU. "
-            "Use --trainer.accelerator cpu, or --config configs/cpu.yaml in place of configs/gpu.yaml."
-        )
 
 
 def _report_settings(config: Any) -> dict[str, Any]:

@@ -19,7 +19,7 @@ class LayerRow:
 
 
 def layer_table(net: nn.Module, input_shape: tuple[int, ...] = IMAGE_SHAPE) -> list[LayerRow]:
-    """Runs one blank image of `input_shape` (C, H, W) through `net`, in evaluation mode, and notes each layer.
+    """Runs one blank image of shape `input_shape` (C, H, W) through `net`, in evaluation mode, and notes each layer.
 
     The receptive field follows https://distill.pub/2019/computing-receptive-fields/.
     """
