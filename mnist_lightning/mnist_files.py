@@ -12,7 +12,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -105,6 +105,8 @@ def _download(raw_dir: Path, file: MnistFile, problems: list[str]) -> bytes:
     from torchvision.datasets.utils import download_url
 
     target = raw_dir / f"{file.name}.gz"
+    folders = [raw_dir, *raw_dir.parents[:2]]
+    new_folders = [folder for folder in folders if not folder.exists()]
     partial_dir = None
     try:
         raw_dir.mkdir(parents=True, exist_ok=True)
@@ -128,6 +130,9 @@ def _download(raw_dir: Path, file: MnistFile, problems: list[str]) -> bytes:
     finally:
         if partial_dir is not None:
             shutil.rmtree(partial_dir, ignore_errors=True)
+        for folder in new_folders:
+            with suppress(OSError):  # it holds the file
+                folder.rmdir()
     raise DataFilesError(_help_text(raw_dir, problems, list(MNIST.mirrors)))
 
 

@@ -102,10 +102,12 @@ def test_a_damaged_file_without_a_mirror_is_refused(own_copy: Path, tmp_path: Pa
 
 
 def test_the_error_says_everything_needed(tmp_path: Path, no_mirror: None) -> None:
+    data_dir = tmp_path / "data"
     with pytest.raises(DataFilesError) as error:
-        read_mnist(tmp_path)
+        read_mnist(data_dir)
+    assert not data_dir.exists()  # a failed download leaves nothing behind
     text = str(error.value)
-    assert str(tmp_path / "MNIST" / "raw") in text
+    assert str(data_dir / "MNIST" / "raw") in text
     assert "http://127.0.0.1:9/mnist/" in text
     assert "configs/offline.yaml" in text
     assert "MNIST_DATA_DIR" in text
