@@ -23,7 +23,7 @@ from mnist_lightning.classifier import DigitClassifier
 from mnist_lightning.cli_parser import ShortErrorParser
 from mnist_lightning.datamodule import DigitsDataModule
 from mnist_lightning.early_stopping import StopAtThreshold
-from mnist_lightning.errors import SettingError, UserError
+from mnist_lightning.errors import CheckpointError, SettingError, UserError
 from mnist_lightning.predictions import write_predictions
 from mnist_lightning.progress_bar import EpochProgressBar
 from mnist_lightning.run_folder import claim_run_folder
@@ -90,7 +90,8 @@ class CommandLine(LightningCLI):
         if subcommand == "fit":
             if ckpt_path:
                 load_checkpoint(ckpt_path)  # refuses what is none, before any work
-            super().parse_arguments(parser, args)
+            if args != first:
+                super().parse_arguments(parser, args)
             return
         if not ckpt_path:
             raise SettingError(
@@ -180,6 +181,18 @@ class CommandLine(LightningCLI):
         version = self.run_folder.name if self.run_folder is not None else "version_0"
         root = config.trainer.default_root_dir
         return TensorBoardLogger(root, config.run_name, version, default_hp_metric=False)
+
+    @override
+    def _run_subcommand(self, subcommand: str) -> None:
+        try:
+            super()._run_subcommand(subcommand)
+        except RuntimeError as error:
+            if "loading state_dict" not in str(error):
+                raise
+            raise CheckpointError(
+                "--ckpt_path: the checkpoint holds the weights of another network than --model.network asks for. "
+                "Leave --model.network and its config away: the checkpoint knows its own."
+            ) from None
 
     def before_fit(self) -> None:
         """Saves the resolved config, which runs again as `fit --config`."""
@@ -272,15 +285,6 @@ def main(args: ArgsType = None) -> None:
             CommandLine(args)
     except (UserError, MisconfigurationException) as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except RuntimeError as error:
-        if "loading state_dict" not in str(error):
-            raise
-        print(
-            "error: --ckpt_path: the checkpoint holds the weights of another network than --model.network asks for. "
-            "Leave --model.network and its config away: the checkpoint knows its own.",
-            file=sys.stderr,
-        )
         sys.exit(2)
     except BrokenPipeError:
         # The reader of the output is gone, as with `| head`. Nothing is left to flush at exit.
