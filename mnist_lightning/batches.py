@@ -62,10 +62,18 @@ class ShuffledBatches(Sampler[BatchKey]):
         rank: Which share of each batch this process gets.
         num_ranks: Number of processes.
         epoch: The first epoch to run; Lightning counts on with `set_epoch`.
+        device: Where the data set lies, and the indices with it.
     """
 
     def __init__(
-        self, num_images: int, batch_size: int, seed: int, rank: int = 0, num_ranks: int = 1, epoch: int = 0
+        self,
+        num_images: int,
+        batch_size: int,
+        seed: int,
+        rank: int = 0,
+        num_ranks: int = 1,
+        epoch: int = 0,
+        device: torch.device | None = None,
     ) -> None:
         self.num_images = num_images
         self.batch_size = batch_size
@@ -73,6 +81,7 @@ class ShuffledBatches(Sampler[BatchKey]):
         self.rank = rank
         self.num_ranks = num_ranks
         self.epoch = epoch
+        self.device = device
 
     def set_epoch(self, epoch: int) -> None:
         """Chooses the epoch whose order the next iteration takes."""
@@ -83,7 +92,7 @@ class ShuffledBatches(Sampler[BatchKey]):
 
     def __iter__(self) -> Iterator[BatchKey]:
         generator = torch.Generator().manual_seed(derive_seed(self.seed, self.epoch))
-        order = torch.randperm(self.num_images, generator=generator)
+        order = torch.randperm(self.num_images, generator=generator).to(self.device)
         for step, indices in enumerate(order.split(self.batch_size * self.num_ranks)):
             share = indices.tensor_split(self.num_ranks)[self.rank]
             yield BatchKey(share, derive_seed(self.seed, self.epoch, step, self.rank))
@@ -97,10 +106,13 @@ class OrderedBatches(Sampler[BatchKey]):
         batch_size: Images per batch.
         rank: Which share this process gets.
         num_ranks: Number of processes.
+        device: Where the data set lies, and the indices with it.
     """
 
-    def __init__(self, num_images: int, batch_size: int, rank: int = 0, num_ranks: int = 1) -> None:
-        self.batches = torch.arange(num_images).tensor_split(num_ranks)[rank].split(batch_size)
+    def __init__(
+        self, num_images: int, batch_size: int, rank: int = 0, num_ranks: int = 1, device: torch.device | None = None
+    ) -> None:
+        self.batches = torch.arange(num_images, device=device).tensor_split(num_ranks)[rank].split(batch_size)
 
     def __len__(self) -> int:
         return len(self.batches)

@@ -1,9 +1,10 @@
 """The LightningModule: a network, its loss and metrics, SGD and the one-cycle schedule."""
 
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import torch
-from jsonargparse.typing import NonNegativeFloat, OpenUnitInterval, PositiveFloat
+from jsonargparse.typing import NonNegativeFloat, OpenUnitInterval, PositiveFloat, PositiveInt
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import LRSchedulerTypeUnion, OptimizerLRScheduler
 from torch import Tensor, nn
@@ -15,10 +16,12 @@ from typing_extensions import override
 
 from mnist_lightning.batches import Batch
 from mnist_lightning.errors import SettingError
+from mnist_lightning.fused_layers import fused_forward
 from mnist_lightning.networks import IMAGE_SHAPE, NUM_CLASSES, BaselineNet, OptimizedNet
 from mnist_lightning.option_types import BelowOne
 
 NetworkName = Literal["optimized", "baseline", "baseline_relu_on_logits"]
+Backend = Literal["fused", "layers", "compiled"]
 
 
 class Predictions(NamedTuple):
@@ -28,10 +31,10 @@ class Predictions(NamedTuple):
     probabilities: Tensor  # (B,) float32, of that digit
 
 
-def build_network(name: NetworkName, dropout: float) -> nn.Module:
-    """The network that a config names; `dropout` belongs to the optimized one alone."""
+def build_network(name: NetworkName, dropout: float, width: int) -> nn.Module:
+    """The network that a config names; `dropout` and `width` belong to the optimized one alone."""
     if name == "optimized":
-        return OptimizedNet(dropout)
+        return OptimizedNet(dropout, width)
     return BaselineNet(relu_on_logits=name == "baseline_relu_on_logits")
 
 
@@ -41,6 +44,7 @@ class DigitClassifier(LightningModule):
     Args:
         network: Which network: `optimized` has 18,962 parameters, `baseline` 6,379,786.
         dropout: Probability of dropping an activation, before each pooling of the optimized network.
+        width: Multiplies the optimized network's channels, all but the last layer's.
         max_lr: Peak of the one-cycle learning rate, or the constant rate.
         schedule: `one_cycle` warms up to max_lr and anneals to almost 0 at the run's last step, whatever the number
             of epochs; `constant` stays at max_lr.
@@ -49,18 +53,23 @@ class DigitClassifier(LightningModule):
         weight_decay: L2 penalty on all parameters.
         channels_last: Keep the network's tensors in channels-last memory order, which is faster; the same numbers up to
             rounding.
+        backend: How the network is computed, with the same result up to rounding: `fused` takes convolution, batch
+            norm, ReLU, dropout and pooling together, on a CPU, and is `layers` elsewhere; `layers` calls PyTorch's
+            layers one after the other; `compiled` hands these to torch.compile.
     """
 
     def __init__(
         self,
         network: NetworkName = "optimized",
         dropout: BelowOne = 0.05,
+        width: PositiveInt = 1,
         max_lr: PositiveFloat = 0.1,
         schedule: Literal["one_cycle", "constant"] = "one_cycle",
         pct_start: OpenUnitInterval = 0.2,
         momentum: BelowOne = 0.9,
         weight_decay: NonNegativeFloat = 1e-4,
         channels_last: bool = True,
+        backend: Backend = "fused",
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
@@ -71,7 +80,12 @@ class DigitClassifier(LightningModule):
         self.momentum = float(momentum)
         self.weight_decay = float(weight_decay)
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
-        self.net = build_network(network, dropout).to(memory_format=self.memory_format)
+        self.backend = backend
+        self.net = build_network(network, dropout, width).to(memory_format=self.memory_format)
+        # The function, not the module: names in checkpoints stay as they are.
+        self._forward: Callable[[Tensor], Tensor] = (
+            torch.compile(self.net.forward) if backend == "compiled" else self.net.forward
+        )
         self.example_input_array = torch.zeros(1, *IMAGE_SHAPE)
         self._last_validated_epoch: int | None = None
         metrics = MetricCollection(
@@ -90,8 +104,12 @@ class DigitClassifier(LightningModule):
     def forward(self, images: Tensor) -> Tensor:
         """Maps normalised images (B, 1, 28, 28) to logits (B, 10)."""
         # The type differs from the images' float32 under a true half precision.
-        logits: Tensor = self.net(images.to(self.net_dtype, memory_format=self.memory_format))
-        return logits
+        images = images.to(self.net_dtype, memory_format=self.memory_format)
+        if self.backend == "fused" and images.device.type == "cpu" and images.dtype in (torch.float32, torch.float64):
+            layers = self.net.layers
+            assert isinstance(layers, nn.Sequential)
+            return fused_forward(layers, images)
+        return self._forward(images)
 
     def _step(self, batch: Batch, metrics: MetricCollection) -> Tensor:
         logits = self(batch.images).float()  # (B, 10), float32 also under autocast

@@ -9,6 +9,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import torch
+from jsonargparse.typing import PositiveInt
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import Checkpoint, ProgressBar
@@ -18,6 +20,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from typing_extensions import override
 
+from mnist_lightning.allocation import keep_freed_memory
 from mnist_lightning.checkpoints import BestCheckpoint, LastCheckpoint, load_checkpoint
 from mnist_lightning.classifier import DigitClassifier
 from mnist_lightning.cli_parser import ShortErrorParser
@@ -62,6 +65,12 @@ class CommandLine(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument(
             "--run_name", type=str | None, default=None, help="Folder under runs; by default the first config's name."
+        )
+        parser.add_argument(
+            "--num_threads",
+            type=PositiveInt | None,
+            default=None,
+            help="Threads of this process on the CPU; by default one for each core. Beside other work, 1 is faster.",
         )
         parser.add_lightning_class_args(StopAtThreshold, "early_stopping")
         parser.add_lightning_class_args(BestCheckpoint, "best_checkpoint")
@@ -120,6 +129,8 @@ class CommandLine(LightningCLI):
         subcommand = self.config.subcommand
         config = self.config[subcommand]
         check_accelerator(config.trainer.accelerator)
+        if config.num_threads is not None:
+            torch.set_num_threads(config.num_threads)
         if subcommand != "fit":
             config.trainer.logger = False
             if "verbose" in config:
@@ -233,7 +244,7 @@ class CommandLine(LightningCLI):
 # What decides how a network was built and how its images are made; not where they lie, nor how fast they are served.
 _SETTINGS_OF_A_CHECKPOINT = frozenset(
     [
-        *("model.network", "model.dropout", "model.channels_last"),
+        *("model.network", "model.dropout", "model.width", "model.channels_last"),
         *("data.dataset", "data.validation", "data.num_holdout", "data.split_seed", "data.eval_batch_size"),
     ]
 )
@@ -282,6 +293,7 @@ def main(args: ArgsType = None) -> None:
     try:
         with warnings.catch_warnings():
             _quieten()
+            keep_freed_memory()
             CommandLine(args)
     except (UserError, MisconfigurationException) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -3,6 +3,8 @@
 from torch import Tensor, nn
 from typing_extensions import override
 
+from mnist_lightning.dropout import SparseDropout
+
 IMAGE_SHAPE = (1, 28, 28)
 NUM_CLASSES = 10
 
@@ -23,23 +25,25 @@ class OptimizedNet(nn.Module):
 
     Args:
         dropout: Probability of zeroing an activation, before each of the two poolings, in [0, 1).
+        width: Multiplies the channels of all layers but the last.
     """
 
-    def __init__(self, dropout: float = 0.05) -> None:
+    def __init__(self, dropout: float = 0.05, width: int = 1) -> None:
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout must lie in [0, 1), got {dropout}")
         super().__init__()
+        narrow, middle, wide = 10 * width, 18 * width, 28 * width
         self.layers = nn.Sequential(
-            *_conv_bn_relu(1, 10),
-            *_conv_bn_relu(10, 18),
-            nn.Dropout(dropout),
-            nn.MaxPool2d(2),  # (B, 18, 14, 14)
-            *_conv_bn_relu(18, 18),
-            *_conv_bn_relu(18, 28),
-            nn.Dropout(dropout),
+            *_conv_bn_relu(1, narrow),
+            *_conv_bn_relu(narrow, middle),
+            SparseDropout(dropout),
+            nn.MaxPool2d(2),  # (B, 18, 14, 14) at width 1
+            *_conv_bn_relu(middle, middle),
+            *_conv_bn_relu(middle, wide),
+            SparseDropout(dropout),
             nn.MaxPool2d(2),  # (B, 28, 7, 7)
-            *_conv_bn_relu(28, 28),
-            *_conv_bn_relu(28, NUM_CLASSES),
+            *_conv_bn_relu(wide, wide),
+            *_conv_bn_relu(wide, NUM_CLASSES),
             nn.AdaptiveAvgPool2d(1),  # (B, 10, 1, 1)
             nn.Flatten(),  # (B, 10)
         )

@@ -6,7 +6,6 @@ import numpy as np
 def derive_seed(seed: int, *counters: int) -> int:
     """Mixes a run's seed with counters (epoch, step, rank, ...) into a 64-bit seed for one generator.
 
-    Near inputs give unrelated seeds. Trailing zeros do not count: an epoch's order and the first step of its first rank
-    share a seed, which different generators draw from. https://numpy.org/doc/stable/reference/random/parallel.html
+    Near inputs give unrelated seeds: https://numpy.org/doc/stable/reference/random/parallel.html
     """
-    return int(np.random.SeedSequence([seed, *counters]).generate_state(1, np.uint64)[0])
+    return int(np.random.SeedSequence(seed, spawn_key=counters).generate_state(1, np.uint64)[0])

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from mnist_lightning.batches import BatchDataset, BatchKey, LabelledImages, OrderedBatches, ShuffledBatches
+from mnist_lightning.randomness import derive_seed
 
 
 def test_every_image_once_an_epoch_and_the_last_batch_is_kept() -> None:
@@ -63,3 +64,9 @@ def test_a_batch_is_the_images_asked_for() -> None:
     assert batch.images[:, 0, 0, 0].tolist() == [12, 0]
     assert batch.labels.tolist() == [3, 0]
     assert batch.seed == 7
+
+
+def test_seeds_of_epochs_steps_and_ranks_differ() -> None:
+    """Zeros count too: an epoch's order, its first step and that step's first rank have seeds of their own."""
+    counters = [(), (0,), (0, 0), (0, 0, 0), (1,), (1, 0), (0, 1), (0, 1, 0), (0, 0, 1)]
+    assert len({derive_seed(0, *each) for each in counters}) == len(counters)

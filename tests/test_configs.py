@@ -7,7 +7,7 @@ import yaml
 from conftest import PROJECT, Fit, read_report
 
 from mnist_lightning.cli import main
-from mnist_lightning.cpu_precision import has_bfloat16_instructions
+from mnist_lightning.cpu_precision import bfloat16_speedup
 
 OVERLAYS = {"cpu", "gpu"}
 CONFIGS = sorted(path.stem for path in PROJECT.glob("configs/*.yaml"))
@@ -40,9 +40,19 @@ def test_gpu_overlay_composes(in_project: None, capfd: pytest.CaptureFixture[str
     assert settings["trainer"]["max_epochs"] == 15
 
 
-def test_cpu_overlay_uses_bfloat16_where_there_is_some(fit: Fit) -> None:
-    report = read_report(fit("--config", "configs/cpu.yaml"))
-    assert report["precision"] == ("bf16-mixed" if has_bfloat16_instructions() else "32-true")
+@pytest.mark.parametrize(("speedup", "precision"), [(1.5, "bf16-mixed"), (0.7, "32-true")])
+def test_cpu_overlay_uses_bfloat16_where_it_is_faster(
+    speedup: float, precision: str, fit: Fit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mnist_lightning.cpu_precision.has_bfloat16_instructions", lambda: True)
+    monkeypatch.setattr("mnist_lightning.cpu_precision.bfloat16_speedup", lambda: speedup)
+    assert read_report(fit("--config", "configs/cpu.yaml"))["precision"] == precision
+
+
+def test_bfloat16_speedup_is_measured_once() -> None:
+    speedup = bfloat16_speedup()
+    assert 0 < speedup < 1000
+    assert bfloat16_speedup() == speedup
 
 
 def test_cpu_overlay_says_when_it_falls_back(

@@ -12,6 +12,7 @@ from typing_extensions import override
 
 from mnist_lightning.batches import Batch
 from mnist_lightning.classifier import DigitClassifier
+from mnist_lightning.cli import main
 from mnist_lightning.datamodule import DigitsDataModule
 from mnist_lightning.errors import SettingError
 from mnist_lightning.networks import OptimizedNet
@@ -37,10 +38,10 @@ def quiet_trainer(**settings: object) -> Trainer:
 
 
 class LossRecorder(DigitClassifier):
-    """Notes each step's loss and learning rate."""
+    """Computes with PyTorch's own layers in their own memory order, and notes each step's loss."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(backend="layers", channels_last=False)
         self.losses: list[float] = []
 
     @override
@@ -58,7 +59,7 @@ def test_the_trainer_equals_a_plain_loop(mnist_dir: Path) -> None:
     quiet_trainer(max_steps=20, limit_val_batches=0).fit(module, datamodule=data)
 
     seed_everything(0, verbose=False)
-    net = OptimizedNet().to(memory_format=torch.channels_last)
+    net = OptimizedNet()
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4)
     scheduler = OneCycleLR(optimizer, max_lr=0.1, total_steps=20, pct_start=0.2)
     data = DigitsDataModule(str(mnist_dir))
@@ -189,3 +190,30 @@ def test_accuracy_is_over_images_not_classes(fit: Fit) -> None:
     folder = fit("--data.eval_batch_size", "100")  # 360 images: an uneven last batch
     accuracy = read_report(folder)["epochs"][-1]["val_accuracy"]
     assert accuracy * 360 == pytest.approx(round(accuracy * 360), abs=1e-4)
+
+
+def test_the_fused_layers_learn_what_the_layers_learn(fit: Fit) -> None:
+    """The same draws: the runs differ by rounding."""
+    fused, plain = (read_report(fit("--model.backend", backend)) for backend in ("fused", "layers"))
+    for a, b in zip(fused["epochs"], plain["epochs"], strict=True):
+        assert a["train_loss"] == pytest.approx(b["train_loss"], rel=1e-3)
+        assert a["val_loss"] == pytest.approx(b["val_loss"], rel=1e-3)
+
+
+def test_data_on_the_device_gives_the_same_run(fit: Fit) -> None:
+    assert are_equal(weights(fit()), weights(fit("--data.on_device", "true")))
+
+
+def test_the_number_of_threads_is_set_and_reported(fit: Fit) -> None:
+    before = torch.get_num_threads()
+    try:
+        assert read_report(fit("--num_threads", "2"))["hardware"]["threads"] == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_wider_network_is_rebuilt_from_its_checkpoint(fit: Fit, capfd: pytest.CaptureFixture[str]) -> None:
+    folder = fit("--model.width", "2")
+    assert read_report(folder)["num_parameters"] > 60_000
+    main(["test", "--ckpt_path", str(folder / "checkpoints" / "last.ckpt")])
+    assert "accuracy" in capfd.readouterr().out

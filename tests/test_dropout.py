@@ -1,0 +1,63 @@
+"""Dropout by drawing what to drop."""
+
+import pytest
+import torch
+
+from mnist_lightning.dropout import SparseDropout, draw_dropped
+
+
+@pytest.mark.parametrize("probability", [0.001, 0.05, 0.5, 0.95])
+def test_each_is_dropped_with_the_probability_independently(probability: float) -> None:
+    torch.manual_seed(0)
+    num = 1_000_000
+    dropped = torch.zeros(num).index_fill_(0, draw_dropped(num, probability), 1)
+    std = (probability * (1 - probability)) ** 0.5
+    assert dropped.mean().item() == pytest.approx(probability, abs=5 * std / num**0.5)
+    for distance in (1, 2, 3, 18):  # neighbours, also those of a 2×2 window
+        both = (dropped[:-distance] * dropped[distance:]).mean().item()
+        spread = probability * (1 - probability**2) ** 0.5 / num**0.5
+        assert both == pytest.approx(probability**2, abs=8 * spread)
+
+
+def test_first_and_last_are_dropped_as_often_as_any() -> None:
+    torch.manual_seed(0)
+    counts = torch.zeros(7)
+    for _ in range(20_000):
+        counts[draw_dropped(7, 0.3)] += 1
+    assert counts / 20_000 == pytest.approx(torch.full((7,), 0.3), abs=0.02)
+
+
+def test_positions_are_ascending_and_inside() -> None:
+    for num in (1, 2, 10, 1000):
+        for _ in range(100):
+            positions = draw_dropped(num, 0.9)
+            assert positions.dtype == torch.int64
+            assert (positions.diff() > 0).all()
+            assert ((positions >= 0) & (positions < num)).all()
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_kept_activations_are_scaled_and_gradients_follow(memory_format: torch.memory_format) -> None:
+    torch.manual_seed(0)
+    inputs = torch.rand(64, 10, 8, 8).add_(1).to(memory_format=memory_format).requires_grad_()
+    outputs = SparseDropout(0.2)(inputs)
+    kept = outputs != 0
+    assert torch.equal(outputs[kept], (inputs * 1.25)[kept])
+    assert (~kept).float().mean().item() == pytest.approx(0.2, abs=0.01)
+    (gradient,) = torch.autograd.grad(outputs.sum(), inputs)
+    assert torch.equal(gradient, kept * 1.25)
+
+
+def test_evaluation_and_probability_zero_change_nothing() -> None:
+    inputs = torch.rand(4, 10, 8, 8)
+    assert torch.equal(SparseDropout(0.2).eval()(inputs), inputs)
+    assert torch.equal(SparseDropout(0.0)(inputs), inputs)
+
+
+def test_the_global_seed_decides() -> None:
+    torch.manual_seed(1)
+    first = draw_dropped(10_000, 0.05)
+    other = draw_dropped(10_000, 0.05)
+    torch.manual_seed(1)
+    assert torch.equal(first, draw_dropped(10_000, 0.05))
+    assert not torch.equal(first, other)

@@ -1,0 +1,156 @@
+"""The layers in fewer passes give what the layers give."""
+
+import copy
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812  (the name that all of PyTorch uses)
+
+from mnist_lightning.batches import LabelledImages
+from mnist_lightning.classifier import DigitClassifier
+from mnist_lightning.dropout import SparseDropout
+from mnist_lightning.fused_layers import fused_forward
+from mnist_lightning.networks import BaselineNet, OptimizedNet
+
+
+def network(dropout: float = 0.05, width: int = 1, dtype: torch.dtype = torch.float64) -> nn.Sequential:
+    """The optimized network with batch norms as training may leave them: of both signs."""
+    torch.manual_seed(0)
+    net = OptimizedNet(dropout, width)
+    for layer in net.layers:
+        if isinstance(layer, nn.BatchNorm2d):
+            assert layer.running_mean is not None
+            assert layer.running_var is not None
+            for values in (layer.weight, layer.bias, layer.running_mean):
+                nn.init.uniform_(values, -1, 1)
+            nn.init.uniform_(layer.running_var, 0.5, 2)
+    net.to(dtype).to(memory_format=torch.channels_last)
+    return net.layers
+
+
+def images(num: int = 32, dtype: torch.dtype = torch.float64, size: int = 28) -> Tensor:
+    return torch.rand(num, 1, size, size, dtype=dtype).to(memory_format=torch.channels_last)
+
+
+def train_once(layers: nn.Sequential, forward: Callable[[Tensor], Tensor], inputs: Tensor) -> list[Tensor]:
+    """Output, loss, gradients and statistics of one training step."""
+    torch.manual_seed(1)
+    outputs = forward(inputs)
+    loss = F.cross_entropy(outputs.to(inputs.dtype), torch.arange(len(inputs)) % 10)
+    loss.backward()
+    gradients = [parameter.grad for parameter in layers.parameters() if parameter.grad is not None]
+    assert len(gradients) == len(list(layers.parameters()))
+    return [outputs.detach(), loss.detach(), *gradients, *layers.buffers()]
+
+
+def both(layers: nn.Sequential, inputs: Tensor) -> list[tuple[Tensor, Tensor]]:
+    other = copy.deepcopy(layers)
+    plain = train_once(layers, layers, inputs)
+    fused = train_once(other, lambda inputs: fused_forward(other, inputs), inputs)
+    return list(zip(fused, plain, strict=True))
+
+
+@pytest.mark.parametrize("dropout", [0, 0.05, 0.7])  # at 0.7 whole windows are dropped
+@pytest.mark.parametrize("width", [1, 2])
+def test_a_training_step_is_the_same(dropout: float, width: int) -> None:
+    for fused, plain in both(network(dropout, width), images()):
+        torch.testing.assert_close(fused, plain, rtol=1e-9, atol=1e-12)
+
+
+def test_a_training_step_on_real_digits_is_the_same(mnist: tuple[LabelledImages, LabelledImages]) -> None:
+    """Their background makes equal neighbours, among which pooling has to choose as the layers do."""
+    digits = ((mnist[0].images[:64].double() / 255 - 0.1307) / 0.3081).to(memory_format=torch.channels_last)
+    for fused, plain in both(network(), digits):
+        torch.testing.assert_close(fused, plain, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("is_bfloat16", [False, True])
+def test_rounding_is_no_worse_than_in_the_layers(is_bfloat16: bool) -> None:
+    """Held against float64, which draws the same dropout."""
+    layers, exact_layers = network(dtype=torch.float32), network()
+    inputs = images(256, torch.float32)
+    with torch.autocast("cpu", torch.bfloat16, enabled=is_bfloat16):
+        pairs = both(layers, inputs)
+    exact = train_once(exact_layers, exact_layers, inputs.double())
+    for (fused, plain), truth in zip(pairs, exact, strict=True):
+        assert is_bfloat16 or fused.dtype == plain.dtype
+        error_of_fused, error_of_plain = ((value.double() - truth).norm() for value in (fused, plain))
+        assert error_of_fused <= 1.5 * error_of_plain + 1e-5 * truth.double().norm()
+
+
+def test_evaluation_is_the_same() -> None:
+    layers = network().eval()
+    inputs = images()
+    with torch.no_grad():
+        torch.testing.assert_close(fused_forward(layers, inputs), layers(inputs))
+
+
+def test_gradients_pass_numerical_differentiation() -> None:
+    layers = network(dropout=0.3)[3:8]  # convolution, batch norm, ReLU, dropout, pooling
+    inputs = torch.rand(3, 10, 4, 4, dtype=torch.float64).requires_grad_()
+
+    def forward(inputs: Tensor, *parameters: Tensor) -> Tensor:
+        torch.manual_seed(2)
+        return fused_forward(layers, inputs)
+
+    torch.autograd.gradcheck(forward, (inputs, *layers.parameters()))
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        BaselineNet().layers[:9],  # biases and no batch norm
+        network()[3:7],  # dropout that no pooling follows
+        nn.Sequential(*network()[3:6], nn.MaxPool2d(3)),
+        nn.Sequential(nn.Conv2d(10, 4, 3, stride=2, bias=False), nn.BatchNorm2d(4), nn.ReLU()).double(),
+        nn.Sequential(nn.Conv2d(10, 4, 5, padding=2, bias=False), nn.BatchNorm2d(4), nn.ReLU()).double(),
+    ],
+)
+def test_other_layers_run_as_they_are(layers: nn.Sequential) -> None:
+    layers = copy.deepcopy(layers).double().to(memory_format=torch.channels_last)
+    first = layers[0]
+    assert isinstance(first, nn.Conv2d)
+    inputs = torch.rand(4, first.in_channels, 12, 12, dtype=torch.float64).to(memory_format=torch.channels_last)
+    torch.manual_seed(1)
+    plain = copy.deepcopy(layers)(inputs)
+    torch.manual_seed(1)
+    torch.testing.assert_close(fused_forward(layers, inputs), plain)
+
+
+def test_odd_sides_are_pooled_as_the_layers_do() -> None:
+    layers = network(dropout=0)
+    inputs = images(size=30)  # 30, 15, 7
+    other = copy.deepcopy(layers)
+    torch.testing.assert_close(fused_forward(layers, inputs), other(inputs))
+
+
+def test_the_module_takes_the_fused_layers_on_a_cpu_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[Tensor] = []
+
+    def spy(layers: nn.Sequential, inputs: Tensor) -> Tensor:
+        calls.append(inputs)
+        return fused_forward(layers, inputs)
+
+    monkeypatch.setattr("mnist_lightning.classifier.fused_forward", spy)
+    inputs = images(2, torch.float32)
+    DigitClassifier()(inputs)
+    assert len(calls) == 1
+    DigitClassifier(backend="layers")(inputs)
+    assert len(calls) == 1
+
+
+def test_the_compiled_backend_keeps_the_names_and_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    compile_ = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda function: compile_(function, backend="eager"))  # no C++ compiler asked
+    torch.manual_seed(0)
+    compiled = DigitClassifier(backend="compiled").eval()
+    plain = DigitClassifier(backend="layers").eval()
+    plain.load_state_dict(compiled.state_dict())
+    inputs = images(2, torch.float32)
+    torch.testing.assert_close(compiled(inputs), plain(inputs))
+
+
+def test_the_network_drops_out_sparsely() -> None:
+    assert sum(isinstance(layer, SparseDropout) for layer in OptimizedNet().layers) == 2
