@@ -5,10 +5,10 @@ INSTALLED := .venv/.installed
 MNIST_LIGHTNING := $(BIN)/python -m mnist_lightning
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart train test lint check format tensorboard results clean
+.PHONY: help quickstart train test lint check format tensorboard results benchmark benchmark-quick clean
 
 help: ## Print this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(INSTALLED): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.11"; exit 1; }
@@ -49,6 +49,13 @@ tensorboard: $(INSTALLED) ## Serve the dashboards of all runs on localhost
 
 results: $(INSTALLED) ## Train what is missing under results/, and write the README's tables from it
 	$(BIN)/python -m mnist_lightning.results
+
+benchmark: $(INSTALLED) ## Measure speed anew, into results/benchmark and the README: an hour, with the machine left alone
+	$(BIN)/python -m mnist_lightning.benchmark --output results/benchmark
+	$(BIN)/python -m mnist_lightning.results
+
+benchmark-quick: $(INSTALLED) ## The same with epochs of a few steps, into runs/benchmark: some minutes
+	$(BIN)/python -m mnist_lightning.benchmark --quick --output runs/benchmark
 
 clean: ## Remove .venv and caches; runs, data and results stay
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache *.egg-info

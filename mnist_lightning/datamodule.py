@@ -54,7 +54,7 @@ class DigitsDataModule(LightningDataModule):
         data_dir: str | None = None,
         dataset: DatasetName = "mnist",
         batch_size: PositiveInt = 512,
-        eval_batch_size: PositiveInt = 1000,
+        eval_batch_size: PositiveInt = 512,
         validation: Validation = "test",
         num_holdout: PositiveInt = 5000,
         split_seed: NonNegativeInt = 0,

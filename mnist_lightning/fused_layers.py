@@ -18,12 +18,11 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F  # noqa: N812  (the name that all of PyTorch uses)
 from typing_extensions import override
 
 from mnist_lightning.dropout import draw_dropped
-
-DROPPED = -1e30  # below every activation, and still finite after a scale
 
 
 class _Block(NamedTuple):
@@ -53,7 +52,7 @@ def fused_forward(layers: nn.Sequential, images: Tensor) -> Tensor:
         block, length = _leading_block(remaining, outputs)
         if block is None:
             outputs = remaining[0](outputs)
-        elif not layers.training:
+        elif not block.conv.training:
             outputs = _evaluate(block, outputs)
         elif block.conv.in_channels == 1 and not block.pools and not outputs.requires_grad:
             outputs = _train_first(block, outputs)
@@ -70,6 +69,8 @@ def _leading_block(layers: list[nn.Module], inputs: Tensor) -> tuple[_Block | No
             pass
         case _:
             return None, 1
+    if any(layer.training != conv.training for layer in layers[:5]):
+        return None, 1  # some are frozen
     has_even_sides = inputs.shape[2] % 2 == inputs.shape[3] % 2 == 0
     match rest:
         case [nn.MaxPool2d() as pool, *_] if has_even_sides and _is_two_by_two(pool):
@@ -83,7 +84,8 @@ def _leading_block(layers: list[nn.Module], inputs: Tensor) -> tuple[_Block | No
 def _can_fuse(conv: nn.Conv2d, batch_norm: nn.BatchNorm2d) -> bool:
     is_plain = conv.kernel_size == (3, 3) and conv.padding == (1, 1) and conv.padding_mode == "zeros"
     is_dense = conv.stride == (1, 1) and conv.dilation == (1, 1) and conv.groups == 1 and conv.bias is None
-    return is_plain and is_dense and batch_norm.affine and batch_norm.momentum is not None
+    has_statistics = batch_norm.track_running_stats and batch_norm.momentum is not None
+    return is_plain and is_dense and batch_norm.affine and has_statistics
 
 
 def _is_two_by_two(pool: nn.MaxPool2d) -> bool:
@@ -153,8 +155,9 @@ def _train(block: _Block, inputs: Tensor) -> Tensor:
 
 @torch.no_grad()
 def _update_statistics(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor, num_values: int) -> None:
-    if norm.running_mean is None or norm.running_var is None or norm.num_batches_tracked is None:
-        return
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    assert norm.num_batches_tracked is not None
     assert norm.momentum is not None
     unbiased = variance * (num_values / (num_values - 1))
     norm.running_mean.lerp_(mean.to(norm.running_mean.dtype), norm.momentum)
@@ -190,7 +193,7 @@ def _drop_and_pool(x: Tensor, dropout: float) -> tuple[Tensor, Tensor]:
         flat = x.view(-1)
         positions = draw_dropped(flat.numel(), dropout)
         values = flat[positions]
-        flat.index_fill_(0, positions, DROPPED)
+        flat.index_fill_(0, positions, torch.finfo(x.dtype).min)
     z, indices = torch.ops.aten.max_pool2d_with_indices(_channels_last(x), [2, 2], [2, 2])
     if dropout:
         flat.index_copy_(0, positions, values)  # the gradient asks for them too
@@ -245,7 +248,7 @@ class _ConvBatchNormReLU(torch.autograd.Function):
         return _channels_last(y), mean_of_unsigned, variance
 
     @staticmethod
-    @override
+    @once_differentiable
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
         inputs, signed_weight, sign, norm_weight, mean, inverse_std, scale, x, z, indices, y = ctx.saved_tensors
         dtype = sign.dtype
@@ -266,20 +269,11 @@ class _ConvBatchNormReLU(torch.autograd.Function):
         if indices is not None:
             grad_x = _unpool(grad_x, indices, x)
         grad_x.addcmul_(x, slope).add_(offset)
+        # stride, padding, dilation, transposed, output_padding, groups
+        convolution = ([1, 1], [1, 1], [1, 1], False, [0, 0], 1)
+        wanted = [ctx.needs_input_grad[0], True, False]  # for the inputs, the weight, the bias
         grad_inputs, grad_weight, _ = torch.ops.aten.convolution_backward(
-            _channels_last(grad_x.to(x.dtype)),
-            inputs,
-            signed_weight,
-            None,
-            *(
-                [1, 1],
-                [1, 1],
-                [1, 1],
-                False,
-                [0, 0],
-                1,
-            ),  # stride, padding, dilation, transposed, output_padding, groups
-            [ctx.needs_input_grad[0], True, False],
+            _channels_last(grad_x.to(x.dtype)), inputs, signed_weight, None, *convolution, wanted
         )
         grad_weight = grad_weight.to(dtype) * sign.view(-1, 1, 1, 1)
         return grad_inputs, grad_weight, (grad_norm_weight * sign).to(dtype), grad_bias.to(dtype), None, None, None

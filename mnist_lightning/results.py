@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mnist_lightning.benchmark.report import epochs_table, read_part, trainer_text
 from mnist_lightning.run_report import best_epoch
 
 PROJECT = Path(__file__).parent.parent
@@ -108,28 +109,37 @@ def results_table() -> str:
     """The table of results, one row an experiment, with the hardware below."""
     lines = [
         "| config | precision | parameters | epochs | test accuracy at the last epoch "
-        "| best epoch, chosen on the test set | seconds of training |",
-        "|---|---|---|---|---|---|---|",
+        "| best epoch, chosen on the test set |",
+        "|---|---|---|---|---|---|",
     ]
     for experiment in EXPERIMENTS:
         reports = experiment.reports()
-        seconds = statistics.median(report["wall_clock_seconds"] for report in reports)
         epochs = "/".join(sorted({str(len(report["epochs"])) for report in reports}))
         lines.append(
             f"| {experiment.title} | {reports[0]['precision']} | {reports[0]['num_parameters']:,} | {epochs} "
-            f"| {_percent(_last_accuracies(experiment))} | {_percent(_best_accuracies(experiment))} | {seconds:.0f} |"
+            f"| {_percent(_last_accuracies(experiment))} | {_percent(_best_accuracies(experiment))} |"
         )
     report = RECIPE.reports()[0]
     hardware, versions = report["hardware"], report["versions"]
     lines += [
         "",
-        f"Mean ± standard deviation over seeds; seconds are the median, with "
-        f"{hardware['threads']} thread on {hardware['processor']} with {hardware['cores']} cores, "
-        f"{NUM_RUNS_SIDE_BY_SIDE} runs side by side (torch {versions['torch']}, "
-        f"lightning {versions['lightning']}, {report['date']}). "
-        "Each run's report lies under [results/](results).",
+        f"Mean ± standard deviation over seeds, on {hardware['processor']} (torch {versions['torch']}, "
+        f"lightning {versions['lightning']}, {report['date']}). Each run's report lies under [results/](results); how "
+        "long it takes is [below](#speed).",
     ]
     return "\n".join(lines)
+
+
+def speed_table() -> str:
+    """The table of the benchmark's epochs, and what the Trainer costs.
+
+    Raises:
+        FileNotFoundError: the benchmark was not run.
+    """
+    epochs, trainer = (read_part(RESULTS / "benchmark", part) for part in ("epochs", "trainer"))
+    if epochs is None or trainer is None:
+        raise FileNotFoundError("results/benchmark lacks epochs.json or trainer.json: run `make benchmark`")
+    return f"{epochs_table(epochs)}\n\n{trainer_text(trainer)}"
 
 
 def claims_table() -> str:
@@ -159,7 +169,7 @@ def claims_table() -> str:
 
 def with_tables(readme: str) -> str:
     """The README with its generated parts written anew, between `<!-- NAME -->` and `<!-- end of NAME -->`."""
-    for name, table in (("results", results_table()), ("claims", claims_table())):
+    for name, table in (("results", results_table()), ("speed", speed_table()), ("claims", claims_table())):
         begin, end = f"<!-- {name} -->\n", f"\n<!-- end of {name} -->"
         before, found_begin, rest = readme.partition(begin)
         _, found_end, after = rest.partition(end)

@@ -1,0 +1,172 @@
+"""The benchmark measures what it says, in processes that take turns."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from mnist_lightning.benchmark import epochs, plain_script, scaling
+from mnist_lightning.benchmark.bare_loop import Loop, Setting
+from mnist_lightning.benchmark.changes import CHANGES, measure_changes
+from mnist_lightning.benchmark.epochs import COMPANY, CONTENDERS, busy_process, time_epochs
+from mnist_lightning.benchmark.report import report_text, trainer_text, write_report
+from mnist_lightning.benchmark.turns import Portion, Run, Turns, ended_together
+from mnist_lightning.environment import hardware, versions
+from mnist_lightning.networks import OptimizedNet
+from mnist_lightning.results import RESULTS
+
+PROVENANCE = {"hardware": hardware(), "versions": versions(), "date": "2026-11-23"}
+
+
+@pytest.fixture
+def real_data(mnist_dir: Path, in_project: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MNIST_DATA_DIR", str(mnist_dir))
+
+
+def count(turns: Turns, first: int) -> None:
+    turns.take(_numbers(first))
+
+
+def _numbers(first: int) -> Iterator[Portion]:
+    for number in range(first, first + 3):
+        print("not to be seen")
+        yield {"number": number}
+
+
+def fail(turns: Turns) -> None:
+    turns.wait()
+    raise SystemExit(3)
+
+
+def test_runs_take_turns(capfd: pytest.CaptureFixture[str]) -> None:
+    runs = [Run("ones", count, (1,)), Run("tens", count, (10,))]
+    with ended_together(runs):
+        taken = [[run.take_turn() for run in runs] for _ in range(3)]
+    assert [[portion["number"] for portion in turn] for turn in taken] == [[1, 10], [2, 11], [3, 12]]
+    assert all(portion["peak_memory_mib"] > 10 for turn in taken for portion in turn)
+    assert not any(run.process.is_alive() for run in runs)
+    assert capfd.readouterr().out == ""
+
+
+def test_a_run_that_fails_is_named() -> None:
+    run = Run("the failing one", fail)
+    with ended_together([run]), pytest.raises(RuntimeError, match="the failing one ended early, with status 3"):
+        run.take_turn()
+
+
+def test_the_yardstick_has_the_network_of_this_project() -> None:
+    torch.manual_seed(0)
+    plain, ours = plain_script.Net(), OptimizedNet()
+    for mine, theirs in zip(ours.state_dict().values(), plain.state_dict().values(), strict=True):
+        mine.copy_(theirs)
+    images = torch.rand(5, 1, 28, 28)
+    torch.testing.assert_close(plain.eval()(images), ours.eval()(images).log_softmax(dim=1))
+
+
+def test_the_loop_without_changes_is_the_plain_script(real_data: None, mnist_dir: Path) -> None:
+    """The same draws of weights, order, augmentation and dropout: the same loss."""
+    (epoch,) = plain_script.train(mnist_dir, num_epochs=1, num_workers=0, seed=3, max_steps=1)
+    loop = Loop(CHANGES[0].setting, num_epochs=1, seed=3)
+    assert float(next(iter(loop))) == pytest.approx(epoch.train_loss, rel=1e-3)
+
+
+def test_epochs_are_timed_in_turns(real_data: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    names = ["plain", "cpu", "bare"]
+    chosen = [contender for contender in CONTENDERS if contender.name in names]
+    lines: list[str] = []
+    monkeypatch.setattr(epochs, "NUM_WARM_UP_EPOCHS", 0)
+    figures = time_epochs(chosen, 1, 1, lines.append)
+    assert [row["name"] for row in figures] == names
+    assert len(lines) == 3
+    for row in figures:
+        assert len(row["train_seconds"]) == len(row["seconds"]) == 1
+        assert 0 < row["train_seconds"][0] < row["seconds"][0]
+        assert 0.02 < row["last_accuracy"] < 0.9  # after one step
+        assert row["peak_memory_mib"] > 200
+    part = {"num_rounds": 1, "max_steps": 1, "contenders": figures, **PROVENANCE}
+    (tmp_path / "epochs.json").write_text(json.dumps(part))
+    write_report(tmp_path)
+    assert (tmp_path / "epochs.png").stat().st_size > 5000
+    assert "1 (of 118) steps" in report_text(tmp_path)
+
+
+def test_the_cost_of_the_trainer_is_the_median_of_ratios() -> None:
+    contenders = [
+        {"name": "cpu", "train_seconds": [1.1, 2.04, 4.12]},
+        {"name": "bare", "train_seconds": [1.0, 2.0, 4.0]},
+    ]
+    text = trainer_text({"num_rounds": 3, "max_steps": 12, "contenders": contenders, **PROVENANCE})
+    assert "+3.0 % of the bare loop's time" in text
+    assert "3 turns of 12 steps" in text
+
+
+def test_two_seeds_side_by_side(real_data: None) -> None:
+    (contender,) = [contender for contender in COMPANY if contender.name == "side_by_side"]
+    runs = contender.start(num_epochs=1, max_steps=1)
+    with ended_together(runs):
+        first, second = contender.take_turn(runs)
+    assert first["accuracy"] != second["accuracy"]
+
+
+def test_changes_that_draw_the_same_lose_the_same(real_data: None) -> None:
+    before, after = measure_changes(CHANGES[3:5], num_turns=2, num_steps=1, tell=lambda _: None)
+    assert len(before["step_milliseconds"]) == len(after["step_milliseconds"]) == 1
+    assert "same_draws" not in before
+    assert after["loss_difference_of_first_step"] < 1e-4  # what PyTorch's batch norm rounds in float32
+    assert after["largest_loss_difference"] < 1e-2
+
+
+def test_scaling(real_data: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(scaling, "BATCH_SIZES", (64, 512))
+    monkeypatch.setattr(scaling, "WIDTHS", (1, 2))
+    monkeypatch.setattr(scaling, "MIN_IMAGES", 128)
+    monkeypatch.setattr(scaling, "PROCESSES_AND_THREADS", ((2, 1),))
+    monkeypatch.setattr(scaling, "NUM_EPOCHS_OF_FIT", 2)
+    monkeypatch.setattr(scaling, "NUM_STEPS_OF_FIT", 2)
+    figures = scaling.measure_scaling(1, lambda _: None)
+    assert [(point["batch_size"], point["width"]) for point in figures["points"]] == [(512, 2), (64, 1), (512, 1)]
+    assert figures["processes"][0]["processes"] == 2
+    assert figures["gigaflop_per_image"]["1"] == pytest.approx(0.0195, abs=0.0005)
+    assert {row["operation"] for row in figures["profile"]} >= {"aten::convolution_backward", "all others"}
+    (tmp_path / "scaling.json").write_text(json.dumps({**figures, **PROVENANCE}))
+    write_report(tmp_path)
+    assert (tmp_path / "scaling.png").stat().st_size > 5000
+    assert "| 2 processes, 1 thread each |" in report_text(tmp_path)
+
+
+def test_gigaflop_per_image_by_hand() -> None:
+    """Of the convolutions, forwards and backwards; the first one needs no gradient for its input."""
+    weights_and_pixels = [(1620, 28), (2916, 14), (4536, 14), (7056, 7), (2520, 7)]
+    by_hand = 3 * sum(2 * weights * side**2 for weights, side in weights_and_pixels) + 2 * 2 * 90 * 28**2
+    assert scaling._flop_per_image(1) == by_hand
+
+
+def test_a_busy_process_ends_with_its_block() -> None:
+    with busy_process() as process:
+        assert process.is_alive()
+    assert not process.is_alive()
+
+
+def test_peak_memory_counts_what_was_freed() -> None:
+    runs = [Run("memory", allocate, (mebibytes,)) for mebibytes in (0, 200)]
+    with ended_together(runs):
+        little, much = (run.take_turn()["peak_memory_mib"] for run in runs)
+    assert much - little == pytest.approx(200, abs=20)
+
+
+def allocate(turns: Turns, mebibytes: int) -> None:
+    turns.wait()
+    torch.ones(mebibytes, 2**18)
+    turns.end({})
+
+
+def test_the_committed_page_is_what_its_figures_say() -> None:
+    directory = RESULTS / "benchmark"
+    assert (directory / "README.md").read_text(encoding="utf-8") == report_text(directory)
+
+
+def test_settings_of_the_changes_end_at_what_fit_does() -> None:
+    assert CHANGES[-2].setting == Setting()
+    assert CHANGES[-1].setting == Setting(is_bfloat16=True)
