@@ -3,9 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 MNIST_LIGHTNING := $(BIN)/python -m mnist_lightning
+STUDY := $(MNIST_LIGHTNING) study --config configs/studies
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart train test lint check format tensorboard results benchmark benchmark-quick clean
+.PHONY: help quickstart train test lint check format tensorboard study-recipe study-fast study-baseline results benchmark benchmark-quick clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,7 +48,16 @@ format: $(INSTALLED) ## Format the code and sort the imports
 tensorboard: $(INSTALLED) ## Serve the dashboards of all runs on localhost
 	$(BIN)/tensorboard --logdir runs --host localhost
 
-results: $(INSTALLED) ## Train what is missing under results/, and write the README's tables from it
+study-recipe: $(INSTALLED) ## Train the recipe over 3 seeds; like all studies, goes on where it stopped
+	$(STUDY)/recipe.yaml
+
+study-fast: $(INSTALLED) ## Train configs/fast.yaml over 10 seeds
+	$(STUDY)/fast.yaml
+
+study-baseline: $(INSTALLED) ## Train the original's first network
+	$(STUDY)/baseline.yaml
+
+results: study-recipe study-fast study-baseline ## Train what is missing under results/, and write all tables and charts
 	$(BIN)/python -m mnist_lightning.results
 
 benchmark: $(INSTALLED) ## Measure speed anew, into results/benchmark and the README: an hour, with the machine left alone

@@ -1,4 +1,4 @@
-"""The LightningModule: a network, its loss and metrics, SGD and the one-cycle schedule."""
+"""The LightningModule: a network, its loss and metrics, the optimizer and the one-cycle schedule."""
 
 from collections.abc import Callable
 from typing import Literal, NamedTuple
@@ -17,7 +17,8 @@ from typing_extensions import override
 from mnist_lightning.batches import Batch
 from mnist_lightning.errors import SettingError
 from mnist_lightning.fused_layers import fused_forward
-from mnist_lightning.networks import IMAGE_SHAPE, NUM_CLASSES, BaselineNet, OptimizedNet
+from mnist_lightning.muon import Muon
+from mnist_lightning.networks import IMAGE_SHAPE, NUM_CLASSES, BaselineNet, Head, OptimizedNet
 from mnist_lightning.option_types import BelowOne
 
 NetworkName = Literal["optimized", "baseline", "baseline_relu_on_logits"]
@@ -31,26 +32,32 @@ class Predictions(NamedTuple):
     probabilities: Tensor  # (B,) float32, of that digit
 
 
-def build_network(name: NetworkName, dropout: float, width: int) -> nn.Module:
-    """The network that a config names; `dropout` and `width` belong to the optimized one alone."""
+def build_network(name: NetworkName, dropout: float, width: int, batch_norm: bool, head: Head) -> nn.Module:
+    """The network that a config names; all but the name belongs to the optimized one alone."""
     if name == "optimized":
-        return OptimizedNet(dropout, width)
+        return OptimizedNet(dropout, width, batch_norm, head)
     return BaselineNet(relu_on_logits=name == "baseline_relu_on_logits")
 
 
 class DigitClassifier(LightningModule):
-    """Trains a network on digits with cross-entropy, SGD and a one-cycle learning rate.
+    """Trains a network on digits with cross-entropy and a one-cycle learning rate.
 
     Args:
         network: Which network: `optimized` has 18,962 parameters, `baseline` 6,379,786.
         dropout: Probability of dropping an activation, before each pooling of the optimized network.
         width: Multiplies the optimized network's channels, all but the last layer's.
+        batch_norm: Normalise after each convolution of the optimized network; else the convolutions have a bias.
+        head: What ends the optimized network: global `average_pooling`, or a `fully_connected` layer.
+        optimizer: `sgd`, or `muon`, which makes the convolutions' updates orthogonal: it learns faster, and needs batch
+            norm after every convolution. With `muon` the convolutions have a rate and a momentum of their own.
         max_lr: Peak of the one-cycle learning rate, or the constant rate.
         schedule: `one_cycle` warms up to max_lr and anneals to almost 0 at the run's last step, whatever the number
             of epochs; `constant` stays at max_lr.
         pct_start: Fraction of the steps that warm up.
-        momentum: SGD momentum; the one-cycle schedule cycles it between 0.95 and 0.85 instead.
-        weight_decay: L2 penalty on all parameters.
+        momentum: Momentum; under `sgd` the one-cycle schedule cycles it between 0.95 and 0.85 instead.
+        weight_decay: L2 penalty on all parameters; under `muon` on all but the convolutions.
+        muon_lr: What `max_lr` is, for the convolutions under `muon`: the relative size of a step.
+        muon_momentum: Momentum of the convolutions under `muon`.
         channels_last: Keep the network's tensors in channels-last memory order, which is faster; the same numbers up to
             rounding.
         backend: How the network is computed, with the same result up to rounding: `fused` takes convolution, batch
@@ -63,25 +70,38 @@ class DigitClassifier(LightningModule):
         network: NetworkName = "optimized",
         dropout: BelowOne = 0.05,
         width: PositiveInt = 1,
+        batch_norm: bool = True,
+        head: Head = "average_pooling",
+        optimizer: Literal["sgd", "muon"] = "sgd",
         max_lr: PositiveFloat = 0.1,
         schedule: Literal["one_cycle", "constant"] = "one_cycle",
         pct_start: OpenUnitInterval = 0.2,
         momentum: BelowOne = 0.9,
         weight_decay: NonNegativeFloat = 1e-4,
+        muon_lr: PositiveFloat = 0.1,
+        muon_momentum: BelowOne = 0.6,
         channels_last: bool = True,
         backend: Backend = "fused",
     ) -> None:
         super().__init__()
+        if optimizer == "muon" and not (network == "optimized" and batch_norm):
+            raise SettingError(
+                "--model.optimizer muon fixes the scale of each convolution, and needs batch norm after it. "
+                "Use --model.network optimized with --model.batch_norm true, or --model.optimizer sgd."
+            )
         self.save_hyperparameters()
         # Plain floats: the command line hands in subclasses, which a checkpoint must not hold.
+        self.optimizer = optimizer
         self.max_lr = float(max_lr)
         self.schedule = schedule
         self.pct_start = float(pct_start)
         self.momentum = float(momentum)
         self.weight_decay = float(weight_decay)
+        self.muon_lr = float(muon_lr)
+        self.muon_momentum = float(muon_momentum)
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.backend = backend
-        self.net = build_network(network, dropout, width).to(memory_format=self.memory_format)
+        self.net = build_network(network, dropout, width, batch_norm, head).to(memory_format=self.memory_format)
         # The function, not the module: names in checkpoints stay as they are.
         self._forward: Callable[[Tensor], Tensor] = (
             torch.compile(self.net.forward) if backend == "compiled" else self.net.forward
@@ -177,14 +197,12 @@ class DigitClassifier(LightningModule):
 
     @override
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """SGD on all parameters, with the one-cycle rate over exactly the steps that the trainer will take.
+        """The optimizer of all parameters, with the one-cycle rate over exactly the steps that the trainer will take.
 
         Raises:
             SettingError: the schedule is one-cycle and the run has no end to plan for.
         """
-        optimizer = torch.optim.SGD(
-            self.parameters(), lr=self.max_lr, momentum=self.momentum, weight_decay=self.weight_decay
-        )
+        optimizer = self._optimizer()
         if self.schedule == "constant":
             return optimizer
         total_steps = self.trainer.estimated_stepping_batches
@@ -196,8 +214,29 @@ class DigitClassifier(LightningModule):
         pct_start = self.pct_start
         if abs(pct_start * total_steps - 1) < 1e-6:
             pct_start += 1e-6 / total_steps  # OneCycleLR divides by zero where the warm-up is exactly one step
-        scheduler = OneCycleLR(optimizer, self.max_lr, total_steps=int(total_steps), pct_start=pct_start)
+        scheduler = OneCycleLR(
+            optimizer,
+            [group["lr"] for group in optimizer.param_groups],
+            total_steps=int(total_steps),
+            pct_start=pct_start,
+            cycle_momentum=self.optimizer == "sgd",
+        )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def _optimizer(self) -> torch.optim.Optimizer:
+        if self.optimizer == "sgd":
+            return torch.optim.SGD(
+                self.parameters(), lr=self.max_lr, momentum=self.momentum, weight_decay=self.weight_decay
+            )
+        return Muon(
+            convs=[parameter for parameter in self.parameters() if parameter.ndim == 4],
+            others=[parameter for parameter in self.parameters() if parameter.ndim != 4],
+            lr=self.max_lr,
+            momentum=self.momentum,
+            weight_decay=self.weight_decay,
+            conv_lr=self.muon_lr,
+            conv_momentum=self.muon_momentum,
+        )
 
     @override
     def lr_scheduler_step(self, scheduler: LRSchedulerTypeUnion, metric: object | None) -> None:

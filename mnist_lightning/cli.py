@@ -1,5 +1,6 @@
 """The command line: LightningCLI with a folder for every run, checked settings, and short errors."""
 
+import json
 import logging
 import os
 import re
@@ -33,6 +34,7 @@ from mnist_lightning.run_folder import claim_run_folder
 from mnist_lightning.run_report import RunReport, is_part
 from mnist_lightning.scalars import ScalarLogger
 from mnist_lightning.setting_checks import PROGRAM, check_accelerator, check_fit_settings, check_run_name, checked_seed
+from mnist_lightning.weight_averaging import WeightAverage
 
 
 class CommandLine(LightningCLI):
@@ -42,7 +44,7 @@ class CommandLine(LightningCLI):
     datamodule: DigitsDataModule
 
     def __init__(self, args: ArgsType) -> None:
-        self.command = _command_text(sys.argv[1:] if args is None else args)
+        self.command = command_text(sys.argv[1:] if args is None else args)
         self.run_folder: Path | None = None
         super().__init__(
             DigitClassifier,
@@ -73,6 +75,7 @@ class CommandLine(LightningCLI):
             help="Threads of this process on the CPU; by default one for each core. Beside other work, 1 is faster.",
         )
         parser.add_lightning_class_args(StopAtThreshold, "early_stopping")
+        parser.add_lightning_class_args(WeightAverage, "weight_average")
         parser.add_lightning_class_args(BestCheckpoint, "best_checkpoint")
         parser.add_lightning_class_args(LastCheckpoint, "last_checkpoint")
         parser.add_lightning_class_args(EpochProgressBar, "progress_bar")
@@ -183,6 +186,8 @@ class CommandLine(LightningCLI):
             callbacks = [callback for callback in callbacks if not isinstance(callback, ProgressBar)]
         if config["enable_checkpointing"] is False or config["barebones"]:
             callbacks = [callback for callback in callbacks if not isinstance(callback, Checkpoint)]
+        if self.subcommand == "fit" and self.config.fit.weight_average.decay is None:
+            callbacks = [callback for callback in callbacks if not isinstance(callback, WeightAverage)]
         return super()._instantiate_trainer(config, callbacks)
 
     def _tensorboard_logger(self, config: Any) -> TensorBoardLogger | bool:
@@ -244,22 +249,53 @@ class CommandLine(LightningCLI):
 # What decides how a network was built and how its images are made; not where they lie, nor how fast they are served.
 _SETTINGS_OF_A_CHECKPOINT = frozenset(
     [
-        *("model.network", "model.dropout", "model.width", "model.channels_last"),
+        *("model.network", "model.dropout", "model.width", "model.batch_norm", "model.head", "model.channels_last"),
         *("data.dataset", "data.validation", "data.num_holdout", "data.split_seed", "data.eval_batch_size"),
     ]
 )
 
 
+class _NotRun(CommandLine):
+    """Parses and checks a command line, and does no more."""
+
+    @override
+    def _set_seed(self) -> None:
+        pass
+
+    @override
+    def instantiate_classes(self) -> None:
+        pass
+
+    @override
+    def _run_subcommand(self, subcommand: str) -> None:
+        pass
+
+
+def resolved_settings(args: list[str]) -> dict[str, Any]:
+    """The settings that a `fit` with these arguments would report, in the report's own form, without running it.
+
+    Raises:
+        SystemExit: the parser refuses them; it has said why.
+        SettingError: they cannot work.
+    """
+    with warnings.catch_warnings():
+        _quieten()
+        config = _NotRun(args).config.fit
+    settings: dict[str, Any] = json.loads(json.dumps(_report_settings(config)))
+    return settings
+
+
 def _report_settings(config: Any) -> dict[str, Any]:
-    """The settings that decide a run's result; none that holds a path."""
-    settings = {group: config[group].as_dict() for group in ("model", "data", "early_stopping")}
-    del settings["data"]["data_dir"]
+    """The settings that decide a run's result; none that holds a path or only decides how fast it comes."""
+    settings = {group: config[group].as_dict() for group in ("model", "data", "early_stopping", "weight_average")}
+    for name in ("data_dir", "eval_batch_size", "num_workers", "on_device"):
+        del settings["data"][name]
     trainer = config.trainer.as_dict()
     names = ("max_epochs", "max_steps", "accumulate_grad_batches", "limit_train_batches", "gradient_clip_val")
     return settings | {"trainer": {name: trainer[name] for name in names if trainer[name] is not None}}
 
 
-def _command_text(args: Any) -> str:
+def command_text(args: Any) -> str:
     """The command for the report, with the last part alone of every path outside the project."""
     if not isinstance(args, list):
         return f"{PROGRAM} (started from Python)"
@@ -294,7 +330,13 @@ def main(args: ArgsType = None) -> None:
         with warnings.catch_warnings():
             _quieten()
             keep_freed_memory()
-            CommandLine(args)
+            words = sys.argv[1:] if args is None else args
+            if isinstance(words, list) and words[:1] == ["study"]:
+                from mnist_lightning.study.command import run_study  # which asks this module what a variant would do
+
+                run_study(words[1:])
+            else:
+                CommandLine(args)
     except (UserError, MisconfigurationException) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

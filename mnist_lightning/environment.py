@@ -30,7 +30,7 @@ def hardware() -> dict[str, str | int]:
     """Processor, cores, threads in use, and the GPU if there is one."""
     found: dict[str, str | int] = {
         "processor": _processor_name(),
-        "cores": _num_cores(),
+        "cores": num_cores(),
         "threads": torch.get_num_threads(),
         "system": f"{platform.system()} {platform.machine()}",
     }
@@ -39,7 +39,8 @@ def hardware() -> dict[str, str | int]:
     return found
 
 
-def _num_cores() -> int:
+def num_cores() -> int:
+    """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

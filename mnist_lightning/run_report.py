@@ -121,12 +121,12 @@ class RunReport(Callback):
     def _write(self) -> None:
         if self.folder is None:
             return
-        _replace_file(self.folder / "report.json", json.dumps(self.report, indent=2, ensure_ascii=False) + "\n")
-        _replace_file(self.folder / "report.md", report_markdown(self.report))
+        replace_file(self.folder / "report.json", json.dumps(self.report, indent=2, ensure_ascii=False) + "\n")
+        replace_file(self.folder / "report.md", report_markdown(self.report))
 
 
-def _replace_file(path: Path, text: str) -> None:
-    # A reader, or a run that is killed here, finds the old report or the new one, never half of one.
+def replace_file(path: Path, text: str) -> None:
+    """Writes a file whole: a reader, or a run that is killed here, finds the old one or the new, never half of one."""
     partial = path.with_suffix(f"{path.suffix}.partial")
     partial.write_text(text, encoding="utf-8")
     partial.replace(path)

@@ -47,6 +47,9 @@ def shortened(command: str) -> list[str]:
     args = shlex.split(command)[PROGRAM_WORDS:]
     if "--help" in args or "--print_config" in args:
         return args
+    if args[0] == "study":
+        short = "--trainer.max_epochs 1 --trainer.limit_train_batches 2 --data.validation none"
+        return [*args, "--seeds", "1", "--fit", f"{short} --trainer.limit_test_batches 2"]
     limits = ["--data.eval_batch_size", "50"]
     for stage in {"fit": ["train", "val", "test"], "validate": ["val"]}.get(args[0], [args[0]]):
         limits += [f"--trainer.limit_{stage}_batches", "2"]

@@ -1,0 +1,1 @@
+"""Several configs over several seeds: who runs them, and what they say together."""

@@ -1,0 +1,162 @@
+"""One seed of one variant is `fit` in a process of its own, on this machine or on a Ray cluster."""
+
+import json
+import logging
+import multiprocessing
+import os
+import sys
+import tempfile
+import threading
+from collections.abc import Generator, Iterable, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mnist_lightning.errors import SettingError
+
+MAX_ERROR_CHARACTERS = 2000
+
+
+@dataclass(frozen=True)
+class SeedRun:
+    """What is to be run.
+
+    Args:
+        variant: The name of the variant.
+        args: What follows `fit` on its command line.
+        seed: The run's seed.
+        num_threads: Threads of its process.
+    """
+
+    variant: str
+    args: tuple[str, ...]
+    seed: int
+    num_threads: int
+
+    def fit_args(self) -> list[str]:
+        """The command line of the run, wherever it is run."""
+        options = ("--seed_everything", str(self.seed), "--num_threads", str(self.num_threads))
+        return ["fit", *self.args, *options]
+
+
+class Outcome(NamedTuple):
+    """How a seed ended: with its report, or with the end of what it printed."""
+
+    run: SeedRun
+    report: dict[str, Any] | None
+    error: str
+
+
+class _Process:
+    """A seed that runs in a process, its files in a temporary directory."""
+
+    def __init__(self, run: SeedRun) -> None:
+        self.run = run
+        self._directory = tempfile.TemporaryDirectory(prefix="mnist_lightning_study_")
+        self._folder = Path(self._directory.name)
+        context = multiprocessing.get_context("spawn")
+        self.process: BaseProcess = context.Process(target=_fit, args=(run.fit_args(), self._directory.name))
+        self.process.start()
+
+    def outcome(self) -> Outcome:
+        """Waits for the end."""
+        self.process.join()
+        reports = list(self._folder.glob("seed/version_0/report.json"))
+        if self.process.exitcode or not reports:
+            printed = (self._folder / "output.txt").read_text(errors="replace").strip()
+            error = f"status {self.process.exitcode}\n{printed[-MAX_ERROR_CHARACTERS:]}"
+            return Outcome(self.run, None, error)
+        return Outcome(self.run, json.loads(reports[0].read_text(encoding="utf-8")), "")
+
+    def close(self) -> None:
+        """Ends the process if it still runs, and removes its files."""
+        self.process.kill()
+        self.process.join()
+        self._directory.cleanup()
+
+
+def _fit(args: Sequence[str], folder: str) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    output = os.open(f"{folder}/output.txt", os.O_WRONLY | os.O_CREAT)
+    for stream in (sys.stdout, sys.stderr):
+        os.dup2(output, stream.fileno())
+    from mnist_lightning.cli import main  # here, where its warnings go to the file
+
+    main([*args, "--trainer.default_root_dir", folder, "--run_name", "seed"])
+
+
+def _end_with_parent() -> None:
+    """A study that is killed leaves no run behind that nobody waits for."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def run_seed(run: SeedRun) -> Outcome:
+    """Runs one seed to its end."""
+    process = _Process(run)
+    try:
+        return process.outcome()
+    finally:
+        process.close()
+
+
+def run_here(runs: Iterable[SeedRun], num_processes: int) -> Generator[Outcome]:
+    """Runs seeds on this machine, `num_processes` at a time; yields them as they end."""
+    waiting = list(runs)[::-1]
+    running: dict[int, _Process] = {}  # by the handle that the process's end makes ready
+    try:
+        while waiting or running:
+            while waiting and len(running) < num_processes:
+                started = _Process(waiting.pop())
+                running[started.process.sentinel] = started
+            for ready in wait(list(running)):
+                ended = running.pop(ready)  # type: ignore[arg-type]
+                try:
+                    yield ended.outcome()
+                finally:
+                    ended.close()
+    finally:
+        for process in running.values():
+            process.close()
+
+
+def run_on_ray(runs: Iterable[SeedRun], num_processes: int, address: str) -> Generator[Outcome]:
+    """Runs seeds on a Ray cluster whose machines have this package and the data; yields them as they end.
+
+    Args:
+        runs: what to run; each takes as many of the cluster's processors as it has threads.
+        num_processes: worker processes of a cluster that is started here.
+        address: `local` starts a cluster on this machine; else that of a running one, or `auto` to find it.
+
+    Raises:
+        SettingError: Ray is not installed, or there is no cluster at the address.
+    """
+    try:
+        import ray
+    except ImportError:
+        raise SettingError("--ray_address needs Ray: `pip install 'mnist_lightning[ray]'`, or leave it away.") from None
+    runs = list(runs)
+    threads = max((run.num_threads for run in runs), default=1)
+    try:
+        num_cpus = num_processes * threads if address == "local" else None  # of a cluster that runs already: its own
+        ray.init(
+            address, num_cpus=num_cpus, include_dashboard=False, log_to_driver=False, logging_level=logging.WARNING
+        )
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise SettingError(f"--ray_address {address}: {str(error)[:200]}\nUse `local`, or start a cluster.") from None
+    try:
+        task = ray.remote(run_seed)
+        pending = {task.options(num_cpus=run.num_threads, max_retries=0).remote(run): run for run in runs}
+        while pending:
+            (ready,), _ = ray.wait(list(pending), num_returns=1)
+            run = pending.pop(ready)
+            try:
+                yield ray.get(ready)
+            except ray.exceptions.RayError as error:  # the worker or its machine is gone
+                yield Outcome(run, None, str(error)[-MAX_ERROR_CHARACTERS:])
+    finally:
+        ray.shutdown()

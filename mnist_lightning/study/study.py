@@ -1,0 +1,197 @@
+"""A study: variants of a training, each over several seeds, in one folder that is its memory."""
+
+import json
+import re
+import shlex
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jsonargparse.typing import PositiveInt
+
+from mnist_lightning.cli import command_text, resolved_settings
+from mnist_lightning.errors import SettingError
+from mnist_lightning.run_report import replace_file, report_markdown
+from mnist_lightning.setting_checks import PROGRAM
+from mnist_lightning.study.seed_runs import Outcome, SeedRun
+from mnist_lightning.study.summary import Report, Row, add_differences, csv_text, draw, markdown_table, summarise
+
+Engine = Callable[[list[SeedRun]], Generator[Outcome]]
+
+
+@dataclass(frozen=True)
+class Study:
+    """Runs `fit` for each variant and seed, and writes one table of them all.
+
+    Args:
+        variants: What to compare: a name for each, and what follows `fit` on its command line.
+        output: Directory for the reports of the seeds, the table and the chart. What is finished there stays as it is.
+        title: Heading of the table.
+        fit: What follows on the command line of every variant.
+        seeds: Number of seeds; they are 0, 1, 2, …
+        compare: Compare each variant with the first.
+    """
+
+    variants: dict[str, str]
+    output: str
+    title: str = "Study"
+    fit: str = ""
+    seeds: PositiveInt = 3
+    compare: bool = False
+
+    def args(self, variant: str) -> tuple[str, ...]:
+        """What follows `fit`.
+
+        Raises:
+            SettingError: a quotation mark is not closed.
+        """
+        try:
+            return (*shlex.split(self.variants[variant]), *shlex.split(self.fit))
+        except ValueError as error:
+            raise SettingError(f"--variants.{variant} or --fit: {error}. Write it as in a shell.") from None
+
+    def report_path(self, variant: str, seed: int) -> Path:
+        """Where the report of a finished seed lies; of one that failed there is its error, beside it."""
+        folder = re.sub(r"\W+", "_", variant).strip("_").lower()
+        return Path(self.output) / folder / f"seed_{seed}.json"
+
+    def reports(self, variant: str) -> dict[int, Report]:
+        """The reports of the finished seeds."""
+        paths = {seed: self.report_path(variant, seed) for seed in range(self.seeds)}
+        return {seed: json.loads(path.read_text(encoding="utf-8")) for seed, path in paths.items() if path.exists()}
+
+    def rows(self) -> list[Row]:
+        """The table's rows, one a variant."""
+        rows = []
+        for variant in self.variants:
+            reports = self.reports(variant)
+            failed = [seed for seed in range(self.seeds) if _error_path(self.report_path(variant, seed)).exists()]
+            rows.append(summarise(variant, list(reports.values()), failed))
+        if self.compare:
+            add_differences(rows)
+        return rows
+
+    def text(self) -> str:
+        """The page: the table, how it was made, and what failed."""
+        rows = self.rows()
+        measured = " or ".join(sorted({row["measured_on"] for row in rows if row["num_seeds"]}))
+        method = (
+            f"Accuracy at the last epoch on {measured or 'nothing yet'}; interval of the mean by Student's t"
+            f"{', differences by Welch, both' if self.compare else ''} at 95 %; seconds: median of training. "
+        )
+        lines = [f"# {self.title}", "", markdown_table(rows), "", method + self.provenance(), ""]
+        lines += [f"- {variant}: `{PROGRAM} fit {shlex.join(self.args(variant))}`" for variant in self.variants]
+        for variant in self.variants:
+            for seed in range(self.seeds):
+                path = _error_path(self.report_path(variant, seed))
+                if path.exists():
+                    error = path.read_text(encoding="utf-8").strip()
+                    lines += ["", f"{variant}, seed {seed} failed:", "", "```", error, "```"]
+        return "\n".join([*lines, "", "![accuracies](study.png)", ""])
+
+    def provenance(self) -> str:
+        """What the finished seeds ran on, with what, and when."""
+        reports = [report for variant in self.variants for report in self.reports(variant).values()]
+        if not reports:
+            return "No seed has ended yet."
+        machines = sorted({_machine_text(report["hardware"], report["versions"]) for report in reports})
+        dates = sorted({report["date"] for report in reports})
+        days = dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"
+        return f"{'; '.join([*machines, days])}."
+
+    def write(self) -> None:
+        """Writes the table as Markdown, CSV and JSON, and the chart."""
+        rows = self.rows()
+        folder = Path(self.output)
+        folder.mkdir(parents=True, exist_ok=True)
+        replace_file(folder / "README.md", self.text())
+        replace_file(folder / "study.csv", csv_text(rows))
+        page = {"title": self.title, "rows": rows}
+        replace_file(folder / "study.json", json.dumps(page, indent=2, ensure_ascii=False) + "\n")
+        draw(rows, folder / "study.png")
+
+    def check(self) -> None:
+        """Tries every variant's command line, and whether the finished seeds were made with it.
+
+        Raises:
+            SettingError: a variant would not run, two share a folder, or a finished seed had other settings.
+        """
+        folders: dict[Path, str] = {}
+        for variant in self.variants:
+            folder = self.report_path(variant, 0).parent
+            if folder == Path(self.output) or folder in folders:
+                raise SettingError(f"--variants.{variant}: needs a name of its own, with a letter or digit in it.")
+            folders[folder] = variant
+            try:
+                settings = resolved_settings(["fit", *self.args(variant)])
+            except SystemExit:
+                raise SettingError(f"--variants.{variant} is refused, as said above.") from None
+            for seed, report in self.reports(variant).items():
+                for name, (then, now) in _differing(report["settings"], settings).items():
+                    raise SettingError(
+                        f"{self.report_path(variant, seed)} was made with {name} {then}; the study now asks for {now}. "
+                        "Give another --output, or delete the file to run the seed again."
+                    )
+
+    def missing(self, num_threads: int) -> list[SeedRun]:
+        """The seeds that have no report yet: all variants' first seeds first."""
+        return [
+            SeedRun(variant, self.args(variant), seed, num_threads)
+            for seed in range(self.seeds)
+            for variant in self.variants
+            if not self.report_path(variant, seed).exists()
+        ]
+
+    def run(self, engine: Engine, num_threads: int, tell: Callable[[str], None]) -> bool:
+        """Runs what is missing, keeps each report as it comes, and writes the table; whether all seeds ended well."""
+        self.check()
+        runs = self.missing(num_threads)
+        tell(f"{self.title}: seeds finished: {len(self.variants) * self.seeds - len(runs)}, to run: {len(runs)}")
+        all_well = True
+        outcomes = engine(runs)
+        try:
+            for outcome in outcomes:
+                all_well = self._keep(outcome, tell) and all_well
+        finally:
+            outcomes.close()
+            self.write()
+        return all_well
+
+    def _keep(self, outcome: Outcome, tell: Callable[[str], None]) -> bool:
+        run, report = outcome.run, outcome.report
+        path = self.report_path(run.variant, run.seed)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if report is None:
+            replace_file(_error_path(path), outcome.error + "\n")
+            tell(f"{run.variant}, seed {run.seed}: failed, see {_error_path(path)}")
+            return False
+        report["command"] = command_text(run.fit_args())  # as it runs anywhere, without the study's own folder
+        replace_file(path.with_suffix(".md"), report_markdown(report))
+        replace_file(path, json.dumps(report, indent=2, ensure_ascii=False) + "\n")  # last: it marks the seed as done
+        _error_path(path).unlink(missing_ok=True)
+        row = summarise(run.variant, [report], [])
+        tell(f"{run.variant}, seed {run.seed}: {row['mean']:.2%}, {report['wall_clock_seconds']:.0f} s")
+        return True
+
+
+def _machine_text(hardware: dict[str, Any], versions: dict[str, str]) -> str:
+    threads = "one thread" if hardware["threads"] == 1 else f"{hardware['threads']} threads"
+    return (
+        f"{hardware['processor']} with {hardware['cores']} cores, {threads} a seed; torch {versions['torch']}, "
+        f"lightning {versions['lightning']}"
+    )
+
+
+def _error_path(report_path: Path) -> Path:
+    return report_path.with_suffix(".error.txt")
+
+
+def _differing(then: dict[str, Any], now: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """The settings that differ, by option; not the seed, nor those that one of the two does not know."""
+    return {
+        f"--{group}.{name}": (value, now[group][name])
+        for group, values in then.items()
+        for name, value in values.items()
+        if (group, name) != ("data", "seed") and name in now[group] and value != now[group][name]
+    }

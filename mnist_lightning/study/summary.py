@@ -1,0 +1,182 @@
+"""What the seeds of a study say together: one row a variant, as numbers, as Markdown and as a chart."""
+
+import csv
+import io
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from scipy import stats
+
+THRESHOLD = 0.994  # what the original asked for
+Report = dict[str, Any]
+Row = dict[str, Any]
+
+
+def last_accuracy(report: Report) -> float:
+    """Accuracy in [0, 1] after the last epoch: that of the one test where there was one, else of the validation."""
+    accuracy: float = report["test"]["accuracy"] if "test" in report else report["epochs"][-1]["val_accuracy"]
+    return round(accuracy, 6)  # 9,940 / 10,000 in float32 is not 0.994
+
+
+def measured_on(report: Report) -> str:
+    """What `last_accuracy` was measured on, and how often that was looked at."""
+    if "test" in report:
+        return "test images, read once"
+    if report["validation"] == "test":
+        return "test images, read after each epoch"
+    return str(report["validated_on"])
+
+
+def first_epoch_at(report: Report, threshold: float) -> int | None:
+    """The first epoch that reaches the threshold on the test images; None if none does."""
+    for row in report["epochs"]:
+        if round(row["val_accuracy"], 6) >= threshold:
+            return int(row["epoch"])
+    return None
+
+
+def half_width(values: Sequence[float]) -> float | None:
+    """Half of the 95 % confidence interval of the mean, by Student's t; None for one value."""
+    if len(values) < 2:
+        return None
+    quantile = stats.t.ppf(0.975, len(values) - 1)
+    return float(quantile * statistics.stdev(values) / len(values) ** 0.5)
+
+
+def difference(values: Sequence[float], reference: Sequence[float]) -> tuple[float, float, float] | None:
+    """Difference of two means with its 95 % confidence interval, by Welch's t-test; None where one has no spread."""
+    if min(len(values), len(reference)) < 2:
+        return None
+    interval = stats.ttest_ind(values, reference, equal_var=False).confidence_interval()
+    return statistics.mean(values) - statistics.mean(reference), float(interval.low), float(interval.high)
+
+
+def summarise(variant: str, reports: Sequence[Report], failed_seeds: Sequence[int]) -> Row:
+    """The row of a variant.
+
+    Args:
+        variant: its name.
+        reports: the reports of the seeds that ended well.
+        failed_seeds: the others.
+    """
+    row: Row = {"variant": variant, "num_seeds": len(reports), "failed_seeds": list(failed_seeds)}
+    if not reports:
+        return row
+    accuracies = [last_accuracy(report) for report in reports]
+    row |= {
+        "measured_on": measured_on(reports[0]),
+        "num_parameters": reports[0]["num_parameters"],
+        "precision": reports[0]["precision"],
+        "epochs": [len(report["epochs"]) for report in reports],
+        "accuracies": accuracies,
+        "mean": statistics.mean(accuracies),
+        "standard_deviation": statistics.stdev(accuracies) if len(accuracies) > 1 else None,
+        "min": min(accuracies),
+        "max": max(accuracies),
+        "half_width_95": half_width(accuracies),
+        "median_seconds": statistics.median(report["wall_clock_seconds"] for report in reports),
+    }
+    if all(report["validation"] == "test" for report in reports):
+        row["first_epochs_at_threshold"] = [first_epoch_at(report, THRESHOLD) for report in reports]
+    return row
+
+
+def add_differences(rows: Sequence[Row]) -> None:
+    """Compares each row with the first."""
+    reference = rows[0].get("accuracies", [])
+    for row in rows[1:]:
+        compared = difference(row.get("accuracies", []), reference)
+        if compared is not None:
+            row["difference"], row["difference_low_95"], row["difference_high_95"] = compared
+
+
+def percent(value: float | None, form: str = ".2f") -> str:
+    """A fraction in percent; a dash for None."""
+    return "–" if value is None else f"{value * 100:{form}}"
+
+
+def first_epochs_text(row: Row) -> str:
+    """The epochs in which seeds first reached the threshold, or how many did not."""
+    if "first_epochs_at_threshold" not in row:
+        return "–"
+    epochs = row["first_epochs_at_threshold"]
+    reached = sorted(epoch for epoch in epochs if epoch is not None)
+    if not reached:
+        return "never"
+    text = f"{statistics.median(reached):g} ({reached[0]}–{reached[-1]})" if len(reached) > 1 else str(reached[0])
+    return text if len(reached) == len(epochs) else f"{text}, {len(reached)} of {len(epochs)} seeds"
+
+
+def range_text(values: Sequence[int]) -> str:
+    """One number where all agree, else the range."""
+    return str(min(values)) if min(values) == max(values) else f"{min(values)}–{max(values)}"
+
+
+def markdown_table(rows: Sequence[Row]) -> str:
+    """The table; the column of differences is there where rows were compared."""
+    compares = any("difference" in row for row in rows)
+    lines = [
+        "| variant | epochs | mean accuracy, % | 95 % interval | standard deviation | min–max | seeds "
+        "| epochs to first 99.4 % | seconds |" + (" against the first row |" if compares else ""),
+        "|---|---|---|---|---|---|---|---|---|" + ("---|" if compares else ""),
+    ]
+    for row in rows:
+        seeds = str(row["num_seeds"])
+        if row["failed_seeds"]:
+            seeds += f" ({', '.join(map(str, row['failed_seeds']))} failed)"
+        if not row["num_seeds"]:
+            lines.append(f"| {row['variant']} | – | – | – | – | – | {seeds} | – | – |" + (" – |" if compares else ""))
+            continue
+        half = row["half_width_95"]
+        line = (
+            f"| {row['variant']} | {range_text(row['epochs'])} | {percent(row['mean'])} "
+            f"| {'–' if half is None else f'± {percent(half)}'} | {percent(row['standard_deviation'])} "
+            f"| {percent(row['min'])}–{percent(row['max'])} | {seeds} | {first_epochs_text(row)} "
+            f"| {row['median_seconds']:.0f} |"
+        )
+        lines.append(line + (f" {difference_text(row)} |" if compares else ""))
+    return "\n".join(lines)
+
+
+def difference_text(row: Row) -> str:
+    """The difference to the first row, and whether it is outside the noise."""
+    if "difference" not in row:
+        return "–"
+    low, high = row["difference_low_95"], row["difference_high_95"]
+    verdict = "" if low > 0 or high < 0 else "; within the noise"
+    return f"{percent(row['difference'], '+.2f')} ({percent(low, '+.2f')} to {percent(high, '+.2f')}){verdict}"
+
+
+def csv_text(rows: Sequence[Row]) -> str:
+    """The rows as CSV, lists separated by spaces, fractions as they are."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(names)
+    for row in rows:
+        values = [row.get(name) for name in names]
+        writer.writerow([" ".join(map(str, value)) if isinstance(value, list) else value for value in values])
+    return file.getvalue()
+
+
+def draw(rows: Sequence[Row], path: Path) -> None:
+    """Means with their 95 % intervals, and each seed as a dot."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    shown = [row for row in rows if row["num_seeds"]][::-1]
+    fig, axes = plt.subplots(figsize=(8, 0.45 * len(shown) + 1.2), layout="constrained")
+    for position, row in enumerate(shown):
+        accuracies = [accuracy * 100 for accuracy in row["accuracies"]]
+        axes.scatter(accuracies, [position] * len(accuracies), s=12, color="tab:gray", zorder=3)
+        half = (row["half_width_95"] or 0) * 100
+        axes.errorbar(row["mean"] * 100, position, xerr=half, fmt="o", color="tab:blue", capsize=4)
+    axes.set_yticks(range(len(shown)), [row["variant"].replace("`", "") for row in shown])
+    axes.set_xlabel("accuracy at the last epoch, %: mean with its 95 % interval, and each seed")
+    axes.grid(axis="x", alpha=0.3)
+    fig.savefig(path, dpi=120)
+    plt.close(fig)

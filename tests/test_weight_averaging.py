@@ -1,0 +1,48 @@
+"""The average of the weights is what is validated, saved and tested."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import Fit, read_report
+from torch import Tensor
+
+from mnist_lightning.cli import main
+
+# Steps that do not depend on how many there will be, so that shorter runs are beginnings of longer ones.
+CONSTANT = ("--model.schedule", "constant", "--trainer.max_epochs", "1")
+
+
+def weights(folder: Path, key: str = "state_dict") -> dict[str, Tensor]:
+    state: dict[str, Tensor] = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)[key]
+    return state
+
+
+def test_the_average_by_hand(fit: Fit) -> None:
+    one, two, three = (weights(fit(*CONSTANT, "--trainer.limit_train_batches", str(steps))) for steps in (1, 2, 3))
+    folder = fit(*CONSTANT, "--trainer.limit_train_batches", "3", "--weight_average.decay", "0.5")
+    averaged, current = weights(folder), weights(folder, "current_model_state")
+    assert averaged.keys() == three.keys()
+    for name, value in averaged.items():
+        assert torch.equal(current[name], three[name])
+        if value.is_floating_point():  # the first step's weights begin the average
+            torch.testing.assert_close(value, 0.25 * one[name] + 0.25 * two[name] + 0.5 * three[name])
+
+
+def test_the_average_is_validated_and_tested(fit: Fit, capfd: pytest.CaptureFixture[str]) -> None:
+    folder = fit(*CONSTANT, "--weight_average.decay", "0.9")
+    plain = fit(*CONSTANT)
+    (row,) = read_report(folder)["epochs"]
+    capfd.readouterr()
+    main(["test", "--ckpt_path", str(folder / "checkpoints" / "last.ckpt")])
+    assert f"loss {row['val_loss']:.4f}" in capfd.readouterr().out
+    assert row["val_loss"] != read_report(plain)["epochs"][0]["val_loss"]
+    assert row["train_loss"] == read_report(plain)["epochs"][0]["train_loss"]
+
+
+def test_the_one_test_after_training_is_of_the_average(fit: Fit, capfd: pytest.CaptureFixture[str]) -> None:
+    folder = fit(*CONSTANT, "--weight_average.decay", "0.9", "--data.validation", "none")
+    loss = read_report(folder)["test"]["loss"]
+    capfd.readouterr()
+    main(["test", "--ckpt_path", str(folder / "checkpoints" / "last.ckpt")])
+    assert f"loss {loss:.4f}" in capfd.readouterr().out
