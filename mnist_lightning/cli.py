@@ -51,6 +51,7 @@ class CommandLine(LightningCLI):
             DigitsDataModule,
             args=args,
             parser_class=ShortErrorParser,
+            parser_kwargs={"epilog": f"`{PROGRAM} study --help`: several configs over several seeds, in one table."},
             seed_everything_default=0,
             # before_fit saves the config: the framework's callback would do so for every subcommand.
             save_config_callback=None,
@@ -285,14 +286,20 @@ def resolved_settings(args: list[str]) -> dict[str, Any]:
     return settings
 
 
+_SETTINGS_OF_A_TRAINER = (
+    *("max_epochs", "max_steps", "accumulate_grad_batches", "gradient_clip_val", "precision", "devices", "num_nodes"),
+    *("limit_train_batches", "limit_val_batches", "limit_test_batches", "check_val_every_n_epoch"),
+)
+
+
 def _report_settings(config: Any) -> dict[str, Any]:
     """The settings that decide a run's result; none that holds a path or only decides how fast it comes."""
     settings = {group: config[group].as_dict() for group in ("model", "data", "early_stopping", "weight_average")}
     for name in ("data_dir", "eval_batch_size", "num_workers", "on_device"):
         del settings["data"][name]
-    trainer = config.trainer.as_dict()
-    names = ("max_epochs", "max_steps", "accumulate_grad_batches", "limit_train_batches", "gradient_clip_val")
-    return settings | {"trainer": {name: trainer[name] for name in names if trainer[name] is not None}}
+    trainer = {name: config.trainer[name] for name in _SETTINGS_OF_A_TRAINER}
+    plugins = [plugin.class_path for plugin in config.trainer.plugins or []]
+    return settings | {"trainer": trainer | {"plugins": plugins}}
 
 
 def command_text(args: Any) -> str:
@@ -324,7 +331,8 @@ def main(args: ArgsType = None) -> None:
     """Runs the command line: `main(["fit", "--config", "configs/optimized.yaml"])`.
 
     Raises:
-        SystemExit: status 2 after a mistake of the user's, whose text says what to change; 143 after SIGTERM.
+        SystemExit: status 2 after a mistake of the user's, whose text says what to change; 1 after a study in which a
+            seed failed; 143 after SIGTERM.
     """
     try:
         with warnings.catch_warnings():

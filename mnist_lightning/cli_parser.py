@@ -15,6 +15,9 @@ MAX_LINE_LENGTH = 300
 class ShortErrorParser(LightningArgumentParser):
     """LightningCLI's parser, with errors for people."""
 
+    help_command = "python -m mnist_lightning fit --help"
+    example_config = "configs/optimized.yaml"
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         # argparse takes a unique prefix for the option: `--trainer.max_epoch 3` would train, and mean something else.
         super().__init__(*args, allow_abbrev=False, **kwargs)
@@ -39,13 +42,13 @@ class ShortErrorParser(LightningArgumentParser):
             close = beginnings or difflib.get_close_matches(name, names, n=1, cutoff=0.6)
             if close:
                 return f"Did you mean --{close[0]}?"
-            return "Run `python -m mnist_lightning fit --help` for the list of options."
+            return f"Run `{self.help_command}` for the list of options."
         if "config" in message and "does not exist" in message:
-            return "Give --config the path of a YAML file that exists, such as configs/optimized.yaml."
+            return f"Give --config the path of a YAML file that exists, such as {self.example_config}."
         if message.startswith("Unexpected config:"):
-            return "Give --config a YAML file of the form of configs/optimized.yaml."
+            return f"Give --config a YAML file of the form of {self.example_config}."
         if "config" in message and ("load" in message or "pars" in message.lower()) and "Expected" not in message:
-            return "Give --config a YAML file of the form of configs/optimized.yaml."
+            return f"Give --config a YAML file of the form of {self.example_config}."
         if 'Expected "subcommand"' in message or "subcommand" in message.split("\n", maxsplit=1)[0]:
             return "Start with: python -m mnist_lightning fit --config configs/optimized.yaml"
         if "is no seed" in message:
@@ -53,7 +56,7 @@ class ShortErrorParser(LightningArgumentParser):
         option = re.search(r'[Kk]ey "([\w.]+)"', message)
         if option:
             return f"Change --{option[1]}, on the command line or in the config; `--help` documents it."
-        return "Run `python -m mnist_lightning fit --help` for the list of options."
+        return f"Run `{self.help_command}` for the list of options."
 
     def _option_names(self) -> list[str]:
         parsers = [self]

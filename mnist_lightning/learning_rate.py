@@ -4,7 +4,7 @@ from lightning.pytorch import Trainer
 
 
 def current_learning_rate(trainer: Trainer) -> float:
-    """The rate that the next optimizer step takes."""
+    """The rate that the next optimizer step takes; under Muon that of batch norm, not of the convolutions."""
     return float(trainer.optimizers[0].param_groups[0]["lr"])
 
 

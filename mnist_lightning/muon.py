@@ -80,7 +80,7 @@ class Muon(Optimizer):
 def orthogonalise(matrix: Tensor) -> Tensor:
     """The orthogonal matrix near (M, N): all singular values about 1, by the authors' Newton–Schulz iteration.
 
-    They come to lie between 0.7 and 1.2, which is near enough to learn with; the coefficients are the authors'.
+    They come to lie between about 0.7 and 1.2, but for the smallest, and that is enough; the authors' coefficients.
     """
     is_tall = matrix.shape[0] > matrix.shape[1]
     x: Tensor = matrix.T if is_tall else matrix

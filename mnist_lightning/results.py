@@ -18,7 +18,7 @@ README = PROJECT / "README.md"
 SHOWN = (
     ("recipe", "all 15 epochs", "`optimized.yaml`, all 15 epochs"),
     ("fast", "fast", "`fast.yaml`"),
-    ("baseline", "as listed", "`baseline.yaml`"),
+    ("baseline", "as listed", "`baseline.yaml` + `cpu.yaml`"),
 )
 
 
@@ -42,22 +42,24 @@ def _accuracy(row: Row) -> str:
 def results_table() -> str:
     """What each config reaches."""
     lines = [
-        "| config | parameters | epochs | test accuracy at the last epoch | 95 % interval of the mean | min–max "
-        "| test images are read |",
-        "|---|---|---|---|---|---|---|",
+        "| config | precision | parameters | epochs | test accuracy at the last epoch "
+        "| 95 % interval of the mean | min–max | test images are read |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for study, variant, title in SHOWN:
         row = _rows(study)[variant]
         read = "once, at the end" if row["measured_on"].endswith("once") else "after each epoch"
         interval = "–" if row["half_width_95"] is None else f"± {percent(row['half_width_95'])}"
         lines.append(
-            f"| {title} | {row['num_parameters']:,} | {range_text(row['epochs'])} | {_accuracy(row)} | {interval} "
+            f"| {title} | {', '.join(row['precisions'])} | {row['num_parameters']:,} | {range_text(row['epochs'])} "
+            f"| {_accuracy(row)} | {interval} "
             f"| {percent(row['min'])}–{percent(row['max'])} | {read} |"
         )
     lines += [
         "",
         "Mean ± standard deviation over seeds; interval by Student's t. Each seed's report lies under "
-        "[results/](results); how long training takes is [below](#speed). " + read_results("recipe").provenance(),
+        "[results/](results); how long training takes is [below](#speed). "
+        + " ".join(sorted({read_results(study).provenance() for study, _, _ in SHOWN})),
     ]
     return "\n".join(lines)
 

@@ -48,17 +48,25 @@ def start(args: list[str]) -> subprocess.Popen[str]:
     return subprocess.Popen(command, cwd=PROJECT, env=environment, text=True, stdout=subprocess.PIPE)
 
 
-def children(parent: int) -> list[int]:
-    """The processes that have this parent."""
+def seeds_of(parent: int) -> list[int]:
+    """The processes of a study's seeds: those that it spawned to run Python code."""
     found = []
-    for path in Path("/proc").glob("[0-9]*/stat"):
+    for path in Path("/proc").glob("[0-9]*"):
         try:
-            fields = path.read_text().rpartition(")")[2].split()
-        except (FileNotFoundError, ProcessLookupError):
+            state, its_parent = (path / "stat").read_text().rpartition(")")[2].split()[:2]
+            is_seed = b"spawn_main" in (path / "cmdline").read_bytes()
+        except OSError:
             continue
-        if int(fields[1]) == parent and fields[0] != "Z":
-            found.append(int(path.parent.name))
+        if int(its_parent) == parent and state != "Z" and is_seed:
+            found.append(int(path.name))
     return found
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def wait_until(condition: Any, seconds: float) -> None:
@@ -78,16 +86,21 @@ def without_seconds(output: Path) -> tuple[list[dict[str, Any]], list[dict[str, 
     return rows, csv_rows
 
 
-def test_a_killed_study_ends_with_the_table_of_one_that_was_not(tmp_path: Path, mnist_dir: Path) -> None:
-    os.environ["MNIST_DATA_DIR"] = str(mnist_dir)
+def test_a_killed_study_ends_with_the_table_of_one_that_was_not(
+    tmp_path: Path, mnist_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MNIST_DATA_DIR", str(mnist_dir))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     args = [*study_args(tmp_path / "killed", plain=SHORT), "--num_processes", "1"]
     study = start(args)
     wait_until((tmp_path / "killed" / "plain" / "seed_0.json").exists, 120)
-    wait_until(lambda: children(study.pid), 60)
-    orphans = children(study.pid)
+    # The second seed has begun to train, so it has a folder of its own.
+    wait_until(lambda: bool(list(tmp_path.glob("mnist_lightning_study_*/seed/version_0/config.yaml"))), 120)
+    (seed,) = seeds_of(study.pid)
     study.send_signal(signal.SIGKILL)
     study.communicate()
-    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in orphans), 30)
+    wait_until(lambda: not is_alive(seed), 30)
+    assert not list(tmp_path.glob("mnist_lightning_study_*"))
     finished = (tmp_path / "killed" / "plain" / "seed_0.json").stat()
     assert not (tmp_path / "killed" / "plain" / "seed_1.json").exists()
 
@@ -153,21 +166,40 @@ def test_mistakes_are_told_before_any_work(
     assert not (tmp_path / "study").exists()
 
 
+@pytest.mark.parametrize(
+    ("group", "name", "then", "now"),
+    [
+        ("model", "max_lr", 0.3, "0.1"),
+        ("trainer", "limit_train_batches", None, "2"),
+        ("trainer", "precision", "16", "None"),
+    ],
+)
 def test_a_seed_made_with_other_settings_is_not_counted(
-    tmp_path: Path, in_project: None, capfd: pytest.CaptureFixture[str]
+    group: str, name: str, then: object, now: str, tmp_path: Path, in_project: None, capfd: pytest.CaptureFixture[str]
 ) -> None:
     args = [*study_args(tmp_path, plain=SHORT_OFFLINE), "--seeds", "1"]
     path = tmp_path / "plain" / "seed_0.json"
     path.parent.mkdir()
     settings = resolved_settings(["fit", *SHORT_OFFLINE.split()])
-    settings["model"]["max_lr"] = 0.3
+    settings[group][name] = then
     path.write_text(json.dumps(report(0.9, settings=settings)))
     with pytest.raises(SystemExit) as ended:
         main(args)
     assert ended.value.code == 2
     error = capfd.readouterr().err
-    assert "was made with --model.max_lr 0.3; the study now asks for 0.1" in error
+    assert f"was made with --{group}.{name} {then}; the study now asks for {now}" in error
     assert "delete the file" in error
+
+
+def test_a_seed_without_an_accuracy_has_failed(
+    tmp_path: Path, in_project: None, capfd: pytest.CaptureFixture[str]
+) -> None:
+    blind = f"{SHORT_OFFLINE} --trainer.limit_val_batches 0"
+    with pytest.raises(SystemExit) as ended:
+        main([*study_args(tmp_path, blind=blind), "--seeds", "1"])
+    assert ended.value.code == 1
+    assert "nothing was evaluated" in capfd.readouterr().out
+    assert not (tmp_path / "blind" / "seed_0.json").exists()
 
 
 def test_runs_on_a_ray_cluster(in_project: None) -> None:
@@ -208,6 +240,7 @@ def test_statistics_by_hand() -> None:
 def test_one_seed_has_no_spread() -> None:
     assert half_width([0.99]) is None
     assert difference([0.99], [0.98, 0.97]) is None
+    assert difference([0.99, 0.99], [0.98, 0.98]) is None
     assert "| 99.00 | – | – | 99.00–99.00 | 1 |" in markdown_table([summarise("one", [report(0.99)], [])])
 
 

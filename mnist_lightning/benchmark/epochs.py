@@ -1,14 +1,14 @@
 """Times an epoch of the plain script, of `fit`, and of a bare loop, taking turns; and `fit` beside other work."""
 
-import multiprocessing
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
-from multiprocessing.process import BaseProcess
 from typing import Any
 
 import torch
@@ -165,21 +165,14 @@ COMPANY = (
 
 
 @contextmanager
-def busy_process() -> Iterator[BaseProcess]:
+def busy_process() -> Iterator[subprocess.Popen[bytes]]:
     """A process that computes without a break for as long as the block lasts."""
-    process = multiprocessing.get_context("spawn").Process(target=_compute_forever, daemon=True)
-    process.start()
-    time.sleep(0.5)  # until it computes
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.join()
-
-
-def _compute_forever() -> None:
-    while True:
-        sum(range(1_000_000))
+    with subprocess.Popen([sys.executable, "-c", "while True: sum(range(1_000_000))"]) as process:
+        time.sleep(0.5)  # until it has started
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def time_epochs(

@@ -87,8 +87,9 @@ def trainer_text(figures: Figures) -> str:
     over_bare = _ratios(rows["cpu"]["train_seconds"], rows["bare"]["train_seconds"])
     lower, median, upper = statistics.quantiles([(ratio - 1) * 100 for ratio in over_bare], n=4)
     return (
-        f"The Trainer takes {median:+.1f} % of the bare loop's time on top (quartiles {lower:+.1f} and {upper:+.1f}): "
-        f"{figures['num_rounds']} turns of {figures['max_steps']} steps of 512 images each, after one of warm-up. "
+        f"Steps take {median:+.1f} % longer under the Trainer than in the bare loop (median; quartiles {lower:+.1f} "
+        f"and {upper:+.1f}, the machine's noise): {figures['num_rounds']} turns of {figures['max_steps']} steps of 512 "
+        "images each, after one of warm-up. What it does at an epoch's end is not counted here, but in the table. "
         f"{provenance(figures)}"
     )
 

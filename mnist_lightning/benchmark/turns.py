@@ -8,10 +8,12 @@ import os
 import resource
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
+
+SECONDS_TO_END = 10
 
 Portion = dict[str, Any]  # what a run tells of a turn: seconds, losses, ...
 
@@ -86,6 +88,13 @@ class Run:
         self.start_turn()
         return self.finish_turn()
 
+    def close(self) -> None:
+        """Ends the run: one that waits for its turn finds the line closed, one that computes is killed."""
+        self._connection.close()
+        self.process.join(SECONDS_TO_END)
+        self.process.kill()
+        self.process.join()
+
 
 @contextmanager
 def ended_together(runs: Iterable[Run]) -> Iterator[None]:
@@ -94,8 +103,7 @@ def ended_together(runs: Iterable[Run]) -> Iterator[None]:
         yield
     finally:
         for run in runs:
-            run.process.terminate()
-            run.process.join()
+            run.close()
 
 
 def _serve(connection: Connection, work: Work, args: Sequence[Any], num_threads: int | None) -> None:
@@ -104,7 +112,8 @@ def _serve(connection: Connection, work: Work, args: Sequence[Any], num_threads:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the parent alone reports
     if num_threads is not None:
         torch.set_num_threads(num_threads)
-    work(Turns(connection), *args)
+    with suppress(EOFError):  # the line is closed: nobody waits for more
+        work(Turns(connection), *args)
 
 
 def peak_memory_mib() -> float:

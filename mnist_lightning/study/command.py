@@ -20,7 +20,7 @@ def run_study(args: Sequence[str]) -> None:
     """Runs a study: `run_study(["--config", "configs/studies/fast.yaml"])`.
 
     Raises:
-        SystemExit: status 1 if a seed failed, 2 after a mistake of the user's.
+        SystemExit: status 1 if a seed failed, 2 after a mistake of the user's, 130 after Ctrl-C.
         SettingError: a variant cannot run.
     """
     options = _parser().parse_args(list(args))
@@ -29,7 +29,11 @@ def run_study(args: Sequence[str]) -> None:
     engine: Engine = partial(run_here, num_processes=num_processes)
     if options.ray_address is not None:
         engine = partial(run_on_ray, num_processes=num_processes, address=options.ray_address)
-    all_well = study.run(engine, options.num_threads, partial(print, flush=True))
+    try:
+        all_well = study.run(engine, options.num_threads, partial(print, flush=True))
+    except KeyboardInterrupt:
+        print("\ninterrupted: the same command goes on from here", file=sys.stderr)
+        sys.exit(130)
     print(f"\n{study.text()}")
     if not all_well:
         sys.exit(1)
@@ -44,12 +48,20 @@ def _study(options: Namespace) -> Study:
     return Study(**{field.name: options[field.name] for field in dataclasses.fields(Study)})
 
 
+class _Parser(ShortErrorParser):
+    help_command = f"{PROGRAM} study --help"
+    example_config = "configs/studies/recipe.yaml"
+
+
 def _parser() -> ShortErrorParser:
-    parser = ShortErrorParser(prog=f"{PROGRAM} study", description="Run several configs over several seeds.")
+    parser = _Parser(prog=f"{PROGRAM} study", description="Run several configs over several seeds.")
     parser.add_argument("--config", action="config", help="YAML file that sets the options below.")
     parser.add_class_arguments(Study)
     parser.add_argument(
-        "--num_processes", type=PositiveInt | None, default=None, help="Seeds at a time; by default one per core."
+        "--num_processes",
+        type=PositiveInt | None,
+        default=None,
+        help="Seeds at a time; by default as many as the cores have threads for. A running cluster has its own.",
     )
     parser.add_argument(
         "--num_threads",

@@ -4,10 +4,13 @@ import json
 import logging
 import multiprocessing
 import os
+import shutil
+import signal
 import sys
 import tempfile
 import threading
 from collections.abc import Generator, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
@@ -17,6 +20,7 @@ from typing import Any, NamedTuple
 from mnist_lightning.errors import SettingError
 
 MAX_ERROR_CHARACTERS = 2000
+OUTPUT = "output.txt"  # what a seed prints
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,7 @@ class _Process:
         self.run = run
         self._directory = tempfile.TemporaryDirectory(prefix="mnist_lightning_study_")
         self._folder = Path(self._directory.name)
+        (self._folder / OUTPUT).touch()
         context = multiprocessing.get_context("spawn")
         self.process: BaseProcess = context.Process(target=_fit, args=(run.fit_args(), self._directory.name))
         self.process.start()
@@ -65,34 +70,42 @@ class _Process:
         self.process.join()
         reports = list(self._folder.glob("seed/version_0/report.json"))
         if self.process.exitcode or not reports:
-            printed = (self._folder / "output.txt").read_text(errors="replace").strip()
+            printed = (self._folder / OUTPUT).read_text(errors="replace").strip()
             error = f"status {self.process.exitcode}\n{printed[-MAX_ERROR_CHARACTERS:]}"
             return Outcome(self.run, None, error)
         return Outcome(self.run, json.loads(reports[0].read_text(encoding="utf-8")), "")
 
     def close(self) -> None:
-        """Ends the process if it still runs, and removes its files."""
-        self.process.kill()
+        """Ends the process, if it still runs, with all that it started, and removes its files."""
+        if self.process.is_alive():
+            assert self.process.pid is not None
+            with suppress(ProcessLookupError):  # it has no group yet
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.kill()
         self.process.join()
         self._directory.cleanup()
 
 
 def _fit(args: Sequence[str], folder: str) -> None:
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    output = os.open(f"{folder}/output.txt", os.O_WRONLY | os.O_CREAT)
+    os.setsid()  # a group of its own: what it starts ends with it, and Ctrl-C reaches the study alone
+    threading.Thread(target=_end_with_parent, args=(folder,), daemon=True).start()
+    output = os.open(f"{folder}/{OUTPUT}", os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         os.dup2(output, stream.fileno())
-    from mnist_lightning.cli import main  # here, where its warnings go to the file
+    from mnist_lightning.cli import main  # here: that module needs this one
 
-    main([*args, "--trainer.default_root_dir", folder, "--run_name", "seed"])
+    args = [*args, "--trainer.default_root_dir", folder, "--run_name", "seed"]
+    sys.argv[1:] = args  # where the other processes of a distributed run look for their arguments
+    main(args)
 
 
-def _end_with_parent() -> None:
-    """A study that is killed leaves no run behind that nobody waits for."""
+def _end_with_parent(folder: str) -> None:
+    """A study that is killed leaves no run behind that nobody waits for, and none of its files."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
-    os._exit(1)
+    shutil.rmtree(folder, ignore_errors=True)
+    os.killpg(0, signal.SIGKILL)
 
 
 def run_seed(run: SeedRun) -> Outcome:

@@ -15,7 +15,16 @@ from mnist_lightning.errors import SettingError
 from mnist_lightning.run_report import replace_file, report_markdown
 from mnist_lightning.setting_checks import PROGRAM
 from mnist_lightning.study.seed_runs import Outcome, SeedRun
-from mnist_lightning.study.summary import Report, Row, add_differences, csv_text, draw, markdown_table, summarise
+from mnist_lightning.study.summary import (
+    Report,
+    Row,
+    add_differences,
+    csv_text,
+    draw,
+    has_accuracy,
+    markdown_table,
+    summarise,
+)
 
 Engine = Callable[[list[SeedRun]], Generator[Outcome]]
 
@@ -159,11 +168,16 @@ class Study:
         return all_well
 
     def _keep(self, outcome: Outcome, tell: Callable[[str], None]) -> bool:
-        run, report = outcome.run, outcome.report
+        run, report, error = outcome
         path = self.report_path(run.variant, run.seed)
         path.parent.mkdir(parents=True, exist_ok=True)
+        if report is not None and not has_accuracy(report):
+            report, error = (
+                None,
+                "nothing was evaluated after the last epoch: leave the limits and intervals of validation",
+            )
         if report is None:
-            replace_file(_error_path(path), outcome.error + "\n")
+            replace_file(_error_path(path), error + "\n")
             tell(f"{run.variant}, seed {run.seed}: failed, see {_error_path(path)}")
             return False
         report["command"] = command_text(run.fit_args())  # as it runs anywhere, without the study's own folder
@@ -176,9 +190,10 @@ class Study:
 
 
 def _machine_text(hardware: dict[str, Any], versions: dict[str, str]) -> str:
+    gpu = f", {hardware['gpu']}" if "gpu" in hardware else ""
     threads = "one thread" if hardware["threads"] == 1 else f"{hardware['threads']} threads"
     return (
-        f"{hardware['processor']} with {hardware['cores']} cores, {threads} a seed; torch {versions['torch']}, "
+        f"{hardware['processor']} with {hardware['cores']} cores{gpu}, {threads} a seed; torch {versions['torch']}, "
         f"lightning {versions['lightning']}"
     )
 

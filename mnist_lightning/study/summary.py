@@ -14,6 +14,15 @@ Report = dict[str, Any]
 Row = dict[str, Any]
 
 
+def has_accuracy(report: Report) -> bool:
+    """Whether anything was evaluated at the end."""
+    return (
+        "accuracy" in report["test"]
+        if "test" in report
+        else any("val_accuracy" in row for row in report["epochs"][-1:])
+    )
+
+
 def last_accuracy(report: Report) -> float:
     """Accuracy in [0, 1] after the last epoch: that of the one test where there was one, else of the validation."""
     accuracy: float = report["test"]["accuracy"] if "test" in report else report["epochs"][-1]["val_accuracy"]
@@ -32,7 +41,7 @@ def measured_on(report: Report) -> str:
 def first_epoch_at(report: Report, threshold: float) -> int | None:
     """The first epoch that reaches the threshold on the test images; None if none does."""
     for row in report["epochs"]:
-        if round(row["val_accuracy"], 6) >= threshold:
+        if round(row.get("val_accuracy", 0), 6) >= threshold:
             return int(row["epoch"])
     return None
 
@@ -46,8 +55,8 @@ def half_width(values: Sequence[float]) -> float | None:
 
 
 def difference(values: Sequence[float], reference: Sequence[float]) -> tuple[float, float, float] | None:
-    """Difference of two means with its 95 % confidence interval, by Welch's t-test; None where one has no spread."""
-    if min(len(values), len(reference)) < 2:
+    """Difference of two means with its 95 % confidence interval, by Welch's t-test; None where nothing spreads."""
+    if min(len(values), len(reference)) < 2 or len({*values}) == len({*reference}) == 1:
         return None
     interval = stats.ttest_ind(values, reference, equal_var=False).confidence_interval()
     return statistics.mean(values) - statistics.mean(reference), float(interval.low), float(interval.high)
@@ -68,7 +77,7 @@ def summarise(variant: str, reports: Sequence[Report], failed_seeds: Sequence[in
     row |= {
         "measured_on": measured_on(reports[0]),
         "num_parameters": reports[0]["num_parameters"],
-        "precision": reports[0]["precision"],
+        "precisions": sorted({report["precision"] for report in reports}),
         "epochs": [len(report["epochs"]) for report in reports],
         "accuracies": accuracies,
         "mean": statistics.mean(accuracies),
