@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
-from mnist_lightning.benchmark.report import epochs_table, read_part, trainer_text
+from mnist_lightning.benchmark.report import epochs_table, precision_text, read_part, trainer_text
 from mnist_lightning.networks import OptimizedNet, num_trainable_parameters
 from mnist_lightning.study.command import read_study
 from mnist_lightning.study.study import Study
@@ -65,15 +65,15 @@ def results_table() -> str:
 
 
 def speed_table() -> str:
-    """The table of the benchmark's epochs, and what the Trainer costs.
+    """The table of the benchmark's epochs, the precision, and what the Trainer costs.
 
     Raises:
         FileNotFoundError: the benchmark was not run.
     """
-    epochs, trainer = (read_part(RESULTS / "benchmark", part) for part in ("epochs", "trainer"))
-    if epochs is None or trainer is None:
-        raise FileNotFoundError("results/benchmark lacks epochs.json or trainer.json: run `make benchmark`")
-    return f"{epochs_table(epochs)}\n\n{trainer_text(trainer)}"
+    epochs, scaling, trainer = (read_part(RESULTS / "benchmark", part) for part in ("epochs", "scaling", "trainer"))
+    if epochs is None or scaling is None or trainer is None:
+        raise FileNotFoundError("results/benchmark is not complete: run `make benchmark`")
+    return f"{epochs_table(epochs)}\n\n{precision_text(scaling)} {trainer_text(trainer)}"
 
 
 def claims_table() -> str:

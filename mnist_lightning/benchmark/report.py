@@ -18,15 +18,17 @@ def read_part(directory: Path, part: str) -> Figures | None:
 def report_text(directory: Path) -> str:
     """The page about what was measured into `directory`."""
     text = ["# Benchmark", "", "Made by `make benchmark`; each table from the JSON file beside this page."]
+    scaling = read_part(directory, "scaling")
     if epochs := read_part(directory, "epochs"):
-        text += ["", "## An epoch", "", epochs_table(epochs), "", "![seconds of an epoch](epochs.png)"]
+        text += ["", "## An epoch", "", epochs_table(epochs), *(["", precision_text(scaling)] if scaling else [])]
+        text += ["", "![seconds of an epoch](epochs.png)"]
     if trainer := read_part(directory, "trainer"):
         text += ["", "## What the Trainer costs", "", trainer_text(trainer)]
     if company := read_part(directory, "company"):
         text += ["", "## In company", "", company_table(company)]
     if changes := read_part(directory, "changes"):
         text += ["", "## What each change brought", "", changes_table(changes)]
-    if scaling := read_part(directory, "scaling"):
+    if scaling:
         text += ["", "## How cost grows", "", scaling_tables(scaling), "", "![images per second](scaling.png)"]
     return "\n".join(text) + "\n"
 
@@ -79,6 +81,13 @@ def epochs_table(figures: Figures) -> str:
         f"loader workers. {provenance(figures)}",
     ]
     return "\n".join(lines)
+
+
+def precision_text(scaling: Figures) -> str:
+    """What `cpu.yaml` computes in on the machine that was measured."""
+    if scaling["precision"] == "bf16-mixed":
+        return "`cpu.yaml` computes in bfloat16 here: this processor is faster in it."
+    return "`cpu.yaml` computes in float32 here, as `optimized.yaml` does: this processor is slower in bfloat16."
 
 
 def trainer_text(figures: Figures) -> str:
