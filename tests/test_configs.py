@@ -6,11 +6,12 @@ import pytest
 import yaml
 from conftest import PROJECT, Fit, read_report
 
-from mnist_lightning.cli import main
+from mnist_lightning.cli import main, resolved_settings
 from mnist_lightning.cpu_precision import bfloat16_speedup
 
 OVERLAYS = {"cpu", "gpu"}
 CONFIGS = sorted(path.stem for path in PROJECT.glob("configs/*.yaml"))
+ABLATIONS = sorted(path.stem for path in PROJECT.glob("configs/ablations/*.yaml"))
 
 
 # A config that is new here is tried without further ado; an overlay needs a test of its own below.
@@ -29,6 +30,30 @@ def test_config(name: str, fit: Fit, mnist_dir: Path, capfd: pytest.CaptureFixtu
     assert "accuracy" in capfd.readouterr().out
     main(["predict", *last, "--trainer.limit_predict_batches", "1"])
     assert len(capfd.readouterr().out.splitlines()) == 1 + 100
+
+
+@pytest.mark.parametrize("name", ABLATIONS)
+def test_an_ablation_changes_what_it_says_and_nothing_else(name: str, in_project: None) -> None:
+    recipe = ["fit", "--config", "configs/optimized.yaml"]
+    before = resolved_settings(recipe)
+    after = resolved_settings([*recipe, "--config", f"configs/ablations/{name}.yaml"])
+    overlay = yaml.safe_load((PROJECT / "configs" / "ablations" / f"{name}.yaml").read_text())
+    changed = {
+        (group, key): value
+        for group, values in after.items()
+        for key, value in values.items()
+        if before[group][key] != value
+    }
+    assert changed == {(group, key): value for group, values in overlay.items() for key, value in values.items()}
+
+
+@pytest.mark.parametrize(
+    ("name", "requirement"), [("no_batch_norm", "batch norm"), ("no_average_pooling", "global average")]
+)
+def test_an_ablated_network_trains_and_misses_what_is_gone(name: str, requirement: str, fit: Fit) -> None:
+    report = read_report(fit("--config", f"configs/ablations/{name}.yaml"))
+    missed = [each["name"] for each in report["requirements"] if each["is_met"] is False]
+    assert any(each.startswith(requirement) for each in missed)
 
 
 def test_gpu_overlay_composes(in_project: None, capfd: pytest.CaptureFixture[str]) -> None:
