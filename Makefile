@@ -60,7 +60,7 @@ study-baseline: $(INSTALLED) ## Train the original's first network
 results: study-recipe study-fast study-baseline ## Train what is missing under results/, and write all tables and charts
 	$(BIN)/python -m mnist_lightning.results
 
-benchmark: $(INSTALLED) ## Measure speed anew, into results/benchmark and the README: an hour, with the machine left alone
+benchmark: $(INSTALLED) ## Measure speed anew, into results/benchmark and the README: two hours, with the machine left alone
 	$(BIN)/python -m mnist_lightning.benchmark --output results/benchmark
 	$(BIN)/python -m mnist_lightning.results
 

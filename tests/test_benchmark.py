@@ -10,9 +10,10 @@ import torch
 from mnist_lightning.benchmark import epochs, plain_script, scaling
 from mnist_lightning.benchmark.bare_loop import Loop, Setting
 from mnist_lightning.benchmark.changes import CHANGES, measure_changes
-from mnist_lightning.benchmark.epochs import COMPANY, CONTENDERS, busy_process, time_epochs
-from mnist_lightning.benchmark.report import report_text, trainer_text, write_report
+from mnist_lightning.benchmark.epochs import COMPANY, CONTENDERS, FAST, busy_process, time_epochs
+from mnist_lightning.benchmark.report import process_table, report_text, trainer_text, write_report
 from mnist_lightning.benchmark.turns import Portion, Run, Turns, ended_together
+from mnist_lightning.benchmark.whole_process import read_plain_script, train_plain_script
 from mnist_lightning.environment import hardware, versions
 from mnist_lightning.networks import OptimizedNet
 from mnist_lightning.results import RESULTS
@@ -103,6 +104,37 @@ def test_the_cost_of_the_trainer_is_the_median_of_ratios() -> None:
     text = trainer_text({"num_rounds": 3, "max_steps": 12, "contenders": contenders, **PROVENANCE})
     assert "+3.0 % longer under the Trainer" in text
     assert "3 turns of 12 steps" in text
+
+
+def test_the_whole_process_and_the_plain_scripts_seeds(real_data: None, tmp_path: Path) -> None:
+    lines: list[str] = []
+    train_plain_script(tmp_path, num_seeds=2, num_epochs=1, max_steps=1, tell=lines.append)
+    train_plain_script(tmp_path, num_seeds=2, num_epochs=1, max_steps=1, tell=lines.append)  # they are there
+    assert len(lines) == 2
+    seeds = read_plain_script(tmp_path)
+    assert [seed["seed"] for seed in seeds] == [0, 1]
+    assert seeds[0]["epochs"] != seeds[1]["epochs"]
+    run = FAST.start(num_epochs=1, max_steps=1)
+    with ended_together(run):
+        (portion,) = FAST.take_turn(run)
+    assert portion["train_seconds"] < portion["seconds"]
+    assert 0.02 < portion["accuracy"] < 0.9  # after two steps
+    assert portion["peak_memory_mib"] > 200
+
+
+def test_the_ratio_of_whole_processes() -> None:
+    seeds = [
+        {"epochs": [{"epoch": epoch, "val_accuracy": 0.994 if epoch >= first else 0.9} for epoch in range(1, 16)]}
+        for first in (10, 12, 13)
+    ]
+    contenders = [
+        {"name": "plain", "title": "plain", "seconds": [50.0, 60.0, 70.0]},
+        {"name": "fast", "title": "fast", "seconds": [50.0, 48.0, 40.0]},
+    ]
+    text = process_table({"num_rounds": 3, "contenders": contenders, "plain_seeds": seeds, **PROVENANCE})
+    assert ": 12 epochs with evaluation | 720 (600–840) |" in text
+    assert "| 48 (40–50) | 15.0 (12.0–21.0) |" in text
+    assert "after 10 to 13 epochs (n = 3 seeds), and has 99.40 ± 0.00 % after its last" in text
 
 
 def test_two_seeds_side_by_side(real_data: None) -> None:

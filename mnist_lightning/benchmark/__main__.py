@@ -11,9 +11,10 @@ from typing import Any
 import torch
 
 from mnist_lightning.benchmark.changes import CHANGES, measure_changes
-from mnist_lightning.benchmark.epochs import COMPANY, CONTENDERS, GPU, TRAINER, Contender, time_epochs
+from mnist_lightning.benchmark.epochs import COMPANY, CONTENDERS, FAST, GPU, TRAINER, Contender, time_epochs
 from mnist_lightning.benchmark.report import report_text, write_report
 from mnist_lightning.benchmark.scaling import measure_scaling
+from mnist_lightning.benchmark.whole_process import read_plain_script, train_plain_script
 from mnist_lightning.environment import hardware, versions
 from mnist_lightning.errors import UserError
 from mnist_lightning.mnist_files import default_data_dir, read_mnist
@@ -21,6 +22,7 @@ from mnist_lightning.mnist_files import default_data_dir, read_mnist
 NUM_ROUNDS = 5
 NUM_STEPS_IF_QUICK = 10
 NUM_STEPS_IN_COMPANY = 40
+NUM_PLAIN_SEEDS, NUM_PLAIN_EPOCHS = 5, 15
 NUM_ROUNDS_OF_TRAINER, NUM_STEPS_OF_TRAINER = 25, 12
 
 
@@ -42,23 +44,32 @@ def _changes(num_turns: int = 10, num_steps: int = 20) -> dict[str, Any]:
     }
 
 
-PARTS: dict[str, Callable[[], dict[str, Any]]] = {
-    "epochs": lambda: _epochs([*CONTENDERS, *([GPU] if torch.cuda.is_available() else [])], None),
-    "trainer": lambda: _epochs(TRAINER, NUM_STEPS_OF_TRAINER, NUM_ROUNDS_OF_TRAINER),
-    "company": lambda: _epochs(COMPANY, NUM_STEPS_IN_COMPANY),
-    "changes": _changes,
-    "scaling": lambda: measure_scaling(NUM_ROUNDS, tell),
+def _process(output: Path) -> dict[str, Any]:
+    plain_seeds = output / "plain_script"
+    train_plain_script(plain_seeds, NUM_PLAIN_SEEDS, NUM_PLAIN_EPOCHS, None, tell)
+    return {**_epochs((CONTENDERS[0], FAST), None), "plain_seeds": read_plain_script(plain_seeds)}
+
+
+Part = Callable[[Path], dict[str, Any]]  # takes the directory of the figures
+
+PARTS: dict[str, Part] = {
+    "epochs": lambda _: _epochs([*CONTENDERS, *([GPU] if torch.cuda.is_available() else [])], None),
+    "trainer": lambda _: _epochs(TRAINER, NUM_STEPS_OF_TRAINER, NUM_ROUNDS_OF_TRAINER),
+    "process": _process,
+    "company": lambda _: _epochs(COMPANY, NUM_STEPS_IN_COMPANY),
+    "changes": lambda _: _changes(),
+    "scaling": lambda _: measure_scaling(NUM_ROUNDS, tell),
 }
-QUICK_PARTS: dict[str, Callable[[], dict[str, Any]]] = {
+QUICK_PARTS: dict[str, Part] = {
     # Loader workers take longer to start than ten steps do.
-    "epochs": lambda: _epochs([each for each in CONTENDERS if each.name != "plain_2_workers"], NUM_STEPS_IF_QUICK),
+    "epochs": lambda _: _epochs([each for each in CONTENDERS if each.name != "plain_2_workers"], NUM_STEPS_IF_QUICK),
 }
 
 
 def main() -> None:
     """Measures the parts asked for, and writes the report of all that there are."""
     parser = argparse.ArgumentParser(description="Measure how fast training is. Leave the machine alone meanwhile.")
-    parser.add_argument("--quick", action="store_true", help="only epochs, of a few steps: minutes, not an hour")
+    parser.add_argument("--quick", action="store_true", help="only epochs, of a few steps: minutes, not two hours")
     parser.add_argument("--parts", nargs="+", choices=PARTS, help="what to measure; all by default")
     parser.add_argument("--output", type=Path, required=True, help="directory for the figures")
     args = parser.parse_args()
@@ -74,7 +85,7 @@ def main() -> None:
             "date": datetime.now(UTC).date().isoformat(),
             "hardware": hardware(),
             "versions": versions(),
-            **measure(),
+            **measure(args.output),
         }
         path = args.output / f"{part}.json"
         path.write_text(json.dumps(figures, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -18,6 +18,7 @@ from typing_extensions import override
 from mnist_lightning.benchmark import plain_script
 from mnist_lightning.benchmark.bare_loop import Loop, Setting
 from mnist_lightning.benchmark.turns import Portion, Run, Turns, ended_together
+from mnist_lightning.benchmark.whole_process import run_process
 from mnist_lightning.classifier import DigitClassifier
 from mnist_lightning.cpu_precision import BFloat16WhereFast
 from mnist_lightning.mnist_files import default_data_dir
@@ -151,6 +152,7 @@ CONTENDERS = (
     Contender("cpu", "`optimized.yaml` + `cpu.yaml`", run_fit, CPU),
     Contender("bare", "bare loop: the same without the Trainer", run_bare_loop),
 )
+FAST = Contender("fast", "`fit --config configs/fast.yaml`", run_process, ("--config", "configs/fast.yaml"))
 GPU = Contender("gpu", "`optimized.yaml` + `gpu.yaml`", run_fit, ("--config", "configs/gpu.yaml"))
 # In many short turns: what the Trainer costs is less than the machine's noise from one epoch to the next.
 TRAINER = CONTENDERS[-2:]

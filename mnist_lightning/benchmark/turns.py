@@ -30,7 +30,7 @@ class Turns:
 
     def end(self, portion: Portion) -> None:
         """Ends the turn, and tells what it took and brought."""
-        self._connection.send({**portion, "peak_memory_mib": peak_memory_mib()})
+        self._connection.send({"peak_memory_mib": peak_memory_mib(), **portion})
 
     def take(self, portions: Iterable[Portion]) -> None:
         """Computes one of `portions` a turn."""
@@ -123,5 +123,9 @@ def peak_memory_mib() -> float:
         for line in status.read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) / 1024
-    # In KiB, but for macOS, where it is in bytes.
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 1024)
+    return in_mib(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+
+
+def in_mib(max_rss: int) -> float:
+    """A figure of getrusage: in KiB, but for macOS, where it is in bytes."""
+    return max_rss / (2**20 if sys.platform == "darwin" else 1024)
