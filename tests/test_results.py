@@ -8,6 +8,7 @@ import pytest
 from test_training import PUBLISHED_LEARNING_RATES
 
 from mnist_lightning.results import README, RESULTS, SHOWN, TABLES, read_results, with_tables
+from mnist_lightning.study.summary import percent
 
 
 def test_the_readme_is_what_the_reports_say() -> None:
@@ -47,6 +48,13 @@ def test_what_is_claimed_without_the_test_images_did_not_read_them() -> None:
         assert report["settings"]["early_stopping"]["stopping_threshold"] is None
         assert not any("val_accuracy" in row for row in report["epochs"])
         assert "accuracy" in report["test"]
+
+
+def test_the_configs_header_has_the_measured_figure() -> None:
+    (row,) = read_results("fast").rows()
+    header = (README.parent / "configs" / "fast.yaml").read_text(encoding="utf-8")
+    assert f"{percent(row['mean'])} ± {percent(row['half_width_95'])} % over ten seeds (results/fast)" in header
+    assert row["num_seeds"] == 10
 
 
 def test_committed_reports_hold_no_path_outside_the_project() -> None:
