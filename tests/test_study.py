@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ import pytest
 from conftest import PROJECT
 
 from mnist_lightning.cli import main, resolved_settings
+from mnist_lightning.environment import hardware, versions
 from mnist_lightning.study.command import read_study
-from mnist_lightning.study.seed_runs import SeedRun, run_on_ray
+from mnist_lightning.study.seed_runs import Outcome, SeedRun, run_on_ray
 from mnist_lightning.study.summary import csv_text, difference, first_epoch_at, half_width, markdown_table, summarise
 
 SHORT = "--config configs/optimized.yaml --trainer.max_epochs 1 --trainer.limit_train_batches 4"
@@ -189,6 +191,28 @@ def test_a_seed_made_with_other_settings_is_not_counted(
     error = capfd.readouterr().err
     assert f"was made with --{group}.{name} {then}; the study now asks for {now}" in error
     assert "delete the file" in error
+
+
+def test_ctrl_c_leaves_the_table_of_what_is_finished(
+    tmp_path: Path, in_project: None, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(runs: list[SeedRun], num_processes: int) -> Generator[Outcome]:
+        settings = resolved_settings(["fit", *runs[0].args])
+        others = {"settings": settings, "status": "finished", "dataset": "none", "date": "2026-11-23", "seed": 0}
+        machine = {"hardware": hardware(), "versions": versions(), "num_processes": 1}
+        row = {"val_loss": 1.0, "train_accuracy": 0.8, "train_loss": 1.0, "learning_rate": 0.1, "seconds": 1.0}
+        others["requirements"] = [{"name": "none", "value": "none", "is_met": None}]
+        finished = report(0.9, epochs=[{"epoch": 1, "val_accuracy": 0.9, **row}], **others, **machine)
+        yield Outcome(runs[0], finished, "")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mnist_lightning.study.command.run_here", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        main(study_args(tmp_path, plain=SHORT_OFFLINE))
+    assert ended.value.code == 130
+    assert "the same command goes on" in capfd.readouterr().err
+    assert "| plain | 1 | 90.00 |" in (tmp_path / "README.md").read_text()
+    assert [path.name for path in tmp_path.glob("*/seed_*.json")] == ["seed_0.json"]
 
 
 def test_a_seed_without_an_accuracy_has_failed(
