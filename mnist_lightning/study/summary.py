@@ -56,10 +56,16 @@ def half_width(values: Sequence[float]) -> float | None:
 
 def difference(values: Sequence[float], reference: Sequence[float]) -> tuple[float, float, float] | None:
     """Difference of two means with its 95 % confidence interval, by Welch's t-test; None where nothing spreads."""
-    if min(len(values), len(reference)) < 2 or len({*values}) == len({*reference}) == 1:
+    if min(len(values), len(reference)) < 2:
         return None
-    interval = stats.ttest_ind(values, reference, equal_var=False).confidence_interval()
-    return statistics.mean(values) - statistics.mean(reference), float(interval.low), float(interval.high)
+    groups = (values, reference)
+    errors = [statistics.variance(group) / len(group) for group in groups]  # of the means, squared
+    if sum(errors) == 0:
+        return None
+    degrees = sum(errors) ** 2 / sum(error**2 / (len(group) - 1) for error, group in zip(errors, groups, strict=True))
+    half = float(stats.t.ppf(0.975, degrees)) * sum(errors) ** 0.5
+    mean = statistics.mean(values) - statistics.mean(reference)
+    return mean, mean - half, mean + half
 
 
 def summarise(variant: str, reports: Sequence[Report], failed_seeds: Sequence[int]) -> Row:
