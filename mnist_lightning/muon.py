@@ -78,9 +78,9 @@ class Muon(Optimizer):
 
 
 def orthogonalise(matrix: Tensor) -> Tensor:
-    """The orthogonal matrix near (M, N): all singular values about 1, by the authors' Newton–Schulz iteration.
+    """The orthogonal matrix near a matrix, both (M, N), by the authors' Newton–Schulz iteration and coefficients.
 
-    They come to lie between about 0.7 and 1.2, but for the smallest, and that is enough; the authors' coefficients.
+    The singular values come to lie between about 0.7 and 1.2, but for the smallest, and that is enough.
     """
     is_tall = matrix.shape[0] > matrix.shape[1]
     x: Tensor = matrix.T if is_tall else matrix

@@ -9,7 +9,7 @@ from mnist_lightning.benchmark.report import epochs_table, precision_text, read_
 from mnist_lightning.networks import OptimizedNet, num_trainable_parameters
 from mnist_lightning.study.command import read_study
 from mnist_lightning.study.study import Study
-from mnist_lightning.study.summary import Row, first_epochs_text, percent, range_text
+from mnist_lightning.study.summary import Row, first_epochs_text, mean_and_deviation, percent, range_text
 
 PROJECT = Path(__file__).parent.parent
 RESULTS = PROJECT / "results"
@@ -35,8 +35,7 @@ def _rows(study: str) -> dict[str, Row]:
 
 def _accuracy(row: Row) -> str:
     """Mean ± standard deviation in percent, with the number of seeds."""
-    spread = "" if row["standard_deviation"] is None else f" ± {percent(row['standard_deviation'])}"
-    return f"{percent(row['mean'])}{spread} % (n = {row['num_seeds']})"
+    return f"{mean_and_deviation(row['mean'], row['standard_deviation'])} (n = {row['num_seeds']})"
 
 
 def results_table() -> str:

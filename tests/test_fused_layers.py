@@ -98,7 +98,7 @@ def test_gradients_pass_numerical_differentiation() -> None:
         torch.manual_seed(2)
         return fused_forward(layers, inputs)
 
-    torch.autograd.gradcheck(forward, (inputs, *layers.parameters()))
+    assert torch.autograd.gradcheck(forward, (inputs, *layers.parameters()))
 
 
 @pytest.mark.parametrize(

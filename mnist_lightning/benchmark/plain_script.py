@@ -126,7 +126,7 @@ def train(
 
 @torch.no_grad()
 def evaluate(net: nn.Module, loader: DataLoader[tuple[Tensor, int]]) -> float:
-    """Accuracy of `net` over all images of `loader`, in [0, 1]."""
+    """Accuracy in [0, 1] of `net`, from (B, 1, 28, 28) to (B, 10), over all images of `loader`."""
     net.eval()
     num_correct = num_images = 0
     for images, labels in loader:

@@ -1,10 +1,14 @@
-"""The benchmark's figures as tables and charts, from its JSON files."""
+"""The benchmark's figures as tables, from its JSON files."""
 
 import json
 import math
 import statistics
 from pathlib import Path
 from typing import Any
+
+from mnist_lightning.benchmark.charts import draw_epochs, draw_scaling
+from mnist_lightning.requirements import first_accurate_epoch
+from mnist_lightning.study.summary import mean_and_deviation
 
 Figures = dict[str, Any]
 
@@ -40,9 +44,9 @@ def write_report(directory: Path) -> None:
     """Writes the page and its charts beside the JSON files."""
     (directory / "README.md").write_text(report_text(directory), encoding="utf-8")
     if epochs := read_part(directory, "epochs"):
-        _draw_epochs(epochs, directory / "epochs.png")
+        draw_epochs(epochs, directory / "epochs.png")
     if scaling := read_part(directory, "scaling"):
-        _draw_scaling(scaling, directory / "scaling.png")
+        draw_scaling(scaling, directory / "scaling.png")
 
 
 def _ratios(numerators: list[float], denominators: list[float]) -> list[float]:
@@ -118,10 +122,10 @@ def process_table(figures: Figures) -> str:
     """The table of whole processes: from the command to 99.4 %."""
     rows = {row["name"]: row for row in figures["contenders"]}
     plain, fast = rows["plain"]["seconds"], rows["fast"]["seconds"]
-    first_epochs = [_first_epoch(seed["epochs"]) for seed in figures["plain_seeds"]]
+    first_epochs = [first_accurate_epoch(seed["epochs"]) or math.inf for seed in figures["plain_seeds"]]
     median = statistics.median(first_epochs)
     last = [seed["epochs"][-1]["val_accuracy"] for seed in figures["plain_seeds"]]
-    spread = f" ± {statistics.stdev(last) * 100:.2f}" if len(last) > 1 else ""
+    deviation = statistics.stdev(last) if len(last) > 1 else None
     return "\n".join(
         [
             "| what | seconds | times as fast |",
@@ -133,15 +137,10 @@ def process_table(figures: Figures) -> str:
             "",
             f"Median (range) of {figures['num_rounds']} epochs of the plain script and as many processes of `fit`, in "
             f"turns. The plain script first reads 99.4 % after {min(first_epochs):g} to {max(first_epochs):g} epochs "
-            f"(n = {len(last)} seeds), and has {statistics.mean(last) * 100:.2f}{spread} % after its last. "
+            f"(n = {len(last)} seeds), and has {mean_and_deviation(statistics.mean(last), deviation)} after its last. "
             f"{provenance(figures)}",
         ]
     )
-
-
-def _first_epoch(epochs: list[Figures], threshold: float = 0.994) -> float:
-    """The first epoch that reaches the threshold; infinite if none does."""
-    return next((row["epoch"] for row in epochs if row["val_accuracy"] >= threshold), math.inf)
 
 
 def company_table(figures: Figures) -> str:
@@ -273,61 +272,3 @@ def provenance(figures: Figures) -> str:
         f"{hardware['processor']}, {hardware['cores']} cores; torch {versions['torch']}, "
         f"lightning {versions['lightning']}, Python {versions['python']}; {figures['date']}."
     )
-
-
-def _draw_epochs(figures: Figures, path: Path) -> None:
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
-
-    rows = figures["contenders"][::-1]
-    fig, axes = plt.subplots(figsize=(8, 0.5 * len(rows) + 1), layout="constrained")
-    medians = [statistics.median(row["train_seconds"]) for row in rows]
-    errors = [
-        [median - min(row["train_seconds"]) for median, row in zip(medians, rows, strict=True)],
-        [max(row["train_seconds"]) - median for median, row in zip(medians, rows, strict=True)],
-    ]
-    axes.barh([row["title"].replace("`", "") for row in rows], medians, xerr=errors, capsize=3)
-    axes.set_xlabel("seconds of training an epoch: median and range")
-    fig.savefig(path, dpi=120)
-    plt.close(fig)
-
-
-def _draw_scaling(figures: Figures, path: Path) -> None:
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
-
-    fig, (by_batch, by_width) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
-    points = [point for point in figures["points"] if point["width"] == 1]
-    threads = sorted({point["threads"] for point in points})
-    for each in threads:
-        chosen = [point for point in points if point["threads"] == each]
-        by_batch.plot(
-            [point["batch_size"] for point in chosen],
-            [statistics.median(point["images_per_second"]) for point in chosen],
-            marker="o",
-            label=_plural(each, "thread"),
-        )
-    by_batch.set(xscale="log", xlabel="images a step", ylabel="images a second", ylim=(0, None))
-    by_batch.set_xticks([point["batch_size"] for point in points[: len(points) // len(threads)]])
-    by_batch.get_xaxis().set_major_formatter(mpl.ticker.ScalarFormatter())
-    by_batch.minorticks_off()
-    by_batch.legend()
-    limits = figures["limits"]
-    precision = "bfloat16" if figures["precision"] == "bf16-mixed" else "float32"
-    limit = limits[f"{precision}_gigaflop_per_second"]
-    widths = figures["gigaflop_per_image"]
-    rates = {
-        str(point["width"]): statistics.median(point["images_per_second"])
-        for point in figures["points"]
-        if point["batch_size"] == 512 and point["threads"] == threads[-1]
-    }
-    by_width.bar([f"×{width}" for width in widths], [rates[width] * flop for width, flop in widths.items()])
-    by_width.axhline(limit, color="black", linestyle="--", label=f"matrix product, {precision}")
-    by_width.set(xlabel="width of the network", ylabel="GFLOP/s")
-    by_width.legend()
-    fig.savefig(path, dpi=120)
-    plt.close(fig)

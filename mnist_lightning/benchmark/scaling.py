@@ -1,15 +1,9 @@
 """How images per second grow with batch, threads, processes and width, and what limits them."""
 
-import json
-import os
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,6 +12,7 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from mnist_lightning.benchmark.bare_loop import Loop, Setting
+from mnist_lightning.benchmark.fit_process import run_fit
 from mnist_lightning.cpu_precision import BFloat16WhereFast
 
 BATCH_SIZES = (32, 64, 128, 256, 512, 1024, 2048, 4096)
@@ -79,21 +74,16 @@ def _images_per_second(loop: Loop, steps: Iterator[Tensor]) -> float:
 
 def _images_per_second_of_fit(num_processes: int, num_threads: int) -> dict[str, Any]:
     """`fit` with 512 images a step, shared out among processes (`ddp`)."""
-    with tempfile.TemporaryDirectory() as directory:
-        command = [
-            *(sys.executable, "-m", "mnist_lightning", "fit"),
-            *("--config", "configs/optimized.yaml", "--config", "configs/cpu.yaml"),
-            *("--trainer.default_root_dir", directory, "--trainer.max_epochs", str(NUM_EPOCHS_OF_FIT)),
-            *("--trainer.limit_train_batches", str(NUM_STEPS_OF_FIT), "--trainer.limit_val_batches", "0"),
-            *("--data.batch_size", str(512 // num_processes), "--num_threads", str(num_threads)),
-            *("--trainer.devices", str(num_processes)),
-            *(("--trainer.strategy", "ddp") if num_processes > 1 else ()),
-        ]
-        environment = os.environ | {"OMP_NUM_THREADS": str(num_threads)}
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)
-        (path,) = Path(directory).glob("optimized/version_*/report.json")
-        epochs = json.loads(path.read_text(encoding="utf-8"))["epochs"]
-    rates = [NUM_STEPS_OF_FIT * 512 / epoch["seconds"] for epoch in epochs[1:]]
+    report = run_fit(
+        *("--config", "configs/optimized.yaml", "--config", "configs/cpu.yaml"),
+        *("--trainer.max_epochs", str(NUM_EPOCHS_OF_FIT)),
+        *("--trainer.limit_train_batches", str(NUM_STEPS_OF_FIT), "--trainer.limit_val_batches", "0"),
+        *("--data.batch_size", str(512 // num_processes), "--num_threads", str(num_threads)),
+        *("--trainer.devices", str(num_processes)),
+        *(("--trainer.strategy", "ddp") if num_processes > 1 else ()),
+        environment={"OMP_NUM_THREADS": str(num_threads)},
+    )
+    rates = [NUM_STEPS_OF_FIT * 512 / epoch["seconds"] for epoch in report["epochs"][1:]]
     return {"processes": num_processes, "threads_each": num_threads, "images_per_second": rates}
 
 

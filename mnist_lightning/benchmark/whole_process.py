@@ -5,13 +5,13 @@ import os
 import resource
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from mnist_lightning.benchmark.fit_process import run_fit
 from mnist_lightning.benchmark.turns import Portion, Turns, in_mib
 from mnist_lightning.environment import num_cores
 
@@ -24,13 +24,9 @@ def run_process(turns: Turns, num_turns: int, max_steps: int | None, *args: str)
 def _processes(num_turns: int, max_steps: int | None, args: tuple[str, ...]) -> Iterator[Portion]:
     limit = () if max_steps is None else ("--trainer.limit_train_batches", str(max_steps))
     for _ in range(num_turns):
-        with tempfile.TemporaryDirectory() as directory:
-            command = [sys.executable, "-m", "mnist_lightning", "fit", *args, *limit]
-            start = time.perf_counter()
-            subprocess.run([*command, "--trainer.default_root_dir", directory], check=True, stdout=subprocess.DEVNULL)
-            seconds = time.perf_counter() - start
-            (path,) = Path(directory).glob("*/version_0/report.json")
-            report = json.loads(path.read_text(encoding="utf-8"))
+        start = time.perf_counter()
+        report = run_fit(*args, *limit)
+        seconds = time.perf_counter() - start
         yield {
             "train_seconds": report["wall_clock_seconds"],
             "seconds": seconds,

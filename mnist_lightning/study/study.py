@@ -21,7 +21,7 @@ from mnist_lightning.study.summary import (
     add_differences,
     csv_text,
     draw,
-    has_accuracy,
+    last_accuracy,
     markdown_table,
     summarise,
 )
@@ -137,7 +137,8 @@ class Study:
             except SystemExit:
                 raise SettingError(f"--variants.{variant} is refused, as said above.") from None
             for seed, report in self.reports(variant).items():
-                for name, (then, now) in _differing(report["settings"], settings).items():
+                if differing := _first_differing(report["settings"], settings):
+                    name, then, now = differing
                     raise SettingError(
                         f"{self.report_path(variant, seed)} was made with {name} {then}; the study now asks for {now}. "
                         "Give another --output, or delete the file to run the seed again."
@@ -171,13 +172,9 @@ class Study:
         run, report, error = outcome
         path = self.report_path(run.variant, run.seed)
         path.parent.mkdir(parents=True, exist_ok=True)
-        if report is not None and not has_accuracy(report):
-            report, error = (
-                None,
-                "nothing was evaluated after the last epoch: leave the limits and intervals of validation",
-            )
-        if report is None:
-            replace_file(_error_path(path), error + "\n")
+        if report is None or last_accuracy(report) is None:
+            error = error or "nothing was evaluated after the last epoch: let validation or the test run there"
+            replace_file(_error_path(path), f"{error}\n")
             tell(f"{run.variant}, seed {run.seed}: failed, see {_error_path(path)}")
             return False
         report["command"] = command_text(run.fit_args())  # as it runs anywhere, without the study's own folder
@@ -202,11 +199,10 @@ def _error_path(report_path: Path) -> Path:
     return report_path.with_suffix(".error.txt")
 
 
-def _differing(then: dict[str, Any], now: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """The settings that differ, by option; not the seed, nor those that one of the two does not know."""
-    return {
-        f"--{group}.{name}": (value, now[group][name])
-        for group, values in then.items()
-        for name, value in values.items()
-        if (group, name) != ("data", "seed") and name in now[group] and value != now[group][name]
-    }
+def _first_differing(then: dict[str, Any], now: dict[str, Any]) -> tuple[str, Any, Any] | None:
+    """An option that differs, with both values; not the seed, nor an option that one of the two does not know."""
+    for group, values in then.items():
+        for name, value in values.items():
+            if (group, name) != ("data", "seed") and name in now[group] and value != now[group][name]:
+                return f"--{group}.{name}", value, now[group][name]
+    return None

@@ -1,0 +1,31 @@
+"""One `fit` in a process of its own, as a user starts it."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+def run_fit(*args: str, environment: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Runs `fit` with these arguments to its end, in a folder that is removed.
+
+    Args:
+        args: what follows `fit` on the command line.
+        environment: variables to set on top of this process's.
+
+    Returns:
+        The run's report.
+
+    Raises:
+        subprocess.CalledProcessError: the run failed.
+    """
+    with tempfile.TemporaryDirectory() as directory:
+        command = [sys.executable, "-m", "mnist_lightning", "fit", *args, "--trainer.default_root_dir", directory]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=os.environ | (environment or {}))
+        (path,) = Path(directory).glob("*/version_0/report.json")
+        report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return report
