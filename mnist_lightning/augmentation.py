@@ -1,4 +1,4 @@
-"""Random affine augmentation of a whole batch at once, with parameters of its own for every image."""
+"""Augmentation of a whole batch at once: random affine maps for training, shifts by one pixel for evaluation."""
 
 from typing import Literal, NamedTuple
 
@@ -48,6 +48,22 @@ def affine(images: Tensor, parameters: AffineParameters, interpolation: Interpol
     matrices = torch.stack(rows, dim=1).view(-1, 2, 3).to(images.dtype)
     grid = F.affine_grid(matrices, list(images.shape), align_corners=False)  # (B, H, H, 2)
     return F.grid_sample(images, grid, mode=interpolation, padding_mode="zeros", align_corners=False)
+
+
+def one_pixel_shifts(images: Tensor, background: float) -> Tensor:
+    """The images, and the images shifted by one pixel to the right, to the left, down and up.
+
+    Args:
+        images: (B, C, H, H).
+        background: what comes in from outside.
+
+    Returns:
+        (5, B, C, H, H).
+    """
+    size = images.shape[-1]
+    padded = F.pad(images, (1, 1, 1, 1), value=background)
+    corners = ((1, 1), (1, 0), (1, 2), (0, 1), (2, 1))  # (y, x) of what is cut out
+    return torch.stack([padded[..., y : y + size, x : x + size] for y, x in corners])
 
 
 class RandomAffine:

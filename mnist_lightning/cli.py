@@ -244,13 +244,17 @@ class CommandLine(LightningCLI):
         if is_part(limit):
             images = f"part of the {images}"
         accuracy, loss = float(figures[f"{stage}/accuracy"]), float(figures[f"{stage}/loss"])
-        print(f"{self.datamodule.title}, {images}: accuracy {accuracy:.2%}, loss {loss:.4f}", flush=True)
+        line = f"{self.datamodule.title}, {images}: accuracy {accuracy:.2%}, loss {loss:.4f}"
+        if (single_view := figures.get(f"{stage}/single_view_accuracy")) is not None:
+            line += f"; {float(single_view):.2%} without test-time augmentation"
+        print(line, flush=True)
 
 
 # What decides how a network was built and how its images are made; not where they lie, nor how fast they are served.
 _SETTINGS_OF_A_CHECKPOINT = frozenset(
     [
         *("model.network", "model.dropout", "model.width", "model.batch_norm", "model.head", "model.channels_last"),
+        "model.test_time_augmentation",
         *("data.dataset", "data.validation", "data.num_holdout", "data.split_seed", "data.eval_batch_size"),
     ]
 )

@@ -26,6 +26,7 @@ from mnist_lightning.errors import DataFilesError, UserError
 # Mean and standard deviation of the 60,000 training images' pixels in [0, 1], as everybody rounds them.
 PIXEL_MEAN = 0.1307
 PIXEL_STD = 0.3081
+BACKGROUND = -PIXEL_MEAN / PIXEL_STD  # a black pixel, normalised
 
 DOWNLOAD_TIMEOUT_SECONDS = 20
 

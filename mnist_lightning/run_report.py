@@ -181,6 +181,8 @@ def summary(report: dict[str, Any]) -> str:
         ]
     if "test" in report:
         lines.append(f"  test images  {report['test']['accuracy']:.2%}, read once, after training")
+        if "single_view_accuracy" in report["test"]:
+            lines.append(f"               {report['test']['single_view_accuracy']:.2%} without test-time augmentation")
     width = max(len(requirement["name"]) for requirement in report["requirements"])
     lines += [
         f"  {requirement['name']:<{width}}  {marks[requirement['is_met']]:<12}  {requirement['value']}"

@@ -8,7 +8,7 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as TF  # noqa: N812  (the name that all of PyTorch uses)
 
-from mnist_lightning.augmentation import AffineParameters, Interpolation, RandomAffine, affine
+from mnist_lightning.augmentation import AffineParameters, Interpolation, RandomAffine, affine, one_pixel_shifts
 from mnist_lightning.batches import LabelledImages
 
 NUM_IMAGES = 1000
@@ -114,3 +114,11 @@ def test_draws_fill_their_ranges_evenly() -> None:
 def test_bilinear_translates_by_fractions() -> None:
     p = RandomAffine(0, 10, interpolation="bilinear").draw(100, 28, torch.Generator().manual_seed(0))
     assert len(p.translation_x_pixels.unique()) == 100
+
+
+def test_one_pixel_shifts(images: Tensor) -> None:
+    images = images[:20].clone()
+    images[..., [0, -1], :] = images[..., :, [0, -1]] = 0  # what a shift pushes out comes in again with `roll`
+    rolled = [images.roll(shift, (2, 3)) for shift in ((0, 0), (0, 1), (0, -1), (1, 0), (-1, 0))]
+    assert torch.equal(one_pixel_shifts(images, background=0), torch.stack(rolled))
+    assert one_pixel_shifts(images, background=-3)[1, 0, 0, 5, 0] == -3

@@ -10,7 +10,10 @@ import yaml
 from conftest import Fit, read_report
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from mnist_lightning.batches import Batch
+from mnist_lightning.classifier import DigitClassifier
 from mnist_lightning.cli import main
+from mnist_lightning.mnist_files import BACKGROUND
 from mnist_lightning.run_folder import claim_run_folder
 
 
@@ -260,3 +263,24 @@ def test_a_failed_start_leaves_no_folder(in_project: None, tmp_path: Path) -> No
 
 def test_a_true_half_precision_runs(fit: Fit) -> None:
     assert read_report(fit("--trainer.precision", "bf16-true", "--trainer.max_epochs", "1"))["precision"] == "bf16-true"
+
+
+def test_test_time_augmentation(fit: Fit, capfd: pytest.CaptureFixture[str]) -> None:
+    """Training stays as it is; a test averages the logits of five views, and remembers to from the checkpoint."""
+    once = ("--data.validation", "none")
+    plain, folder = fit(*once), fit(*once, "--model.test_time_augmentation", "true")
+    plain_report, report = read_report(plain), read_report(folder)
+    assert [row["train_loss"] for row in report["epochs"]] == [row["train_loss"] for row in plain_report["epochs"]]
+    assert report["test"]["single_view_loss"] == pytest.approx(plain_report["test"]["loss"])
+    assert report["test"]["loss"] != report["test"]["single_view_loss"]
+    capfd.readouterr()
+    main(["test", "--ckpt_path", str(folder / "checkpoints" / "last.ckpt")])
+    accuracies = f"accuracy {report['test']['accuracy']:.2%}.*; {plain_report['test']['accuracy']:.2%} without"
+    assert re.search(accuracies, capfd.readouterr().out)
+    module = DigitClassifier.load_from_checkpoint(folder / "checkpoints" / "last.ckpt", weights_only=True).eval()
+    images = torch.rand(4, 1, 28, 28)
+    images[..., [0, -1], :] = images[..., :, [0, -1]] = BACKGROUND
+    batch = Batch(images, torch.zeros(4, dtype=torch.int64), 0)
+    logits = [module(images.roll(shift, (2, 3))) for shift in ((0, 0), (0, 1), (0, -1), (1, 0), (-1, 0))]
+    probabilities = torch.stack(logits).mean(dim=0).softmax(dim=1)
+    torch.testing.assert_close(module.predict_step(batch, 0).probabilities, probabilities.max(dim=1).values)

@@ -40,6 +40,7 @@ class Study:
         fit: What follows on the command line of every variant.
         seeds: Number of seeds; they are 0, 1, 2, …
         compare: Compare each variant with the first.
+        note: What a reader of the table should know, such as how the settings were chosen.
     """
 
     variants: dict[str, str]
@@ -48,6 +49,7 @@ class Study:
     fit: str = ""
     seeds: PositiveInt = 3
     compare: bool = False
+    note: str = ""
 
     def args(self, variant: str) -> tuple[str, ...]:
         """What follows `fit`.
@@ -90,6 +92,7 @@ class Study:
             f"{', differences by Welch, both' if self.compare else ''} at 95 %; seconds: median of training. "
         )
         lines = [f"# {self.title}", "", markdown_table(rows), "", method + self.provenance(), ""]
+        lines += [self.note, ""] if self.note else []
         lines += [f"- {variant}: `{PROGRAM} fit {shlex.join(self.args(variant))}`" for variant in self.variants]
         for variant in self.variants:
             for seed in range(self.seeds):
