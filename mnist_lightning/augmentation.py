@@ -1,5 +1,6 @@
 """Augmentation of a whole batch at once: random affine maps for training, shifts by one pixel for evaluation."""
 
+import itertools
 from typing import Literal, NamedTuple
 
 import torch
@@ -51,19 +52,19 @@ def affine(images: Tensor, parameters: AffineParameters, interpolation: Interpol
 
 
 def one_pixel_shifts(images: Tensor, background: float) -> Tensor:
-    """The images, and the images shifted by one pixel to the right, to the left, down and up.
+    """The images, and the images shifted by a pixel in each of the eight directions.
 
     Args:
         images: (B, C, H, H).
         background: what comes in from outside.
 
     Returns:
-        (5, B, C, H, H).
+        (9, B, C, H, H), the images as they are first.
     """
     size = images.shape[-1]
     padded = F.pad(images, (1, 1, 1, 1), value=background)
-    corners = ((1, 1), (1, 0), (1, 2), (0, 1), (2, 1))  # (y, x) of what is cut out
-    return torch.stack([padded[..., y : y + size, x : x + size] for y, x in corners])
+    shifts = [(0, 0), *(shift for shift in itertools.product((-1, 0, 1), repeat=2) if shift != (0, 0))]
+    return torch.stack([padded[..., 1 - y : 1 - y + size, 1 - x : 1 - x + size] for y, x in shifts])
 
 
 class RandomAffine:

@@ -61,8 +61,8 @@ class DigitClassifier(LightningModule):
         weight_decay: L2 penalty on all parameters; under `muon` on all but the convolutions.
         muon_lr: What `max_lr` is, for the convolutions under `muon`: the relative size of a step.
         muon_momentum: Momentum of the convolutions under `muon`.
-        test_time_augmentation: Evaluate each image together with its shifts by one pixel, and average the five logits:
-            a little more accurate, and five times the cost. A test then says also what the image alone has.
+        test_time_augmentation: Evaluate each image together with its eight shifts by a pixel, and average the logits:
+            a little more accurate, and nine times the cost. A test then says also what the image alone has.
         channels_last: Keep the network's tensors in channels-last memory order, which is faster; the same numbers up to
             rounding.
         backend: How the network is computed, with the same result up to rounding: `fused` takes convolution, batch

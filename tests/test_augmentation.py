@@ -119,6 +119,7 @@ def test_bilinear_translates_by_fractions() -> None:
 def test_one_pixel_shifts(images: Tensor) -> None:
     images = images[:20].clone()
     images[..., [0, -1], :] = images[..., :, [0, -1]] = 0  # what a shift pushes out comes in again with `roll`
-    rolled = [images.roll(shift, (2, 3)) for shift in ((0, 0), (0, 1), (0, -1), (1, 0), (-1, 0))]
-    assert torch.equal(one_pixel_shifts(images, background=0), torch.stack(rolled))
-    assert one_pixel_shifts(images, background=-3)[1, 0, 0, 5, 0] == -3
+    views = one_pixel_shifts(images, background=0)
+    shifts = [(0, 0), *((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1))]
+    assert torch.equal(views, torch.stack([images.roll(shift, (2, 3)) for shift in shifts]))
+    assert one_pixel_shifts(images, background=-3)[1, 0, 0, 5, -1] == -3

@@ -39,10 +39,14 @@ def test_learning_rates_of_the_recipe_are_the_published_ones() -> None:
         assert [round(row["learning_rate"], 6) for row in report["epochs"]] == PUBLISHED_LEARNING_RATES
 
 
-def test_what_is_claimed_without_the_test_images_did_not_read_them() -> None:
+HELD_OUT = [("fast", 10, "ten"), ("best", 5, "five")]
+
+
+@pytest.mark.parametrize(("name", "num_seeds", "_"), HELD_OUT)
+def test_what_is_claimed_without_the_test_images_did_not_read_them(name: str, num_seeds: int, _: str) -> None:
     """The held-out protocol: nothing was chosen on the test images, which were read once, at the end."""
-    reports = read_results("fast").reports("fast").values()
-    assert len(reports) == 10
+    reports = read_results(name).reports(name).values()
+    assert len(reports) == num_seeds
     for report in reports:
         assert report["validation"] == "none"
         assert report["settings"]["early_stopping"]["stopping_threshold"] is None
@@ -50,11 +54,13 @@ def test_what_is_claimed_without_the_test_images_did_not_read_them() -> None:
         assert "accuracy" in report["test"]
 
 
-def test_the_configs_header_has_the_measured_figure() -> None:
-    (row,) = read_results("fast").rows()
-    header = (README.parent / "configs" / "fast.yaml").read_text(encoding="utf-8")
-    assert f"{percent(row['mean'])} ± {percent(row['half_width_95'])} % over ten seeds (results/fast)" in header
-    assert row["num_seeds"] == 10
+@pytest.mark.parametrize(("name", "num_seeds", "in_words"), HELD_OUT)
+def test_the_configs_header_has_the_measured_figure(name: str, num_seeds: int, in_words: str) -> None:
+    (row,) = read_results(name).rows()
+    header = (README.parent / "configs" / f"{name}.yaml").read_text(encoding="utf-8")
+    figure = f"{percent(row['mean'])} ± {percent(row['half_width_95'])} % over {in_words} seeds (results/{name})"
+    assert figure in header
+    assert row["num_seeds"] == num_seeds
 
 
 def test_committed_reports_hold_no_path_outside_the_project() -> None:

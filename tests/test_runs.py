@@ -266,7 +266,7 @@ def test_a_true_half_precision_runs(fit: Fit) -> None:
 
 
 def test_test_time_augmentation(fit: Fit, capfd: pytest.CaptureFixture[str]) -> None:
-    """Training stays as it is; a test averages the logits of five views, and remembers to from the checkpoint."""
+    """Training stays as it is; a test averages the logits of nine views, and remembers to from the checkpoint."""
     once = ("--data.validation", "none")
     plain, folder = fit(*once), fit(*once, "--model.test_time_augmentation", "true")
     plain_report, report = read_report(plain), read_report(folder)
@@ -281,6 +281,6 @@ def test_test_time_augmentation(fit: Fit, capfd: pytest.CaptureFixture[str]) -> 
     images = torch.rand(4, 1, 28, 28)
     images[..., [0, -1], :] = images[..., :, [0, -1]] = BACKGROUND
     batch = Batch(images, torch.zeros(4, dtype=torch.int64), 0)
-    logits = [module(images.roll(shift, (2, 3))) for shift in ((0, 0), (0, 1), (0, -1), (1, 0), (-1, 0))]
+    logits = [module(images.roll((y, x), (2, 3))) for y in (-1, 0, 1) for x in (-1, 0, 1)]
     probabilities = torch.stack(logits).mean(dim=0).softmax(dim=1)
     torch.testing.assert_close(module.predict_step(batch, 0).probabilities, probabilities.max(dim=1).values)

@@ -23,6 +23,7 @@ from mnist_lightning.study.summary import (
     draw,
     last_accuracy,
     markdown_table,
+    single_view_text,
     summarise,
 )
 
@@ -93,7 +94,9 @@ class Study:
         )
         lines = [f"# {self.title}", "", markdown_table(rows), "", method + self.provenance(), ""]
         lines += [self.note, ""] if self.note else []
-        lines += [f"- {variant}: `{PROGRAM} fit {shlex.join(self.args(variant))}`" for variant in self.variants]
+        for row in rows:
+            command = f"{PROGRAM} fit {shlex.join(self.args(row['variant']))}"
+            lines.append(f"- {row['variant']}: `{command}`{single_view_text(row)}")
         for variant in self.variants:
             for seed in range(self.seeds):
                 path = _error_path(self.report_path(variant, seed))

@@ -84,9 +84,17 @@ def summarise(variant: str, reports: Sequence[Report], failed_seeds: Sequence[in
         "half_width_95": half_width(accuracies),
         "median_seconds": statistics.median(report["wall_clock_seconds"] for report in reports),
     }
+    single_view = [report["test"]["single_view_accuracy"] for report in reports if _has_single_view(report)]
+    if len(single_view) == len(reports):
+        row["single_view_mean"] = statistics.mean(single_view)
+        row["single_view_standard_deviation"] = statistics.stdev(single_view) if len(single_view) > 1 else None
     if all(report["validation"] == "test" for report in reports):
         row["first_accurate_epochs"] = [first_accurate_epoch(report["epochs"]) for report in reports]
     return row
+
+
+def _has_single_view(report: Report) -> bool:
+    return "single_view_accuracy" in report.get("test", {})
 
 
 def add_differences(rows: Sequence[Row]) -> None:
@@ -106,6 +114,14 @@ def percent(value: float | None, form: str = ".2f") -> str:
 def mean_and_deviation(mean: float, standard_deviation: float | None) -> str:
     """Mean ± standard deviation in percent."""
     return f"{percent(mean)}{'' if standard_deviation is None else f' ± {percent(standard_deviation)}'} %"
+
+
+def single_view_text(row: Row) -> str:
+    """What the row's accuracy is without test-time augmentation; nothing where there was none."""
+    if "single_view_mean" not in row:
+        return ""
+    figure = mean_and_deviation(row["single_view_mean"], row["single_view_standard_deviation"])
+    return f"; {figure} without test-time augmentation"
 
 
 def first_epochs_text(row: Row) -> str:
