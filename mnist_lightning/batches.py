@@ -62,6 +62,7 @@ class ShuffledBatches(Sampler[BatchKey]):
         rank: Which share of each batch this process gets.
         num_ranks: Number of processes.
         epoch: The first epoch to run; Lightning counts on with `set_epoch`.
+        first_step: Steps of the first epoch that were taken before, in a run that is resumed.
         device: Where the data set lies, and the indices with it.
     """
 
@@ -73,6 +74,7 @@ class ShuffledBatches(Sampler[BatchKey]):
         rank: int = 0,
         num_ranks: int = 1,
         epoch: int = 0,
+        first_step: int = 0,
         device: torch.device | None = None,
     ) -> None:
         self.num_images = num_images
@@ -81,21 +83,25 @@ class ShuffledBatches(Sampler[BatchKey]):
         self.rank = rank
         self.num_ranks = num_ranks
         self.epoch = epoch
+        self.first_step = first_step
         self.device = device
 
     def set_epoch(self, epoch: int) -> None:
         """Chooses the epoch whose order the next iteration takes."""
-        self.epoch = epoch
+        if epoch != self.epoch:
+            self.epoch, self.first_step = epoch, 0
 
     def __len__(self) -> int:
+        """Steps of a whole epoch."""
         return -(-self.num_images // (self.batch_size * self.num_ranks))
 
     def __iter__(self) -> Iterator[BatchKey]:
         generator = torch.Generator().manual_seed(derive_seed(self.seed, self.epoch))
         order = torch.randperm(self.num_images, generator=generator).to(self.device)
         for step, indices in enumerate(order.split(self.batch_size * self.num_ranks)):
-            share = indices.tensor_split(self.num_ranks)[self.rank]
-            yield BatchKey(share, derive_seed(self.seed, self.epoch, step, self.rank))
+            if step >= self.first_step:
+                share = indices.tensor_split(self.num_ranks)[self.rank]
+                yield BatchKey(share, derive_seed(self.seed, self.epoch, step, self.rank))
 
 
 class OrderedBatches(Sampler[BatchKey]):

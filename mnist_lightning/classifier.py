@@ -1,7 +1,8 @@
 """The LightningModule: a network, its loss and metrics, the optimizer and the one-cycle schedule."""
 
+import copy
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from jsonargparse.typing import NonNegativeFloat, OpenUnitInterval, PositiveFloat, PositiveInt
@@ -173,6 +174,26 @@ class DigitClassifier(LightningModule):
     def predict_step(self, batch: Batch, batch_idx: int) -> Predictions:
         probabilities, digits = self._views(batch.images).mean(dim=0).softmax(dim=1).max(dim=1)
         return Predictions(digits, probabilities)
+
+    @override
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds the training metrics of the epoch so far, of all processes together."""
+        checkpoint["train_metrics"] = {}
+        for name, metric in self.train_metrics.items():
+            with metric.sync_context():
+                checkpoint["train_metrics"][name] = copy.deepcopy(metric.metric_state)
+
+    @override
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Goes on with them."""
+        for name, metric in self.train_metrics.items():
+            for key, value in checkpoint.get("train_metrics", {}).get(name, {}).items():
+                setattr(metric, key, value)
+
+    @override
+    def on_train_start(self) -> None:
+        if self.global_rank > 0:
+            self.train_metrics.reset()  # the first process has what all had
 
     def running_training_metrics(self) -> tuple[float, float]:
         """Mean loss and accuracy of this process since the epoch's start; waits for the device, so ask seldom."""

@@ -22,14 +22,16 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from typing_extensions import override
 
 from mnist_lightning.allocation import keep_freed_memory
-from mnist_lightning.checkpoints import BestCheckpoint, LastCheckpoint, load_checkpoint
+from mnist_lightning.checkpoints import BestCheckpoint, LastCheckpoint, WholeFileCheckpointIO, load_checkpoint
 from mnist_lightning.classifier import DigitClassifier
 from mnist_lightning.cli_parser import ShortErrorParser
 from mnist_lightning.datamodule import DigitsDataModule
 from mnist_lightning.early_stopping import StopAtThreshold
 from mnist_lightning.errors import CheckpointError, SettingError, UserError
+from mnist_lightning.interruption import StopOnSignal
 from mnist_lightning.predictions import write_predictions
 from mnist_lightning.progress_bar import EpochProgressBar
+from mnist_lightning.resuming import Settings, newest_last_checkpoint, run_folder_of, settings_of_run, take_over
 from mnist_lightning.run_folder import claim_run_folder
 from mnist_lightning.run_report import RunReport, is_part
 from mnist_lightning.scalars import ScalarLogger
@@ -99,10 +101,8 @@ class CommandLine(LightningCLI):
                 "--config: the file is not text. Give it a YAML file, such as configs/optimized.yaml."
             ) from None
         subcommand = self.config.subcommand
-        ckpt_path = self.config[subcommand].ckpt_path
+        ckpt_path = self._named_checkpoint()
         if subcommand == "fit":
-            if ckpt_path:
-                load_checkpoint(ckpt_path)  # refuses what is none, before any work
             if args != first:
                 super().parse_arguments(parser, args)
             return
@@ -118,11 +118,21 @@ class CommandLine(LightningCLI):
         known = {name: value for name, value in settings.items() if name in _SETTINGS_OF_A_CHECKPOINT}
         self._parser(subcommand).set_defaults(known)
         super().parse_arguments(parser, args)
+        self.config[subcommand].ckpt_path = ckpt_path
         if subcommand == "validate" and self.config.validate.data.validation == "none":
             raise SettingError(
                 "--data.validation none, which the checkpoint was trained with or the command asks for, leaves nothing "
                 f"to validate on. Use `{PROGRAM} test`, or --data.validation test or holdout."
             )
+
+    def _named_checkpoint(self) -> str | None:
+        """The file that --ckpt_path names; `last` is the newest `last.ckpt` of this config's runs."""
+        config = self.config[self.config.subcommand]
+        if config.ckpt_path != "last":
+            path: str | None = config.ckpt_path
+            return path
+        name = config.run_name or (Path(str(config.config[0])).stem if config.config else "*")
+        return str(newest_last_checkpoint(Path(config.trainer.default_root_dir), name))
 
     @override
     def _parse_ckpt_path(self) -> None:
@@ -143,9 +153,15 @@ class CommandLine(LightningCLI):
                 config.return_predictions = True  # after_predict writes them
             return
         check_fit_settings(config)
+        config.ckpt_path = self._named_checkpoint()
         if config.run_name is None:
             config.run_name = Path(str(config.config[0])).stem
         check_run_name(config.run_name)
+        if config.ckpt_path:
+            path = Path(config.ckpt_path)
+            started = settings_of_run(load_checkpoint(path), path)
+            for line in take_over(config, _report_settings(config), started):
+                _tell(line)
 
     @override
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
@@ -155,7 +171,10 @@ class CommandLine(LightningCLI):
             if getattr(rank_zero_only, "rank", 0) == 0 and not config.trainer.fast_dev_run:
                 self.datamodule.prepare_data()  # without data there is no run, and no folder
                 try:
-                    self.run_folder = claim_run_folder(Path(config.trainer.default_root_dir), config.run_name)
+                    resumed = run_folder_of(Path(config.ckpt_path)) if config.ckpt_path else None
+                    self.run_folder = resumed or claim_run_folder(
+                        Path(config.trainer.default_root_dir), config.run_name
+                    )
                 except OSError as error:
                     raise SettingError(
                         f"--trainer.default_root_dir {config.trainer.default_root_dir}: no folder can be made there "
@@ -169,8 +188,8 @@ class CommandLine(LightningCLI):
         try:
             trainer = super().instantiate_trainer(**kwargs)
         except (ValueError, MisconfigurationException) as error:
-            if self.run_folder is not None:
-                self.run_folder.rmdir()  # nothing was written yet
+            if self.run_folder is not None and not any(self.run_folder.iterdir()):
+                self.run_folder.rmdir()
             raise SettingError(
                 f"the trainer cannot be set up: {str(error)[:200]}\nChange the --trainer options."
             ) from None
@@ -189,15 +208,20 @@ class CommandLine(LightningCLI):
             callbacks = [callback for callback in callbacks if not isinstance(callback, Checkpoint)]
         if self.subcommand == "fit" and self.config.fit.weight_average.decay is None:
             callbacks = [callback for callback in callbacks if not isinstance(callback, WeightAverage)]
+        config["plugins"] = [*(config["plugins"] or []), WholeFileCheckpointIO()]
+        callbacks += [StopOnSignal(callback) for callback in callbacks if isinstance(callback, LastCheckpoint)]
         return super()._instantiate_trainer(config, callbacks)
 
     def _tensorboard_logger(self, config: Any) -> TensorBoardLogger | bool:
         if config.trainer.fast_dev_run:
             return False
         # Ranks above 0 write nothing; the name only has to be there.
-        version = self.run_folder.name if self.run_folder is not None else "version_0"
-        root = config.trainer.default_root_dir
-        return TensorBoardLogger(root, config.run_name, version, default_hp_metric=False)
+        folder = self.run_folder or Path(config.trainer.default_root_dir) / config.run_name / "version_0"
+        # Events that a killed run wrote after its checkpoint are written anew.
+        purge_step = load_checkpoint(config.ckpt_path)["global_step"] + 1 if config.ckpt_path else None
+        return TensorBoardLogger(
+            folder.parent, name="", version=folder.name, default_hp_metric=False, purge_step=purge_step
+        )
 
     @override
     def _run_subcommand(self, subcommand: str) -> None:
@@ -213,8 +237,10 @@ class CommandLine(LightningCLI):
 
     def before_fit(self) -> None:
         """Saves the resolved config, which runs again as `fit --config`."""
-        if self.run_folder is not None:
-            self._parser("fit").save(self.config.fit, self.run_folder / "config.yaml", skip_none=False)
+        if self.run_folder is not None and not (self.run_folder / "config.yaml").exists():
+            config = self.config.fit.clone()
+            config.ckpt_path = None  # a run that starts from this config starts at the beginning
+            self._parser("fit").save(config, self.run_folder / "config.yaml", skip_none=False)
 
     def after_fit(self) -> None:
         """Tests the last weights once, where no image was held out to validate on, and ends the report."""
@@ -276,7 +302,7 @@ class _NotRun(CommandLine):
         pass
 
 
-def resolved_settings(args: list[str]) -> dict[str, Any]:
+def resolved_settings(args: list[str]) -> Settings:
     """The settings that a `fit` with these arguments would report, in the report's own form, without running it.
 
     Raises:
@@ -286,8 +312,7 @@ def resolved_settings(args: list[str]) -> dict[str, Any]:
     with warnings.catch_warnings():
         _quieten()
         config = _NotRun(args).config.fit
-    settings: dict[str, Any] = json.loads(json.dumps(_report_settings(config)))
-    return settings
+    return _report_settings(config)
 
 
 _SETTINGS_OF_A_TRAINER = (
@@ -296,14 +321,23 @@ _SETTINGS_OF_A_TRAINER = (
 )
 
 
-def _report_settings(config: Any) -> dict[str, Any]:
+def _report_settings(config: Any) -> Settings:
     """The settings that decide a run's result; none that holds a path or only decides how fast it comes."""
-    settings = {group: config[group].as_dict() for group in ("model", "data", "early_stopping", "weight_average")}
+    settings: Settings = {
+        group: config[group].as_dict() for group in ("model", "data", "early_stopping", "weight_average")
+    }
     for name in ("data_dir", "eval_batch_size", "num_workers", "on_device"):
         del settings["data"][name]
     trainer = {name: config.trainer[name] for name in _SETTINGS_OF_A_TRAINER}
     plugins = [plugin.class_path for plugin in config.trainer.plugins or []]
-    return settings | {"trainer": trainer | {"plugins": plugins}}
+    settings["trainer"] = trainer | {"plugins": plugins}
+    plain: Settings = json.loads(json.dumps(settings))
+    return plain
+
+
+@rank_zero_only
+def _tell(line: str) -> None:
+    print(f"note: {line}", file=sys.stderr, flush=True)
 
 
 def command_text(args: Any) -> str:
@@ -325,8 +359,10 @@ def _quieten() -> None:
         ".*Checkpoint directory .* exists and is not empty.*",  # the folder is the run's own
         ".*Total length of `list` across ranks is zero.*",  # --data.validation none means it
         ".*It is recommended to use `self.log.*sync_dist.*",  # the metrics that are logged are summed over processes
+        ".*callbacks used to create the checkpoint need to be provided.*",  # an evaluation writes no report
         ".*The dirpath has changed.*",  # evaluation writes no checkpoint
         ".*number of training batches .* smaller than the logging interval.*",
+        ".*resuming from a checkpoint that ended before the epoch ended.*",  # ShuffledBatches goes on at the next step
     ):
         warnings.filterwarnings("ignore", message)
 

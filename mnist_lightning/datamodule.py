@@ -89,6 +89,7 @@ class DigitsDataModule(LightningDataModule):
             rotation_degrees, translation_percent, scale_percent, shear_degrees, interpolation
         )
         self._sets: dict[str, LabelledImages] = {}
+        self._first_epoch = self._first_step = 0  # where training starts, or goes on
 
     @property
     def title(self) -> str:
@@ -139,6 +140,19 @@ class DigitsDataModule(LightningDataModule):
             self._sets["train"] = LabelledImages(train.images[kept], train.labels[kept])
             self._sets["val"] = LabelledImages(train.images[held_out], train.labels[held_out])
 
+    @override
+    def state_dict(self) -> dict[str, Any]:
+        """Where training is: the framework keeps no place in a loader."""
+        assert self.trainer is not None
+        num_batches = self.trainer.fit_loop.epoch_loop.total_batch_idx + 1  # in all epochs
+        epoch, step = divmod(num_batches, int(self.trainer.num_training_batches))
+        return {"epoch": epoch, "step": step}
+
+    @override
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Goes on from there."""
+        self._first_epoch, self._first_step = state_dict["epoch"], state_dict["step"]
+
     def _rank_and_num_ranks(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
 
@@ -146,8 +160,8 @@ class DigitsDataModule(LightningDataModule):
     def train_dataloader(self) -> DataLoader[Batch]:
         data = self._sets["train"]
         rank, num_ranks = self._rank_and_num_ranks()
-        epoch = self.trainer.current_epoch if self.trainer is not None else 0
-        sampler = ShuffledBatches(len(data.labels), self.batch_size, self.seed, rank, num_ranks, epoch, self._device)
+        start = (self._first_epoch, self._first_step)
+        sampler = ShuffledBatches(len(data.labels), self.batch_size, self.seed, rank, num_ranks, *start, self._device)
         return self._loader(data, sampler)
 
     def _evaluation_dataloader(self, name: str) -> DataLoader[Batch]:

@@ -20,6 +20,21 @@ class StopAtThreshold(Callback):
         self.stopped_epoch: int | None = None  # counted from 1
 
     @override
+    def state_dict(self) -> dict[str, int | None]:
+        """Keeps where the run was stopped."""
+        return {"stopped_epoch": self.stopped_epoch}
+
+    @override
+    def load_state_dict(self, state_dict: dict[str, int | None]) -> None:
+        """A run that was stopped stays so, unless it goes on without a threshold."""
+        if self.stopping_threshold is not None:
+            self.stopped_epoch = state_dict["stopped_epoch"]
+
+    @override
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        trainer.should_stop = self.stopped_epoch is not None
+
+    @override
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         accuracy = trainer.callback_metrics.get("val/accuracy")
         if self.stopping_threshold is None or accuracy is None or trainer.sanity_checking or trainer.state.fn != "fit":

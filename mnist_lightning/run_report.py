@@ -15,11 +15,13 @@ from mnist_lightning.classifier import DigitClassifier
 from mnist_lightning.datamodule import DigitsDataModule
 from mnist_lightning.early_stopping import StopAtThreshold
 from mnist_lightning.environment import hardware, versions
+from mnist_lightning.interruption import Interrupted
 from mnist_lightning.layer_table import format_layer_table, layer_table
 from mnist_lightning.learning_rate import current_learning_rate
 from mnist_lightning.networks import num_trainable_parameters
 from mnist_lightning.progress_bar import epoch_title, print_above_bar
 from mnist_lightning.requirements import check_requirements
+from mnist_lightning.whole_files import replace_file
 
 
 class RunReport(Callback):
@@ -35,28 +37,51 @@ class RunReport(Callback):
         self.folder = folder
         self.report: dict[str, Any] = {"command": command, "status": "running", "settings": settings, "epochs": []}
         self._start_seconds = self._epoch_start_seconds = 0.0
+        self._seconds_before: tuple[float, float] = (0.0, 0.0)  # of training and of the epoch, in a run that is resumed
+
+    @override
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run needs to go on with this report; seconds since the starts of training and of the epoch."""
+        now = time.perf_counter()
+        seconds = (now - self._start_seconds, now - self._epoch_start_seconds)
+        return {"report": json.dumps(self.report), "seconds": seconds}
+
+    @override
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Goes on with the report of the run that is resumed."""
+        self.report = json.loads(state_dict["report"])
+        self._seconds_before = state_dict["seconds"]
 
     @override
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         data = _data(trainer)
         assert isinstance(pl_module, DigitClassifier)
         print_above_bar(f"{format_layer_table(layer_table(pl_module.net))}\n\nTraining on {data.title}.")
-        self.report |= {
+        part = {
             "date": datetime.now(UTC).date().isoformat(),
-            "dataset": data.title,
-            "validation": data.validation,
-            "validated_on": data.validation_title,
-            "seed": data.seed,
-            "num_parameters": num_trainable_parameters(pl_module.net),
             "precision": trainer.precision,
             "num_processes": trainer.world_size,
             "hardware": hardware(),
             "versions": versions(),
         }
+        if "date" in self.report:  # of the run that is resumed
+            self.report.setdefault("resumed", []).append(part)
+            return
+        self.report |= part | {
+            "dataset": data.title,
+            "validation": data.validation,
+            "validated_on": data.validation_title,
+            "seed": data.seed,
+            "num_parameters": num_trainable_parameters(pl_module.net),
+        }
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._start_seconds = time.perf_counter()
+        # The middle of an epoch has no `on_train_epoch_start`.
+        now = time.perf_counter()
+        self._start_seconds, self._epoch_start_seconds = (now - seconds for seconds in self._seconds_before)
+        if "resumed" in self.report:
+            self.report["resumed"][-1]["after_steps"] = trainer.global_step
 
     @override
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -81,12 +106,9 @@ class RunReport(Callback):
         self._write()
 
     @override
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.report["status"] = _status(trainer)
-
-    @override
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        self.report["status"] = f"interrupted by {type(exception).__name__}"
+        name = exception.signal_name if isinstance(exception, Interrupted) else type(exception).__name__
+        self.report["status"] = f"interrupted by {name}"
         if self.report["epochs"]:
             self._write()
 
@@ -98,6 +120,7 @@ class RunReport(Callback):
 
     def finish(self, trainer: Trainer, pl_module: DigitClassifier) -> None:
         """Prints the summary and writes the report for the last time."""
+        self.report["status"] = _status(trainer)
         self._judge(trainer, pl_module)
         self._write()
         print_above_bar(f"\n{summary(self.report)}")
@@ -123,13 +146,6 @@ class RunReport(Callback):
             return
         replace_file(self.folder / "report.json", json.dumps(self.report, indent=2, ensure_ascii=False) + "\n")
         replace_file(self.folder / "report.md", report_markdown(self.report))
-
-
-def replace_file(path: Path, text: str) -> None:
-    """Writes a file whole: a reader, or a run that is killed here, finds the old one or the new, never half of one."""
-    partial = path.with_suffix(f"{path.suffix}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
 
 
 def _data(trainer: Trainer) -> DigitsDataModule:

@@ -12,7 +12,7 @@ from jsonargparse.typing import PositiveInt
 
 from mnist_lightning.cli import command_text, resolved_settings
 from mnist_lightning.errors import SettingError
-from mnist_lightning.run_report import replace_file, report_markdown
+from mnist_lightning.run_report import report_markdown
 from mnist_lightning.setting_checks import PROGRAM
 from mnist_lightning.study.seed_runs import Outcome, SeedRun
 from mnist_lightning.study.summary import (
@@ -26,6 +26,7 @@ from mnist_lightning.study.summary import (
     single_view_text,
     summarise,
 )
+from mnist_lightning.whole_files import replace_file
 
 Engine = Callable[[list[SeedRun]], Generator[Outcome]]
 
