@@ -3,6 +3,9 @@
 import io
 import os
 import pickle
+import struct
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any, Literal
 
@@ -50,13 +53,8 @@ class BestCheckpoint(ModelCheckpoint):
     def __init__(self, monitor: Literal["val/accuracy", "val/loss"] = "val/accuracy") -> None:
         mode = "max" if monitor == "val/accuracy" else "min"
         super().__init__(
-            monitor=monitor, mode=mode, filename="best", enable_version_counter=False, save_on_train_epoch_end=False
+            monitor=monitor, mode=mode, filename="best", enable_version_counter=False, save_on_train_epoch_end=True
         )
-
-    @override
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.state.fn == "fit":
-            super().on_validation_end(trainer, pl_module)
 
     @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -113,7 +111,12 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
         CheckpointError: the file is missing, damaged, or no checkpoint of this project.
     """
     path = Path(path)
+    checkpoint: dict[str, Any]
     try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()  # `torch.load` looks at no checksum
+        if damaged is not None:
+            raise zipfile.BadZipFile(damaged)
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise CheckpointError(
@@ -124,16 +127,23 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
         raise CheckpointError(f"--ckpt_path {path} is a directory. Name the checkpoint file in it.") from None
     except OSError as error:
         raise CheckpointError(f"--ckpt_path {path} cannot be read ({error.strerror}). Name another file.") from None
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, IndexError, UnicodeDecodeError):
+    except (
+        *(zipfile.BadZipFile, zlib.error, struct.error, pickle.UnpicklingError),
+        *(RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError),
+    ):
         # Not chained: the loader's text tells how to load the file regardless, which could run code in it.
         raise CheckpointError(
             f"--ckpt_path {path} is not a whole checkpoint: it is damaged, of another kind, or holds more than "
             "tensors and plain values. Name a .ckpt file that `fit` wrote."
         ) from None
-    wanted = {"state_dict", "hyper_parameters", "datamodule_hyper_parameters"}
-    if not isinstance(checkpoint, dict) or not wanted <= checkpoint.keys():
+    lacks = [
+        name
+        for name in ("state_dict", "hyper_parameters", "datamodule_hyper_parameters")
+        if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get(name), dict)
+    ]
+    if lacks:
         raise CheckpointError(
-            f"--ckpt_path {path} was not written by this project: it lacks "
-            f"{', '.join(sorted(wanted - set(checkpoint)))}. Name a .ckpt file that `fit` wrote."
+            f"--ckpt_path {path} was not written by this project: it lacks {', '.join(lacks)}. "
+            "Name a .ckpt file that `fit` wrote."
         )
     return checkpoint

@@ -119,7 +119,10 @@ class DigitClassifier(LightningModule):
         self.example_input_array = torch.zeros(1, *IMAGE_SHAPE)
         self._last_validated_epoch: int | None = None
         metrics = MetricCollection(
-            {"loss": MeanMetric(), "accuracy": MulticlassAccuracy(NUM_CLASSES, average="micro", validate_args=False)}
+            {
+                "loss": MeanMetric(nan_strategy="disable"),
+                "accuracy": MulticlassAccuracy(NUM_CLASSES, average="micro", validate_args=False),
+            }
         )
         self.train_metrics = metrics.clone(prefix="train/")
         self.val_metrics = metrics.clone(prefix="val/")

@@ -1,5 +1,6 @@
 """The command line: LightningCLI with a folder for every run, checked settings, and short errors."""
 
+import errno
 import json
 import logging
 import os
@@ -28,6 +29,7 @@ from mnist_lightning.cli_parser import ShortErrorParser
 from mnist_lightning.datamodule import DigitsDataModule
 from mnist_lightning.early_stopping import StopAtThreshold
 from mnist_lightning.errors import CheckpointError, SettingError, UserError
+from mnist_lightning.finite_loss import FiniteLoss
 from mnist_lightning.interruption import StopOnSignal
 from mnist_lightning.predictions import write_predictions
 from mnist_lightning.progress_bar import EpochProgressBar
@@ -119,6 +121,10 @@ class CommandLine(LightningCLI):
         self._parser(subcommand).set_defaults(known)
         super().parse_arguments(parser, args)
         self.config[subcommand].ckpt_path = ckpt_path
+        for name, value in known.items():
+            asked = self.config[subcommand][name]
+            if asked != value:
+                _tell(f"--{name} {asked}: the checkpoint was trained with {value}; what is asked now is done")
         if subcommand == "validate" and self.config.validate.data.validation == "none":
             raise SettingError(
                 "--data.validation none, which the checkpoint was trained with or the command asks for, leaves nothing "
@@ -183,7 +189,7 @@ class CommandLine(LightningCLI):
             if config.trainer.logger in (None, True):
                 kwargs["logger"] = self._tensorboard_logger(config)
             self.run_report = RunReport(self.run_folder, self.command, _report_settings(config))
-            callbacks = [ScalarLogger(), self.run_report]
+            callbacks = [FiniteLoss(), ScalarLogger(), self.run_report]
         self.trainer_defaults["callbacks"] = callbacks
         try:
             trainer = super().instantiate_trainer(**kwargs)
@@ -372,7 +378,7 @@ def main(args: ArgsType = None) -> None:
 
     Raises:
         SystemExit: status 2 after a mistake of the user's, whose text says what to change; 1 after a study in which a
-            seed failed; 143 after SIGTERM.
+            seed failed; 130 after Ctrl-C and 143 after SIGTERM.
     """
     try:
         with warnings.catch_warnings():
@@ -392,5 +398,13 @@ def main(args: ArgsType = None) -> None:
         # The reader of the output is gone, as with `| head`. Nothing is left to flush at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        print(f"error: {error.filename or 'a file'} cannot be written ({error.strerror}): make room.", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("\nended by Ctrl-C", file=sys.stderr)
+        sys.exit(130)
     except SIGTERMException:
         sys.exit(143)

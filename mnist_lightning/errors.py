@@ -13,5 +13,9 @@ class CheckpointError(UserError):
     """A checkpoint is missing, damaged, made by another program, or of another network than asked for."""
 
 
+class DivergenceError(UserError):
+    """The loss or the weights are no longer finite numbers."""
+
+
 class SettingError(UserError):
     """An option's value does not fit the others, the data or the machine."""

@@ -15,6 +15,7 @@ from mnist_lightning.classifier import DigitClassifier
 from mnist_lightning.datamodule import DigitsDataModule
 from mnist_lightning.early_stopping import StopAtThreshold
 from mnist_lightning.environment import hardware, versions
+from mnist_lightning.errors import DivergenceError, SettingError
 from mnist_lightning.interruption import Interrupted
 from mnist_lightning.layer_table import format_layer_table, layer_table
 from mnist_lightning.learning_rate import current_learning_rate
@@ -65,6 +66,11 @@ class RunReport(Callback):
             "versions": versions(),
         }
         if "date" in self.report:  # of the run that is resumed
+            if trainer.world_size != self.report["num_processes"]:
+                raise SettingError(
+                    f"--ckpt_path: the run was started with {self.report['num_processes']} processes, and cannot go "
+                    f"on with {trainer.world_size}. Give --trainer.devices and --trainer.num_nodes as at its start."
+                )
             self.report.setdefault("resumed", []).append(part)
             return
         self.report |= part | {
@@ -107,9 +113,14 @@ class RunReport(Callback):
 
     @override
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        name = exception.signal_name if isinstance(exception, Interrupted) else type(exception).__name__
-        self.report["status"] = f"interrupted by {name}"
-        if self.report["epochs"]:
+        if isinstance(exception, DivergenceError):
+            self.report["status"] = f"ended: {exception}"
+        else:
+            name = exception.signal_name if isinstance(exception, Interrupted) else type(exception).__name__
+            self.report["status"] = f"interrupted by {name}"
+        if trainer.global_step > 0:
+            assert isinstance(pl_module, DigitClassifier)
+            self._judge(trainer, pl_module)
             self._write()
 
     @override
