@@ -98,7 +98,10 @@ class ShuffledBatches(Sampler[BatchKey]):
     def __iter__(self) -> Iterator[BatchKey]:
         generator = torch.Generator().manual_seed(derive_seed(self.seed, self.epoch))
         order = torch.randperm(self.num_images, generator=generator).to(self.device)
-        for step, indices in enumerate(order.split(self.batch_size * self.num_ranks)):
+        batches = list(order.split(self.batch_size * self.num_ranks))
+        if len(batches[-1]) < self.num_ranks and len(batches) > 1:  # too few to go round
+            batches[-2:] = torch.cat(batches[-2:]).tensor_split(2)
+        for step, indices in enumerate(batches):
             if step >= self.first_step:
                 share = indices.tensor_split(self.num_ranks)[self.rank]
                 yield BatchKey(share, derive_seed(self.seed, self.epoch, step, self.rank))

@@ -57,6 +57,11 @@ class BestCheckpoint(ModelCheckpoint):
         )
 
     @override
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.monitor in trainer.callback_metrics:  # not before the first validation
+            super().on_train_epoch_end(trainer, pl_module)
+
+    @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Goes on with the best so far if it lies in this run's folder, wherever that was moved; else begins anew."""
         best = Path(str(self.dirpath)) / "best.ckpt"

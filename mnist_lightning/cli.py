@@ -373,12 +373,17 @@ def _quieten() -> None:
         warnings.filterwarnings("ignore", message)
 
 
+def _is_lost_connection(error: RuntimeError) -> bool:
+    """Whether processes that train together have lost one another; gloo has no error type of its own."""
+    return isinstance(error, torch.distributed.DistError) or "/gloo/" in str(error)
+
+
 def main(args: ArgsType = None) -> None:
     """Runs the command line: `main(["fit", "--config", "configs/optimized.yaml"])`.
 
     Raises:
         SystemExit: status 2 after a mistake of the user's, whose text says what to change; 1 after a study in which a
-            seed failed; 130 after Ctrl-C and 143 after SIGTERM.
+            seed failed or another process is gone; 130 after Ctrl-C and 143 after SIGTERM.
     """
     try:
         with warnings.catch_warnings():
@@ -403,6 +408,15 @@ def main(args: ArgsType = None) -> None:
             raise
         print(f"error: {error.filename or 'a file'} cannot be written ({error.strerror}): make room.", file=sys.stderr)
         sys.exit(2)
+    except RuntimeError as error:
+        if not _is_lost_connection(error):
+            raise
+        print(
+            "error: another process of this run has ended or cannot be reached; its own output says why. The run goes "
+            "on with --ckpt_path last, and as many processes.",
+            file=sys.stderr,
+        )
+        sys.exit(1)
     except KeyboardInterrupt:
         print("\nended by Ctrl-C", file=sys.stderr)
         sys.exit(130)
