@@ -6,7 +6,7 @@ MNIST_LIGHTNING := $(BIN)/python -m mnist_lightning
 STUDY := $(MNIST_LIGHTNING) study --config configs/studies
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart train test lint check format tensorboard study-recipe study-fast study-best study-ablations study-baseline results benchmark benchmark-quick clean
+.PHONY: help quickstart train test test-slow soak lint check format tensorboard study-recipe study-fast study-best study-ablations study-baseline results benchmark benchmark-quick clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,13 @@ train: $(INSTALLED) ## Train configs/optimized.yaml; more options in ARGS="--tra
 
 test: $(INSTALLED) ## Run the tests
 	$(BIN)/python -m pytest
+
+test-slow: $(INSTALLED) ## Run the tests that take longer
+	$(BIN)/python -m pytest -m slow
+
+soak: $(INSTALLED) ## Kill runs 50 times, damage checkpoints, try odd input at length: counts into results/ and the README
+	$(BIN)/python tests/soak.py
+	$(BIN)/python -m mnist_lightning.results
 
 lint: $(INSTALLED) ## Check format, lint and types
 	$(BIN)/ruff format --check .

@@ -20,8 +20,8 @@ from mnist_lightning.errors import CheckpointError
 from mnist_lightning.whole_files import replace_file
 
 
-class WholeFileCheckpointIO(TorchCheckpointIO):
-    """Writes each checkpoint whole or not at all.
+class CheckpointFiles(TorchCheckpointIO):
+    """Writes each checkpoint whole or not at all, and reads none that holds more than tensors and plain values.
 
     The framework's own writes into the temporary directory and moves the file, which is no single act between disks.
     """
@@ -41,6 +41,10 @@ class WholeFileCheckpointIO(TorchCheckpointIO):
                 f"{path} cannot be written ({error.strerror}). What was written there before is whole: make room, and "
                 f"go on from it with --ckpt_path."
             ) from None
+
+    @override
+    def load_checkpoint(self, path: str | os.PathLike[str], *args: Any, **kwargs: Any) -> dict[str, Any]:
+        return load_checkpoint(Path(path))
 
 
 class BestCheckpoint(ModelCheckpoint):

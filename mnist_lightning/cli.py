@@ -23,7 +23,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from typing_extensions import override
 
 from mnist_lightning.allocation import keep_freed_memory
-from mnist_lightning.checkpoints import BestCheckpoint, LastCheckpoint, WholeFileCheckpointIO, load_checkpoint
+from mnist_lightning.checkpoints import BestCheckpoint, CheckpointFiles, LastCheckpoint, load_checkpoint
 from mnist_lightning.classifier import DigitClassifier
 from mnist_lightning.cli_parser import ShortErrorParser
 from mnist_lightning.datamodule import DigitsDataModule
@@ -67,6 +67,12 @@ class CommandLine(LightningCLI):
                 "use_distributed_sampler": False,  # the samplers in batches.py share out among processes, exactly
             },
         )
+
+    @staticmethod
+    @override
+    def subcommands() -> dict[str, set[str]]:
+        """What an option would be of no use for; a checkpoint is never loaded but with `weights_only`."""
+        return {name: skipped | {"weights_only"} for name, skipped in LightningCLI.subcommands().items()}
 
     @override
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -214,7 +220,7 @@ class CommandLine(LightningCLI):
             callbacks = [callback for callback in callbacks if not isinstance(callback, Checkpoint)]
         if self.subcommand == "fit" and self.config.fit.weight_average.decay is None:
             callbacks = [callback for callback in callbacks if not isinstance(callback, WeightAverage)]
-        config["plugins"] = [*(config["plugins"] or []), WholeFileCheckpointIO()]
+        config["plugins"] = [*(config["plugins"] or []), CheckpointFiles()]
         callbacks += [StopOnSignal(callback) for callback in callbacks if isinstance(callback, LastCheckpoint)]
         return super()._instantiate_trainer(config, callbacks)
 

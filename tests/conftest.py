@@ -2,12 +2,14 @@
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torchvision.datasets import MNIST
 
 from mnist_lightning.batches import LabelledImages
 from mnist_lightning.cli import main
@@ -41,6 +43,28 @@ def mnist_dir() -> Path:
 @pytest.fixture(scope="session")
 def mnist(mnist_dir: Path) -> tuple[LabelledImages, LabelledImages]:
     return read_mnist(mnist_dir)
+
+
+@pytest.fixture
+def no_mirror(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(MNIST, "mirrors", ["http://127.0.0.1:9/mnist/"])  # the discard port: refused at once
+
+
+@pytest.fixture
+def packed_dir(mnist_dir: Path) -> Path:
+    raw = mnist_dir / "MNIST" / "raw"
+    if not all((raw / f"{file.name}.gz").exists() for file in MNIST_FILES):
+        pytest.skip("needs the four .gz files")
+    return raw
+
+
+@pytest.fixture
+def own_copy(packed_dir: Path, tmp_path: Path) -> Path:
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for file in MNIST_FILES:
+        shutil.copy(packed_dir / f"{file.name}.gz", raw)
+    return raw
 
 
 @pytest.fixture

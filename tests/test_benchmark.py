@@ -69,6 +69,7 @@ def test_the_yardstick_has_the_network_of_this_project() -> None:
     torch.testing.assert_close(plain.eval()(images), ours.eval()(images).log_softmax(dim=1))
 
 
+@pytest.mark.slow
 def test_the_loop_without_changes_is_the_plain_script(real_data: None, mnist_dir: Path) -> None:
     """The same draws of weights, order, augmentation and dropout: the same loss."""
     (epoch,) = plain_script.train(mnist_dir, num_epochs=1, num_workers=0, seed=3, max_steps=1)
@@ -76,6 +77,7 @@ def test_the_loop_without_changes_is_the_plain_script(real_data: None, mnist_dir
     assert float(next(iter(loop))) == pytest.approx(epoch.train_loss, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_epochs_are_timed_in_turns(real_data: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     names = ["plain", "cpu", "bare"]
     chosen = [contender for contender in CONTENDERS if contender.name in names]
@@ -106,6 +108,7 @@ def test_the_cost_of_the_trainer_is_the_median_of_ratios() -> None:
     assert "3 turns of 12 steps" in text
 
 
+@pytest.mark.slow
 def test_the_whole_process_and_the_plain_scripts_seeds(real_data: None, tmp_path: Path) -> None:
     lines: list[str] = []
     train_plain_script(tmp_path, num_seeds=2, num_epochs=1, max_steps=1, tell=lines.append)
@@ -137,6 +140,7 @@ def test_the_ratio_of_whole_processes() -> None:
     assert "after 10 to 13 epochs (n = 3 seeds), and has 99.40 ± 0.00 % after its last" in text
 
 
+@pytest.mark.slow
 def test_two_seeds_side_by_side(real_data: None) -> None:
     (contender,) = [contender for contender in COMPANY if contender.name == "side_by_side"]
     runs = contender.start(num_epochs=1, max_steps=1)
@@ -153,6 +157,7 @@ def test_changes_that_draw_the_same_lose_the_same(real_data: None) -> None:
     assert after["largest_loss_difference"] < 1e-2
 
 
+@pytest.mark.slow
 def test_scaling(real_data: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(scaling, "BATCH_SIZES", (64, 512))
     monkeypatch.setattr(scaling, "WIDTHS", (1, 2))

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import PROJECT
+from damage import damage_checkpoint
 
 from mnist_lightning.checkpoints import load_checkpoint
 from mnist_lightning.cli import main
@@ -88,6 +89,11 @@ def test_a_damaged_checkpoint(
     path = tmp_path / "damaged.ckpt"
     path.write_bytes(damage(checkpoint.read_bytes()))
     assert "is not a whole checkpoint" in refusal(command, path, capfd)
+
+
+def test_damage_anywhere_is_found(checkpoint: Path) -> None:
+    damage = damage_checkpoint(checkpoint, num_times=100, seed=0)
+    assert damage.num_refused > 90
 
 
 @pytest.mark.parametrize("content", [{}, [], torch.zeros(3), {"state_dict": [], "hyper_parameters": 3}])

@@ -47,6 +47,7 @@ def test_two_ranks_train_together(tmp_path: Path, in_project: None) -> None:
     assert len(list(folder.glob("events*"))) == 1
 
 
+@pytest.mark.slow
 def test_two_nodes_under_torchrun_compute_the_same(tmp_path: Path, in_project: None) -> None:
     run_ranks(2, tmp_path / "ranks", *SHORT_RUN)
     port = processes.free_port()
@@ -67,6 +68,7 @@ def test_two_nodes_under_torchrun_compute_the_same(tmp_path: Path, in_project: N
     torch.testing.assert_close(weights(nodes_folder), weights(ranks), rtol=0, atol=0)
 
 
+@pytest.mark.slow
 def test_the_frameworks_own_launcher(tmp_path: Path, in_project: None) -> None:
     command = [sys.executable, "-m", "mnist_lightning", *SHORT_RUN, "--trainer.default_root_dir", str(tmp_path)]
     command += ["--trainer.strategy", "ddp", "--trainer.devices", "2"]
@@ -111,6 +113,7 @@ def test_two_ranks_at_half_the_batch_follow_one_process(tmp_path: Path, in_proje
     torch.testing.assert_close(weights(two), weights(one), rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_killed_rank_ends_the_others_and_the_run_goes_on(tmp_path: Path, in_project: None) -> None:
     run_ranks(2, tmp_path / "whole", *SHORT_RUN, "--trainer.max_epochs", "6")
     args = [*SHORT_RUN, "--trainer.max_epochs", "6", "--trainer.default_root_dir", str(tmp_path / "killed")]
@@ -131,6 +134,7 @@ def test_a_killed_rank_ends_the_others_and_the_run_goes_on(tmp_path: Path, in_pr
     assert read_report(last.parent.parent)["num_processes"] == 2
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_as_many_processes_only(fit: Fit, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     folder = fit("--early_stopping.stopping_threshold", "0")
     args = [*SHORT_RUN, "--ckpt_path", str(folder / "checkpoints" / "last.ckpt")]

@@ -21,19 +21,6 @@ from mnist_lightning.mnist_files import MNIST_FILES, TEST_LABELS, read_mnist, re
 
 
 @pytest.fixture
-def no_mirror(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(MNIST, "mirrors", ["http://127.0.0.1:9/mnist/"])  # the discard port: refused at once
-
-
-@pytest.fixture
-def packed_dir(mnist_dir: Path) -> Path:
-    raw = mnist_dir / "MNIST" / "raw"
-    if not all((raw / f"{file.name}.gz").exists() for file in MNIST_FILES):
-        pytest.skip("needs the four .gz files")
-    return raw
-
-
-@pytest.fixture
 def mirror(packed_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=packed_dir)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
@@ -41,15 +28,6 @@ def mirror(packed_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         monkeypatch.setattr(MNIST, "mirrors", [f"http://127.0.0.1:{server.server_port}/"])
         yield
         server.shutdown()
-
-
-@pytest.fixture
-def own_copy(packed_dir: Path, tmp_path: Path) -> Path:
-    raw = tmp_path / "MNIST" / "raw"
-    raw.mkdir(parents=True)
-    for file in MNIST_FILES:
-        shutil.copy(packed_dir / f"{file.name}.gz", raw)
-    return raw
 
 
 def test_checksums_are_torchvisions() -> None:
@@ -78,27 +56,6 @@ def test_missing_files_are_downloaded(tmp_path: Path, mirror: None, mnist: tuple
     assert torch.equal(read_mnist(tmp_path)[1].images, mnist[1].images)
     names = sorted(path.name for path in (tmp_path / "MNIST" / "raw").iterdir())
     assert names == sorted(f"{file.name}.gz" for file in MNIST_FILES)
-
-
-def test_a_damaged_file_is_downloaded_anew(
-    own_copy: Path, tmp_path: Path, mirror: None, capfd: pytest.CaptureFixture[str]
-) -> None:
-    path = own_copy / f"{TEST_LABELS.name}.gz"
-    whole = path.read_bytes()
-    path.write_bytes(whole[:1000])
-    read_verified(tmp_path, TEST_LABELS)
-    assert path.read_bytes() == whole
-    assert f"{path} is damaged" in capfd.readouterr().err
-
-
-def test_a_damaged_file_without_a_mirror_is_refused(own_copy: Path, tmp_path: Path, no_mirror: None) -> None:
-    path = own_copy / f"{TEST_LABELS.name}.gz"
-    damaged = bytearray(path.read_bytes())
-    damaged[100] ^= 1
-    path.write_bytes(damaged)
-    with pytest.raises(DataFilesError, match=f"{path} is damaged"):
-        read_verified(tmp_path, TEST_LABELS)
-    assert path.read_bytes() == damaged  # nothing is thrown away
 
 
 def test_the_error_says_everything_needed(tmp_path: Path, no_mirror: None) -> None:

@@ -227,6 +227,7 @@ def test_a_seed_without_an_accuracy_has_failed(
     assert not (tmp_path / "blind" / "seed_0.json").exists()
 
 
+@pytest.mark.slow
 def test_runs_on_a_ray_cluster(in_project: None) -> None:
     good = SeedRun("good", tuple(SHORT_OFFLINE.split()), 4, 1)
     broken = SeedRun("broken", ("--config", "configs/none.yaml"), 0, 1)

@@ -1,0 +1,37 @@
+"""The kills, the damage and the odd input of the tests at length: counts into `results/reliability.json`."""
+
+import dataclasses
+import json
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+from damage import damage_checkpoint
+from kills import survive_kills
+
+from mnist_lightning.environment import hardware, versions
+from mnist_lightning.results import RELIABILITY
+from mnist_lightning.whole_files import replace_file
+
+NUM_KILLS = 50
+NUM_DAMAGED = 3000
+
+
+def main() -> None:
+    """Runs all, and writes the counts."""
+    counts: dict[str, object] = {"date": datetime.now(UTC).date().isoformat()}
+    counts |= {"hardware": hardware(), "versions": versions()}
+    with tempfile.TemporaryDirectory() as directory:
+        root = Path(directory)
+        kills = survive_kills(root, NUM_KILLS, kills_per_run=5, seed=1)
+        counts["kills"] = dataclasses.asdict(kills)
+        print(kills)
+        (checkpoint,) = root.glob("whole/*/version_0/checkpoints/last.ckpt")
+        damage = damage_checkpoint(checkpoint, NUM_DAMAGED, seed=1)
+        counts["damaged_checkpoints"] = dataclasses.asdict(damage)
+        print(damage)
+    replace_file(RELIABILITY, json.dumps(counts, indent=2, ensure_ascii=False) + "\n")
+
+
+if __name__ == "__main__":
+    main()
