@@ -2,6 +2,7 @@
 
 import os
 import random
+import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,8 +44,8 @@ def survive_kills(root: Path, num_kills: int, kills_per_run: int, seed: int) -> 
         folder = root / f"run_{kills.num_runs}"
         args: list[str] = []
         for _ in range(min(kills_per_run, num_kills - kills.num_kills)):
-            inside = kills.num_kills % 2 == 1
-            _kill(folder, args, None if inside else choose.uniform(0, 2))
+            if not _kill(folder, args, choose, inside_a_write=kills.num_kills % 2 == 1):
+                break
             kills.num_kills += 1
             kills.num_kills_inside_a_write += _partial(folder).exists()
             if _last(folder).exists():
@@ -71,18 +72,26 @@ def _partial(folder: Path) -> Path:
     return _last(folder).with_name(".last.ckpt.partial")
 
 
-def _kill(folder: Path, args: list[str], seconds: float | None) -> None:
-    """Kills a run some seconds after it was started, or while it writes a checkpoint; unless it has ended."""
+def _time_written(folder: Path) -> int:
+    """When the last checkpoint was written, in nanoseconds; 0 if there is none."""
+    return _last(folder).stat().st_mtime_ns if _last(folder).exists() else 0
+
+
+def _kill(folder: Path, args: list[str], choose: random.Random, inside_a_write: bool) -> bool:
+    """Kills a run at a random moment, or in a write that begins after it; False if it has ended before."""
     for partial in folder.rglob(".*.partial"):
         partial.unlink()  # of the kill before
+    written_before = _time_written(folder)
     process = processes.start(_command(folder, args), folder.with_suffix(".log"))
-    if seconds is None:
-        while process.is_alive() and not _partial(folder).exists():
-            time.sleep(0)
-    else:
-        process.join(seconds)
+    if choose.random() < 0.8:  # else at any moment of its start too
+        while process.is_alive() and _time_written(folder) == written_before:
+            time.sleep(0.001)
+    process.join(choose.uniform(0, 1))
+    while inside_a_write and process.is_alive() and not _partial(folder).exists():
+        pass
     process.kill()
     process.join()
+    return process.exitcode == -signal.SIGKILL
 
 
 def _finish(folder: Path, args: list[str]) -> None:
