@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import torch
-from jsonargparse.typing import NonNegativeFloat, OpenUnitInterval, PositiveFloat, PositiveInt
+from jsonargparse.typing import OpenUnitInterval
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import LRSchedulerTypeUnion, OptimizerLRScheduler
 from torch import Tensor, nn
@@ -22,7 +22,7 @@ from mnist_lightning.fused_layers import fused_forward
 from mnist_lightning.mnist_files import BACKGROUND
 from mnist_lightning.muon import Muon
 from mnist_lightning.networks import IMAGE_SHAPE, NUM_CLASSES, BaselineNet, Head, OptimizedNet
-from mnist_lightning.option_types import BelowOne
+from mnist_lightning.option_types import BelowOne, Rate, RateOrZero, Width
 
 NetworkName = Literal["optimized", "baseline", "baseline_relu_on_logits"]
 Backend = Literal["fused", "layers", "compiled"]
@@ -75,17 +75,17 @@ class DigitClassifier(LightningModule):
         self,
         network: NetworkName = "optimized",
         dropout: BelowOne = 0.05,
-        width: PositiveInt = 1,
+        width: Width = 1,
         batch_norm: bool = True,
         head: Head = "average_pooling",
         optimizer: Literal["sgd", "muon"] = "sgd",
-        max_lr: PositiveFloat = 0.1,
+        max_lr: Rate = 0.1,
         schedule: Literal["one_cycle", "constant"] = "one_cycle",
         pct_start: OpenUnitInterval = 0.2,
         momentum: BelowOne = 0.9,
         nesterov: bool = False,
-        weight_decay: NonNegativeFloat = 1e-4,
-        muon_lr: PositiveFloat = 0.1,
+        weight_decay: RateOrZero = 1e-4,
+        muon_lr: Rate = 0.1,
         muon_momentum: BelowOne = 0.6,
         test_time_augmentation: bool = False,
         channels_last: bool = True,

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jsonargparse.typing import PositiveInt
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import Checkpoint, ProgressBar
@@ -31,13 +30,23 @@ from mnist_lightning.early_stopping import StopAtThreshold
 from mnist_lightning.errors import CheckpointError, SettingError, UserError
 from mnist_lightning.finite_loss import FiniteLoss
 from mnist_lightning.interruption import StopOnSignal
+from mnist_lightning.option_types import TRAINER_TYPES, Threads
 from mnist_lightning.predictions import write_predictions
 from mnist_lightning.progress_bar import EpochProgressBar
 from mnist_lightning.resuming import Settings, newest_last_checkpoint, run_folder_of, settings_of_run, take_over
 from mnist_lightning.run_folder import claim_run_folder
 from mnist_lightning.run_report import RunReport, is_part
 from mnist_lightning.scalars import ScalarLogger
-from mnist_lightning.setting_checks import PROGRAM, check_accelerator, check_fit_settings, check_run_name, checked_seed
+from mnist_lightning.setting_checks import (
+    PROGRAM,
+    check_accelerator,
+    check_devices,
+    check_fit_settings,
+    check_holdout,
+    check_limits,
+    check_run_name,
+    checked_seed,
+)
 from mnist_lightning.weight_averaging import WeightAverage
 
 
@@ -81,7 +90,7 @@ class CommandLine(LightningCLI):
         )
         parser.add_argument(
             "--num_threads",
-            type=PositiveInt | None,
+            type=Threads | None,
             default=None,
             help="Threads of this process on the CPU; by default one for each core. Beside other work, 1 is faster.",
         )
@@ -91,10 +100,8 @@ class CommandLine(LightningCLI):
         parser.add_lightning_class_args(LastCheckpoint, "last_checkpoint")
         parser.add_lightning_class_args(EpochProgressBar, "progress_bar")
         for action in parser._actions:
-            # The integer 1 is one batch, the float 1.0 all of them. Which one `1` is read as hangs on what was imported
-            # first: typing.Optional's cache takes Union[int, float] and Union[float, int] for the same.
-            if action.dest.startswith("trainer.limit_") or action.dest == "trainer.val_check_interval":
-                action._typehint = int | float | None  # type: ignore[attr-defined]
+            if (name := action.dest.removeprefix("trainer.")) in TRAINER_TYPES:
+                action._typehint = TRAINER_TYPES[name]  # type: ignore[attr-defined]
         parser.link_arguments("seed_everything", "data.seed", compute_fn=checked_seed)
 
     @override
@@ -155,6 +162,11 @@ class CommandLine(LightningCLI):
         subcommand = self.config.subcommand
         config = self.config[subcommand]
         check_accelerator(config.trainer.accelerator)
+        check_devices(config.trainer.accelerator, config.trainer.devices)
+        check_limits(config.trainer)
+        check_holdout(config.data)
+        if config.trainer.plugins is not None and not isinstance(config.trainer.plugins, list):
+            config.trainer.plugins = [config.trainer.plugins]
         if config.num_threads is not None:
             torch.set_num_threads(config.num_threads)
         if subcommand != "fit":
@@ -199,7 +211,7 @@ class CommandLine(LightningCLI):
         self.trainer_defaults["callbacks"] = callbacks
         try:
             trainer = super().instantiate_trainer(**kwargs)
-        except (ValueError, MisconfigurationException) as error:
+        except (ValueError, TypeError, RuntimeError, ImportError, MisconfigurationException) as error:
             if self.run_folder is not None and not any(self.run_folder.iterdir()):
                 self.run_folder.rmdir()
             raise SettingError(

@@ -5,11 +5,54 @@ import re
 import sys
 from typing import Any, NoReturn
 
+import yaml
+from jsonargparse import set_loader
+from jsonargparse._loaders_dumpers import yaml_load
 from lightning.pytorch.cli import LightningArgumentParser
 from typing_extensions import override
 
 MAX_ERROR_LINES = 6
 MAX_LINE_LENGTH = 300
+MAX_YAML_VALUES = 100_000
+
+
+def load_yaml(text: str) -> Any:
+    """Reads YAML as jsonargparse does.
+
+    Raises:
+        YAMLError: it is none, or it grows without bound: nested too deeply, or with aliases for what they are part of.
+    """
+    try:
+        value = yaml_load(text)
+        num_values = _num_values(value, {})
+    except RecursionError:
+        raise yaml.YAMLError("nested too deeply") from None
+    except (TypeError, ValueError) as error:  # a key that is a list, a number of thousands of digits
+        raise yaml.YAMLError(str(error)) from None
+    if num_values > MAX_YAML_VALUES:
+        raise yaml.YAMLError(f"more than {MAX_YAML_VALUES:,} values, with what aliases repeat")
+    return value
+
+
+def _num_values(value: Any, known: dict[int, int]) -> int:
+    """How many values there are in it; those that aliases repeat count each time.
+
+    Args:
+        value: of lists, mappings and plain values.
+        known: the numbers so far, by identity; 0 while one is being counted.
+    """
+    if not isinstance(value, dict | list):
+        return 1
+    if known.get(id(value)) == 0:
+        raise yaml.YAMLError("an alias stands for what it is part of")
+    if id(value) not in known:
+        known[id(value)] = 0
+        parts = value.values() if isinstance(value, dict) else value
+        known[id(value)] = 1 + sum(_num_values(part, known) for part in parts)
+    return known[id(value)]
+
+
+set_loader("yaml", load_yaml, exceptions=(yaml.YAMLError,))
 
 
 class ShortErrorParser(LightningArgumentParser):

@@ -3,7 +3,6 @@
 from typing import Any, Literal
 
 import torch
-from jsonargparse.typing import NonNegativeInt, PositiveInt
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -14,7 +13,7 @@ from mnist_lightning.batches import Batch, BatchDataset, LabelledImages, Ordered
 from mnist_lightning.errors import SettingError
 from mnist_lightning.mnist_files import PIXEL_MEAN, PIXEL_STD, default_data_dir, read_mnist
 from mnist_lightning.offline_digits import read_offline_digits
-from mnist_lightning.option_types import Degrees, Percent, ShearDegrees
+from mnist_lightning.option_types import Count, Degrees, PathText, Percent, Processes, Seed, ShearDegrees
 from mnist_lightning.stratified_split import stratified_split
 
 DatasetName = Literal["mnist", "offline_digits"]
@@ -24,6 +23,7 @@ DATASET_TITLES = {
     "mnist": "MNIST",
     "offline_digits": "NOT MNIST (scikit-learn's offline digits)",
 }
+NUM_TRAINING_IMAGES = {"mnist": 60_000, "offline_digits": 1_437}
 
 
 class DigitsDataModule(LightningDataModule):
@@ -51,21 +51,21 @@ class DigitsDataModule(LightningDataModule):
 
     def __init__(
         self,
-        data_dir: str | None = None,
+        data_dir: PathText | None = None,
         dataset: DatasetName = "mnist",
-        batch_size: PositiveInt = 512,
-        eval_batch_size: PositiveInt = 512,
+        batch_size: Count = 512,
+        eval_batch_size: Count = 512,
         validation: Validation = "test",
-        num_holdout: PositiveInt = 5000,
-        split_seed: NonNegativeInt = 0,
+        num_holdout: Count = 5000,
+        split_seed: Seed = 0,
         rotation_degrees: Degrees = 7.0,
         translation_percent: Percent = 10.0,
         scale_percent: Percent = 0.0,
         shear_degrees: ShearDegrees = 0.0,
         interpolation: Interpolation = "nearest",
-        num_workers: NonNegativeInt = 0,
+        num_workers: Processes = 0,
         on_device: bool = False,
-        seed: NonNegativeInt = 0,
+        seed: Seed = 0,
     ) -> None:
         super().__init__()
         if on_device and num_workers:
@@ -195,7 +195,9 @@ class DigitsDataModule(LightningDataModule):
         )
 
     @override
-    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+    def on_after_batch_transfer(self, batch: Batch | Tensor, dataloader_idx: int) -> Batch | Tensor:
+        if isinstance(batch, Tensor):
+            return batch  # the example input of the framework's model summary
         assert self.trainer is not None
         return self.prepare(batch, augment=self.trainer.training)
 

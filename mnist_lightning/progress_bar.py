@@ -11,6 +11,7 @@ from typing_extensions import override
 
 from mnist_lightning.classifier import DigitClassifier
 from mnist_lightning.learning_rate import current_learning_rate
+from mnist_lightning.option_types import CountOrZero
 
 
 @rank_zero_only
@@ -31,12 +32,12 @@ class EpochProgressBar(TQDMProgressBar):
     Nothing is drawn where standard error is not a terminal; the epochs' lines are printed all the same.
 
     Args:
-        refresh_rate: Steps between two drawings; reading the loss more often would make the device wait.
+        refresh_rate: Steps between two drawings, 0 for none; reading the loss more often would make the device wait.
     """
 
     BAR_FORMAT = "{l_bar}{bar:20}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
 
-    def __init__(self, refresh_rate: int = 10) -> None:
+    def __init__(self, refresh_rate: CountOrZero = 10) -> None:
         super().__init__(refresh_rate=refresh_rate)
 
     def _bar(self, description: str) -> Tqdm:
@@ -76,6 +77,8 @@ class EpochProgressBar(TQDMProgressBar):
         self, trainer: Trainer, pl_module: LightningModule
     ) -> dict[str, int | str | float | dict[str, float]]:
         assert isinstance(pl_module, DigitClassifier)
+        if trainer.sanity_checking:
+            return {}  # nothing is trained yet
         loss, accuracy = pl_module.running_training_metrics()
         return {
             "loss": f"{loss:.4f}",

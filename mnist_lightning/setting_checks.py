@@ -5,6 +5,8 @@ from typing import Any
 
 import torch
 
+from mnist_lightning.datamodule import NUM_TRAINING_IMAGES
+from mnist_lightning.environment import num_cores
 from mnist_lightning.errors import SettingError
 
 PROGRAM = "python -m mnist_lightning"
@@ -23,10 +25,8 @@ def check_fit_settings(config: Any) -> None:
             "--trainer.max_epochs is not set: the configs given say nothing of when to end. "
             "Put configs/optimized.yaml before an overlay such as configs/cpu.yaml, or add --trainer.max_epochs 15."
         )
-    for name in ("max_epochs", "max_steps"):
-        value = config.trainer[name]
-        if value is not None and value < 1 and value != -1:
-            raise SettingError(f"--trainer.{name} {value}: use 1 or more, or -1 for no limit.")
+    if config.trainer.limit_train_batches == 0:
+        raise SettingError("--trainer.limit_train_batches 0 leaves nothing to train on. Use 1 or more.")
     if config.trainer.overfit_batches != 0:
         raise SettingError(
             f"--trainer.overfit_batches {config.trainer.overfit_batches}: the framework would replace the sampler. "
@@ -65,4 +65,55 @@ def check_accelerator(accelerator: Any) -> None:
         raise SettingError(
             f"--trainer.accelerator {accelerator}: this machine shows PyTorch no CUDA GPU. "
             "Use --trainer.accelerator cpu, or --config configs/cpu.yaml in place of configs/gpu.yaml."
+        )
+
+
+MIN_PROCESSES_TO_ALLOW = 8  # to try out on any machine how processes share the work
+
+
+def check_devices(accelerator: Any, devices: Any) -> None:
+    """Checks the number of processes that are to train on a CPU.
+
+    Raises:
+        SettingError: it is no such number, or far beyond the cores: each process takes its memory first.
+    """
+    if accelerator != "cpu" and not (accelerator == "auto" and not torch.accelerator.is_available()):
+        return
+    most = max(num_cores(), MIN_PROCESSES_TO_ALLOW)
+    is_count = re.fullmatch("[1-9][0-9]{0,3}", str(devices)) and int(devices) <= most
+    if devices != "auto" and not is_count:
+        raise SettingError(
+            f"--trainer.devices {str(devices)[:40]}: on a CPU it is a number of processes, from 1 to {most} here. "
+            "Leave it away, or use 1."
+        )
+
+
+def check_limits(trainer: Any) -> None:
+    """Checks what part of the batches is asked for, and how often validation is.
+
+    Raises:
+        SettingError: it is neither a whole number nor a share.
+    """
+    smallest = dict.fromkeys([f"limit_{stage}_batches" for stage in ("train", "val", "test", "predict")], 0)
+    for name, least in (smallest | {"val_check_interval": 1}).items():
+        value = trainer.get(name)
+        if value is None or (isinstance(value, int) and value >= least):
+            continue
+        if not ((isinstance(value, float) and 0 < value <= 1) or value == least):
+            raise SettingError(
+                f"--trainer.{name} {value}: use a number of batches, at least {least}, or a share such as 0.5 or 1.0."
+            )
+
+
+def check_holdout(data: Any) -> None:
+    """Checks that holding images out leaves some to train on.
+
+    Raises:
+        SettingError: it does not.
+    """
+    num_images = NUM_TRAINING_IMAGES[data.dataset]
+    if data.validation == "holdout" and data.num_holdout >= num_images:
+        raise SettingError(
+            f"--data.num_holdout {data.num_holdout} leaves nothing to train on: there are {num_images} training "
+            "images. Hold out fewer."
         )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from damage import damage_checkpoint
 from kills import survive_kills
+from odd_input import try_command_lines, try_configs, try_runs
 
 from mnist_lightning.environment import hardware, versions
 from mnist_lightning.results import RELIABILITY
@@ -15,6 +16,9 @@ from mnist_lightning.whole_files import replace_file
 
 NUM_KILLS = 50
 NUM_DAMAGED = 3000
+NUM_COMMAND_LINES = 500
+NUM_CONFIGS = 250
+NUM_RUNS = 80
 
 
 def main() -> None:
@@ -30,6 +34,13 @@ def main() -> None:
         damage = damage_checkpoint(checkpoint, NUM_DAMAGED, seed=1)
         counts["damaged_checkpoints"] = dataclasses.asdict(damage)
         print(damage)
+    tried = {
+        "num_command_lines": try_command_lines(NUM_COMMAND_LINES, seed=1),
+        "num_configs": try_configs(NUM_CONFIGS, seed=1),
+        "num_runs": try_runs(NUM_RUNS, seed=1),
+    }
+    counts["odd_input"] = tried
+    print(tried)
     replace_file(RELIABILITY, json.dumps(counts, indent=2, ensure_ascii=False) + "\n")
 
 

@@ -65,6 +65,54 @@ def test_a_wrong_option(mistake: list[str], way_out: str, capfd: pytest.CaptureF
     assert way_out in error_of([*FIT, *mistake], capfd)[-1]
 
 
+OUT_OF_RANGE = {
+    "model.max_lr": ["0", "-1", "nan", "inf", "1e30"],
+    "model.weight_decay": ["-1", "nan"],
+    "model.pct_start": ["0", "1"],
+    "model.momentum": ["1", "-0.1"],
+    "model.width": ["-1", "1000"],
+    "data.rotation_degrees": ["181", "nan"],
+    "data.translation_percent": ["100", "-1"],
+    "data.scale_percent": ["-1"],
+    "data.shear_degrees": ["90"],
+    "data.batch_size": ["-1", "1.5"],
+    "data.eval_batch_size": ["0"],
+    "data.num_holdout": ["70000", "60000", "0"],
+    "data.num_workers": ["-1"],
+    "data.split_seed": ["-1"],
+    "early_stopping.stopping_threshold": ["1.5", "-1"],
+    "weight_average.decay": ["1", "-1"],
+    "last_checkpoint.every_n_epochs": ["-1"],
+    "last_checkpoint.every_n_train_steps": ["0"],
+    "progress_bar.refresh_rate": ["-1"],
+    "num_threads": ["0", "1000000"],
+    "trainer.max_epochs": ["0", "-2"],
+    "trainer.max_steps": ["0"],
+    "trainer.limit_train_batches": ["-0.5", "1.5", "-1", "0"],
+    "trainer.limit_val_batches": ["-1", "nan"],
+    "trainer.val_check_interval": ["0"],
+    "trainer.accumulate_grad_batches": ["0"],
+    "trainer.gradient_clip_val": ["-1"],
+    "trainer.log_every_n_steps": ["-1"],
+    "trainer.devices": ["0", "-3", "100000"],
+}
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [(option, value) for option, values in OUT_OF_RANGE.items() for value in values]
+)
+def test_a_value_out_of_range_is_refused_before_any_work(
+    option: str, value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("mnist_lightning.datamodule.read_mnist", lambda data_dir: pytest.fail("the data were read"))
+    root = tmp_path / "runs"
+    fit = ["fit", "--config", "configs/optimized.yaml", "--data.validation", "holdout"]
+    lines = error_of([*fit, "--trainer.default_root_dir", str(root), f"--{option}", value], capfd)
+    assert f"--{option}" in " ".join(lines)
+    assert value in " ".join(lines)
+    assert not root.exists()
+
+
 @pytest.mark.parametrize(
     ("text", "way_out"),
     [

@@ -7,10 +7,10 @@ from functools import partial
 from pathlib import Path
 
 from jsonargparse import Namespace
-from jsonargparse.typing import PositiveInt
 
 from mnist_lightning.cli_parser import ShortErrorParser
 from mnist_lightning.environment import num_cores
+from mnist_lightning.option_types import Threads
 from mnist_lightning.setting_checks import PROGRAM
 from mnist_lightning.study.seed_runs import run_here, run_on_ray
 from mnist_lightning.study.study import Engine, Study
@@ -59,13 +59,13 @@ def _parser() -> ShortErrorParser:
     parser.add_class_arguments(Study)
     parser.add_argument(
         "--num_processes",
-        type=PositiveInt | None,
+        type=Threads | None,
         default=None,
         help="Seeds at a time; by default as many as the cores have threads for. A running cluster has its own.",
     )
     parser.add_argument(
         "--num_threads",
-        type=PositiveInt,
+        type=Threads,
         default=1,
         help="Threads of each seed. On a CPU, several seeds of one thread are faster than one of several.",
     )

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jsonargparse.typing import PositiveInt
-
 from mnist_lightning.cli import command_text, resolved_settings
 from mnist_lightning.errors import SettingError
+from mnist_lightning.option_types import Count, PathText
 from mnist_lightning.run_report import report_markdown
 from mnist_lightning.setting_checks import PROGRAM
 from mnist_lightning.study.seed_runs import Outcome, SeedRun
@@ -46,10 +45,10 @@ class Study:
     """
 
     variants: dict[str, str]
-    output: str
+    output: PathText
     title: str = "Study"
     fit: str = ""
-    seeds: PositiveInt = 3
+    seeds: Count = 3
     compare: bool = False
     note: str = ""
 
