@@ -162,6 +162,8 @@ def _verified(path: Path) -> io.BytesIO:
     """
     verified = io.BytesIO()
     with zipfile.ZipFile(path) as archive, zipfile.ZipFile(verified, "w") as copy:
+        if len(set(archive.namelist())) != len(archive.namelist()):
+            raise zipfile.BadZipFile("two members of one name")
         for member in archive.namelist():
             copy.writestr(member, archive.read(member))
     verified.seek(0)

@@ -42,6 +42,7 @@ from mnist_lightning.setting_checks import (
     check_accelerator,
     check_devices,
     check_fit_settings,
+    check_groups,
     check_holdout,
     check_limits,
     check_run_name,
@@ -161,6 +162,7 @@ class CommandLine(LightningCLI):
     def before_instantiate_classes(self) -> None:
         subcommand = self.config.subcommand
         config = self.config[subcommand]
+        check_groups(config)
         check_accelerator(config.trainer.accelerator)
         check_devices(config.trainer.accelerator, config.trainer.devices)
         check_limits(config.trainer)

@@ -34,6 +34,17 @@ def check_fit_settings(config: Any) -> None:
         )
 
 
+def check_groups(config: Any) -> None:
+    """Checks that no config empties a whole group of options.
+
+    Raises:
+        SettingError: one does.
+    """
+    for name in ("trainer", "model", "data"):
+        if config[name] is None:
+            raise SettingError(f"{name}: null in a config takes away all of its options. Leave `{name}` away.")
+
+
 def check_run_name(name: str) -> None:
     """Checks that a run's name can be a folder's.
 

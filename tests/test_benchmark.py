@@ -149,6 +149,7 @@ def test_two_seeds_side_by_side(real_data: None) -> None:
     assert first["accuracy"] != second["accuracy"]
 
 
+@pytest.mark.slow
 def test_changes_that_draw_the_same_lose_the_same(real_data: None) -> None:
     before, after = measure_changes(CHANGES[3:5], num_turns=2, num_steps=1, tell=lambda _: None)
     assert len(before["step_milliseconds"]) == len(after["step_milliseconds"]) == 1

@@ -120,6 +120,8 @@ def test_a_value_out_of_range_is_refused_before_any_work(
         ("modle:\n  max_lr: 3\n", "Did you mean --model.max_lr?"),
         ("model:\n  max_lr: abc\n", "Change --model.max_lr"),
         ("model: [1, 2", "configs/optimized.yaml"),
+        ("trainer: null", "Leave `trainer` away"),
+        ("model: null", "Leave `model` away"),
         ("just a sentence", "configs/optimized.yaml"),
         ("", "configs/optimized.yaml"),
         ("trainer:\n  callbacks:\n    - class_path: ModelCheckpont\n", "--trainer.callbacks"),

@@ -77,7 +77,7 @@ def test_the_frameworks_own_launcher(tmp_path: Path, in_project: None) -> None:
     assert read_report(folder)["num_processes"] == 2
 
 
-@pytest.mark.parametrize("num_ranks", [2, 3])
+@pytest.mark.parametrize("num_ranks", [pytest.param(2, marks=pytest.mark.slow), 3])
 def test_accuracy_is_exact_for_any_number_of_ranks(
     num_ranks: int, fit: Fit, mnist_dir: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -101,6 +101,7 @@ def test_accuracy_is_exact_for_any_number_of_ranks(
     assert others == [""] * (num_ranks - 1)
 
 
+@pytest.mark.slow
 def test_two_ranks_at_half_the_batch_follow_one_process(tmp_path: Path, in_project: None) -> None:
     """In a network without batch norm, whose statistics each rank takes of its own share of the images."""
     plain = ["--model.network", "baseline", "--model.max_lr", "0.01", "--trainer.limit_train_batches", "4"]
