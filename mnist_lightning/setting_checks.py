@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 import torch
+from jsonargparse import Namespace
 
 from mnist_lightning.datamodule import NUM_TRAINING_IMAGES
 from mnist_lightning.environment import num_cores
@@ -35,14 +36,14 @@ def check_fit_settings(config: Any) -> None:
 
 
 def check_groups(config: Any) -> None:
-    """Checks that no config empties a whole group of options.
+    """Checks that no config puts a single value in the place of a group of options.
 
     Raises:
         SettingError: one does.
     """
-    for name in ("trainer", "model", "data"):
-        if config[name] is None:
-            raise SettingError(f"{name}: null in a config takes away all of its options. Leave `{name}` away.")
+    for name in ("trainer", "model", "data", "early_stopping", "weight_average"):
+        if name in config and not isinstance(config[name], Namespace):
+            raise SettingError(f"{name}: {config[name]} in a config takes away all of its options. Leave it away.")
 
 
 def check_run_name(name: str) -> None:
