@@ -409,13 +409,14 @@ def main(args: ArgsType = None) -> None:
         with warnings.catch_warnings():
             _quieten()
             keep_freed_memory()
-            words = sys.argv[1:] if args is None else args
-            if isinstance(words, list) and words[:1] == ["study"]:
-                from mnist_lightning.study.command import run_study  # which asks this module what a variant would do
+            # The commands that are not the framework's are imported where they are asked for.
+            match sys.argv[1:] if args is None else args:
+                case ["study", *rest]:
+                    from mnist_lightning.study.command import run_study
 
-                run_study(words[1:])
-            else:
-                CommandLine(args)
+                    run_study(rest)
+                case _:
+                    CommandLine(args)
     except (UserError, MisconfigurationException) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Generator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,15 @@ def is_alive(pid: int) -> bool:
         return False
 
 
+def is_in_its_second_seed(directory: Path) -> bool:
+    """Whether a run of seed 1 has begun: the first seed's folder is still there for a moment after its report."""
+    for config in directory.glob("mnist_lightning_study_*/seed/version_0/config.yaml"):
+        with suppress(FileNotFoundError):
+            if "seed_everything: 1\n" in config.read_text():
+                return True
+    return False
+
+
 def wait_until(condition: Any, seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
@@ -95,22 +105,20 @@ def test_a_killed_study_ends_with_the_table_of_one_that_was_not(
     monkeypatch.setenv("MNIST_DATA_DIR", str(mnist_dir))
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     args = [*study_args(tmp_path / "killed", plain=SHORT), "--num_processes", "1"]
-    study = start(args)
-    wait_until((tmp_path / "killed" / "plain" / "seed_0.json").exists, 120)
-    # The second seed has begun to train, so it has a folder of its own.
-    wait_until(lambda: bool(list(tmp_path.glob("mnist_lightning_study_*/seed/version_0/config.yaml"))), 120)
-    (seed,) = seeds_of(study.pid)
-    study.send_signal(signal.SIGKILL)
-    study.communicate()
+    with start(args) as study:
+        try:
+            wait_until(lambda: is_in_its_second_seed(tmp_path), 240)
+            (seed,) = seeds_of(study.pid)
+        finally:
+            study.send_signal(signal.SIGKILL)
     wait_until(lambda: not is_alive(seed), 30)
     assert not list(tmp_path.glob("mnist_lightning_study_*"))
     finished = (tmp_path / "killed" / "plain" / "seed_0.json").stat()
     assert not (tmp_path / "killed" / "plain" / "seed_1.json").exists()
 
-    whole = start(study_args(tmp_path / "whole", plain=SHORT))
-    again = start(args)
-    printed = again.communicate()[0]
-    whole.communicate()
+    with start(study_args(tmp_path / "whole", plain=SHORT)) as whole, start(args) as again:
+        printed = again.communicate()[0]
+        whole.communicate()
     assert (again.returncode, whole.returncode) == (0, 0)
     assert "seeds finished: 1, to run: 1" in printed
     assert (tmp_path / "killed" / "plain" / "seed_0.json").stat().st_mtime_ns == finished.st_mtime_ns
