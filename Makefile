@@ -37,8 +37,9 @@ test: $(INSTALLED) ## Run the tests
 test-slow: $(INSTALLED) ## Run the tests that take longer
 	$(BIN)/python -m pytest -m slow
 
-soak: $(INSTALLED) ## Kill runs 50 times, damage checkpoints, try odd input at length: counts into results/
+soak: $(INSTALLED) ## Kill runs 50 times, damage checkpoints, try odd input at length: counts into results/ and the README
 	$(BIN)/python tests/soak.py
+	$(BIN)/python -m mnist_lightning.results
 
 lint: $(INSTALLED) ## Check format, lint and types
 	$(BIN)/ruff format --check .

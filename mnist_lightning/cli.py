@@ -415,6 +415,10 @@ def main(args: ArgsType = None) -> None:
                     from mnist_lightning.study.command import run_study
 
                     run_study(rest)
+                case ["export", *rest]:
+                    from mnist_lightning.export.command import run_export
+
+                    run_export(rest)
                 case _:
                     CommandLine(args)
     except (UserError, MisconfigurationException) as error:

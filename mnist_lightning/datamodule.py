@@ -118,6 +118,10 @@ class DigitsDataModule(LightningDataModule):
             name: LabelledImages(*(part.to(self._device) for part in data)) for name, data in self._sets.items()
         }
 
+    def images(self, name: Literal["train", "val", "test"]) -> LabelledImages:
+        """One of the sets, as stored; after `setup`."""
+        return self._sets[name]
+
     @property
     def _device(self) -> torch.device:
         """Where the data set lies."""

@@ -17,5 +17,9 @@ class DivergenceError(UserError):
     """The loss or the weights are no longer finite numbers."""
 
 
+class ExportError(UserError):
+    """An exported file would not compute what the network does."""
+
+
 class SettingError(UserError):
     """An option's value does not fit the others, the data or the machine."""

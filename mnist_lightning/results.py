@@ -1,6 +1,7 @@
 """The README's tables, from the files under `results/` alone: `python -m mnist_lightning.results` writes them anew."""
 
 import dataclasses
+import json
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -161,11 +162,29 @@ def claims_table() -> str:
     return "\n".join(["| claim | what we measured |", "|---|---|", *lines])
 
 
+def reliability_text() -> str:
+    """The counts of `make soak`."""
+    counts = json.loads(RELIABILITY.read_text(encoding="utf-8"))
+    kills, damage, odd = counts["kills"], counts["damaged_checkpoints"], counts["odd_input"]
+    return (
+        f"`make soak`, {counts['date']}: runs were killed {kills['num_kills']} times with SIGKILL, "
+        f"{kills['num_kills_inside_a_write']} of them inside the write of a checkpoint. `last.ckpt` was whole each "
+        f"time, the runs went on, {kills['num_resumed_in_the_middle_of_an_epoch']} times in the middle of an epoch, "
+        f"and {kills['num_runs_that_ended_the_same']} of {kills['num_runs']} runs ended with the weights, averages, "
+        f"optimizer state and schedule of one that was never killed, bit for bit. Of {damage['num_damaged']:,} "
+        f"checkpoints that were cut short, had a bit flipped or noise written over a part, {damage['num_refused']:,} "
+        f"were refused; the other {damage['num_unchanged']} held what they had held. No traceback came of "
+        f"{odd['num_command_lines']} odd command lines, {odd['num_configs']} odd configs and {odd['num_runs']} runs "
+        "with an odd setting."
+    )
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "results": results_table,
     "ablations": ablations_table,
     "speed": speed_table,
     "claims": claims_table,
+    "reliability": reliability_text,
 }
 
 

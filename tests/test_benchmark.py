@@ -41,6 +41,7 @@ def fail(turns: Turns) -> None:
     raise SystemExit(3)
 
 
+@pytest.mark.slow
 def test_runs_take_turns(capfd: pytest.CaptureFixture[str]) -> None:
     runs = [Run("ones", count, (1,)), Run("tens", count, (10,))]
     with ended_together(runs):
@@ -51,6 +52,7 @@ def test_runs_take_turns(capfd: pytest.CaptureFixture[str]) -> None:
     assert capfd.readouterr().out == ""
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_ends_those_that_wait() -> None:
     waiting, failing = Run("the waiting one", count, (1,)), Run("the failing one", fail)
     with ended_together([waiting, failing]):
@@ -177,7 +179,7 @@ def test_scaling(real_data: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     assert "| 2 processes, 1 thread each |" in report_text(tmp_path)
 
 
-def test_gigaflop_per_image_by_hand() -> None:
+def test_gigaflop_per_image_by_hand(real_data: None) -> None:
     """Of the convolutions, forwards and backwards; the first one needs no gradient for its input."""
     weights_and_pixels = [(1620, 28), (2916, 14), (4536, 14), (7056, 7), (2520, 7)]
     by_hand = 3 * sum(2 * weights * side**2 for weights, side in weights_and_pixels) + 2 * 2 * 90 * 28**2
@@ -190,6 +192,7 @@ def test_a_busy_process_ends_with_its_block() -> None:
     assert process.poll() is not None
 
 
+@pytest.mark.slow
 def test_peak_memory_counts_what_was_freed() -> None:
     runs = [Run("memory", allocate, (mebibytes,)) for mebibytes in (0, 200)]
     with ended_together(runs):

@@ -17,9 +17,9 @@ RUN = ["fit", "--config", "configs/offline.yaml", "--trainer.max_epochs", "1000"
 
 
 def test_a_run_survives_kills_at_any_moment(tmp_path: Path, in_project: None) -> None:
-    kills = survive_kills(tmp_path, num_kills=4, kills_per_run=2, seed=0)
+    kills = survive_kills(tmp_path, num_kills=2, kills_per_run=2, seed=0)
     assert kills.num_kills_inside_a_write > 0
-    assert kills.num_runs_that_ended_the_same == kills.num_runs == 2
+    assert kills.num_runs_that_ended_the_same == kills.num_runs == 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

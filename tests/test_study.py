@@ -99,6 +99,7 @@ def without_seconds(output: Path) -> tuple[list[dict[str, Any]], list[dict[str, 
     return rows, csv_rows
 
 
+@pytest.mark.slow
 def test_a_killed_study_ends_with_the_table_of_one_that_was_not(
     tmp_path: Path, mnist_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

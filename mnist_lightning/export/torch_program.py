@@ -1,0 +1,35 @@
+"""PyTorch's own form: https://docs.pytorch.org/docs/stable/export.html."""
+
+import json
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.export import ExportedProgram
+from typing_extensions import override
+
+from mnist_lightning.export.formats import METADATA, Exported, ExportFormat, Metadata
+from mnist_lightning.export.pixel_network import PixelNetwork
+from mnist_lightning.networks import IMAGE_SHAPE
+
+
+class TorchFormat(ExportFormat[ExportedProgram]):
+    """A program of PyTorch's operations, which `torch.export.load` reads without this project."""
+
+    suffix = ".pt2"
+
+    @override
+    def build(self, network: PixelNetwork, calibration: Tensor) -> ExportedProgram:
+        example = torch.zeros(2, *IMAGE_SHAPE)  # of one image, the exporter would take 1 for the batch's only size
+        with torch.no_grad():
+            return torch.export.export(network, (example,), dynamic_shapes=({0: torch.export.Dim("batch")},))
+
+    @override
+    def save(self, model: ExportedProgram, path: Path, metadata: Metadata) -> None:
+        torch.export.save(model, path, extra_files={METADATA: json.dumps(metadata, ensure_ascii=False)})
+
+    @override
+    def load(self, path: Path) -> Exported:
+        extra_files = {METADATA: ""}
+        program = torch.export.load(path, extra_files=extra_files).module()
+        return Exported(program, json.loads(extra_files[METADATA]))

@@ -1,0 +1,42 @@
+"""A checkpoint of weights alone: a fraction of the size, for every command but to go on with training."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from typing_extensions import override
+
+from mnist_lightning.checkpoints import load_checkpoint
+from mnist_lightning.export.formats import METADATA, Exported, ExportFormat, Metadata
+from mnist_lightning.export.pixel_network import PixelNetwork, pixel_network
+from mnist_lightning.trained import load_classifier
+
+KEPT = ("state_dict", "hyper_parameters", "datamodule_hyper_parameters", "pytorch-lightning_version")
+
+
+class WeightsFormat(ExportFormat[dict[str, Any]]):
+    """The parts of a checkpoint that describe the network and its data.
+
+    Args:
+        ckpt_path: The whole checkpoint.
+    """
+
+    suffix = ".ckpt"
+
+    def __init__(self, ckpt_path: Path) -> None:
+        self.ckpt_path = ckpt_path
+
+    @override
+    def build(self, network: PixelNetwork, calibration: Tensor) -> dict[str, Any]:
+        checkpoint = load_checkpoint(self.ckpt_path)
+        return {name: checkpoint[name] for name in KEPT if name in checkpoint}
+
+    @override
+    def save(self, model: dict[str, Any], path: Path, metadata: Metadata) -> None:
+        torch.save({**model, METADATA: metadata}, path)
+
+    @override
+    def load(self, path: Path) -> Exported:
+        network = pixel_network(load_classifier(path))
+        return Exported(network, load_checkpoint(path)[METADATA])
