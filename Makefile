@@ -6,7 +6,7 @@ MNIST_LIGHTNING := $(BIN)/python -m mnist_lightning
 STUDY := $(MNIST_LIGHTNING) study --config configs/studies
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart train test test-slow soak lint check format tensorboard study-recipe study-fast study-best study-ablations study-baseline results benchmark benchmark-quick clean
+.PHONY: help quickstart train test test-slow soak lint check format tensorboard study-recipe study-fast study-best study-ablations study-baseline results model benchmark benchmark-quick clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,6 +72,13 @@ study-baseline: $(INSTALLED) ## Train the original's first network
 
 results: study-recipe study-fast study-best study-ablations study-baseline ## Train what is missing under results/, and write all tables and charts
 	$(BIN)/python -m mnist_lightning.results
+
+model: $(INSTALLED) ## Train models/mnist.ckpt anew, by configs/best.yaml; its report goes beside it
+	$(MNIST_LIGHTNING) fit --config configs/best.yaml --num_threads 1
+	rm -f models/mnist.ckpt
+	run=$$(ls -td runs/best/version_* | head -n 1) \
+	&& $(MNIST_LIGHTNING) export --ckpt_path $$run/checkpoints/last.ckpt --format weights --output models/mnist.ckpt \
+	&& cp $$run/report.json models/mnist.json && cp $$run/report.md models/mnist.md
 
 benchmark: $(INSTALLED) ## Measure speed anew, into results/benchmark and the README: two hours, with the machine left alone
 	$(BIN)/python -m mnist_lightning.benchmark --output results/benchmark

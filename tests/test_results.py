@@ -2,11 +2,15 @@
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 from test_training import PUBLISHED_LEARNING_RATES
 
+from mnist_lightning.checkpoints import load_checkpoint
+from mnist_lightning.cli import main
+from mnist_lightning.export.formats import METADATA
 from mnist_lightning.results import README, RESULTS, SHOWN, TABLES, read_results, with_tables
 from mnist_lightning.study.summary import percent
 
@@ -39,6 +43,7 @@ def test_learning_rates_of_the_recipe_are_the_published_ones() -> None:
         assert [round(row["learning_rate"], 6) for row in report["epochs"]] == PUBLISHED_LEARNING_RATES
 
 
+MODELS = README.parent / "models"
 HELD_OUT = [("fast", 10, "ten"), ("best", 5, "five")]
 
 
@@ -64,7 +69,7 @@ def test_the_configs_header_has_the_measured_figure(name: str, num_seeds: int, i
 
 
 def test_committed_reports_hold_no_path_outside_the_project() -> None:
-    files = [*RESULTS.rglob("*.json"), *RESULTS.rglob("*.md")]
+    files = [path for folder in (RESULTS, MODELS) for path in [*folder.rglob("*.json"), *folder.rglob("*.md")]]
     assert files
     for path in files:
         text = path.read_text()
@@ -75,3 +80,15 @@ def test_committed_reports_hold_no_path_outside_the_project() -> None:
 
 def test_every_table_is_in_the_readme() -> None:
     assert set(re.findall(r"<!-- (\w+) -->", README.read_text(encoding="utf-8"))) == TABLES.keys()
+
+
+@pytest.mark.slow
+def test_the_shipped_model_is_the_reports(mnist_dir: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Weights alone, small, and of the accuracy that its report says."""
+    model = MODELS / "mnist.ckpt"
+    assert model.stat().st_size < 150_000
+    report = json.loads((MODELS / "mnist.json").read_text(encoding="utf-8"))
+    main(["test", "--ckpt_path", str(model), "--data.data_dir", str(mnist_dir)])
+    figures = report["test"]
+    assert f"accuracy {figures['accuracy']:.2%}, loss {figures['loss']:.4f}" in capfd.readouterr().out
+    assert load_checkpoint(model)[METADATA]["accuracy"] == pytest.approx(figures["single_view_accuracy"])
