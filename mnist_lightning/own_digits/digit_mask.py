@@ -10,6 +10,7 @@ from mnist_lightning.errors import NoDigitError
 
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
+Pieces = NDArray[np.int32]
 Box = tuple[slice, slice]
 
 # Where ink is looked for, as fractions of the strongest: a shadow joins the digit to the border at one, not at another.
@@ -19,10 +20,17 @@ LEAST_CONTRAST = 8.0
 # A digit's longer side, as a fraction of the picture's: a smaller thing is a speck.
 SMALLEST_DIGIT = 0.05
 # What stands out of its surroundings by less than so many times their spread is part of them.
-LEAST_DISTINCTION = 2.5
+LEAST_DISTINCTION = 1.0
 # A piece belongs to the digit if it is as near and as large, in parts of the digit's longer side and of its ink.
 LARGEST_GAP = 0.2
 SMALLEST_PIECE = 0.03
+# Fainter than this part of the digit's ink, it is a shadow or a ruled line.
+FAINTEST_PIECE = 0.7
+# As large and as high a piece that stands apart is another digit, not a stroke of this one, in parts of the main piece.
+OTHER_DIGIT = 0.3
+OTHER_HEIGHT = 0.7
+# More than this part of the picture's side is a shadow or another sheet.
+WIDEST_STROKE_AT_SIDE = 0.4
 NUM_CANDIDATES = 8  # at each level, by size
 
 
@@ -48,21 +56,53 @@ def find_digit(inks: tuple[Floats, Floats]) -> tuple[Floats, Mask]:
     Raises:
         NoDigitError: nothing in the picture stands out, or too much does.
     """
+    inks = [_with_room(ink) for ink in inks]
     candidates = [(candidate, ink) for ink in inks if (candidate := _best_candidate(ink)) is not None]
     if not candidates:
         raise NoDigitError("nothing on it looks like a digit")
-    main, ink = max(candidates, key=lambda candidate: candidate[0].score)
+    candidates.sort(key=lambda candidate: candidate[0].score, reverse=True)
+    main, ink = candidates[0]
+    if len(candidates) == 2 and _encloses(candidates[1][0], main):
+        main, ink = candidates[1]
     if main.score == 0:
         raise NoDigitError("nothing on it looks like a digit")
     smooth = ndimage.gaussian_filter(ink, 1)
-    # Half of the strokes' own ink is where their edges are.
     ink_level = float(np.median(smooth[main.part]))
-    labels, _ = ndimage.label(smooth > ink_level / 2, np.ones((3, 3)))
-    kept = _with_its_pieces(labels, main.part)
+    kept = _with_its_pieces(smooth, _pieces_at_the_edge(smooth, main, ink_level), main.part)
     box = _box_of(kept)
     margin = max(3, _longer_side(box) // 10)
     window = tuple(slice(max(0, side.start - margin), side.stop + margin) for side in box)
     return ink[window] / ink_level, kept[window]
+
+
+def _pieces_at_the_edge(ink: Floats, main: _Candidate, ink_level: float) -> Pieces:
+    """Numbers (H, W) of the connected pieces, at half the strokes' own ink, where their edges are.
+
+    Where a shadow joins the digit to the border there, at the lowest level where none does.
+    """
+    for level in np.linspace(ink_level / 2, max(ink_level / 2, main.level), 5):
+        pieces: Pieces
+        pieces, _ = ndimage.label(ink > level, np.ones((3, 3)))
+        if not _at_border(pieces) & set(np.unique(pieces[main.part])):
+            break
+    return pieces
+
+
+def _encloses(one: _Candidate, other: _Candidate) -> bool:
+    """Whether the other may be what is seen through a 0, of which there can be more than of the 0."""
+    outer, inner = _box_of(one.part), _box_of(other.part)
+    if one.part.shape != other.part.shape or one.contrast < other.contrast / 2:
+        return False
+    return all(out.start < within.start and within.stop < out.stop for out, within in zip(outer, inner, strict=True))
+
+
+def _with_room(ink: Floats) -> Floats:
+    """The ink, with some paper added where a stroke reaches one side of the picture alone: a ruled line reaches two."""
+    parts = [float((side > ink.max() / 4).mean()) for side in (ink[0], ink[-1], ink[:, 0], ink[:, -1])]
+    if sorted(parts)[-2] > 0 or max(parts) > WIDEST_STROKE_AT_SIDE:
+        return ink
+    top, bottom, left, right = (3 * int(part > 0) for part in parts)
+    return np.pad(ink, ((top, bottom), (left, right)))
 
 
 def _best_candidate(ink: Floats) -> _Candidate | None:
@@ -77,26 +117,26 @@ def _best_candidate(ink: Floats) -> _Candidate | None:
 
 def _candidates(ink: Floats, level: float) -> list[_Candidate]:
     labels, _ = ndimage.label(ink > level, np.ones((3, 3)))
-    height, width = ink.shape
+    at_border = _at_border(labels)
     boxes = [
         (number, box)
         for number, box in enumerate(ndimage.find_objects(labels), start=1)
-        if _longer_side(box) >= SMALLEST_DIGIT * max(ink.shape)
-        and not (box[0].start == 0 or box[1].start == 0 or box[0].stop == height or box[1].stop == width)
+        if _longer_side(box) >= SMALLEST_DIGIT * max(ink.shape) and number not in at_border
     ]
     boxes.sort(key=lambda numbered: _longer_side(numbered[1]), reverse=True)
     return [_measured(ink, labels, number, box, level) for number, box in boxes[:NUM_CANDIDATES]]
 
 
-def _measured(ink: Floats, labels: NDArray[np.int32], number: int, box: Box, level: float) -> _Candidate:
+def _measured(ink: Floats, labels: Pieces, number: int, box: Box, level: float) -> _Candidate:
     margin = max(3, _longer_side(box) // 10)
     window = tuple(slice(max(0, side.start - margin), side.stop + margin) for side in box)
     part = labels[window] == number
     near = ndimage.binary_dilation(part, iterations=2)
     around = ndimage.binary_dilation(near, iterations=margin) & ~near
     paper = ink[window][around]
-    contrast = float(ink[window][part].mean() - paper.mean())
-    if contrast < max(LEAST_CONTRAST, LEAST_DISTINCTION * float(paper.std())):
+    usual, most = np.quantile(paper, [0.5, 0.9])
+    contrast = float(ink[window][part].mean() - most)
+    if contrast < max(LEAST_CONTRAST, LEAST_DISTINCTION * float(most - usual)):
         return _Candidate(0, contrast, level, labels == number)
     rows, columns = ((side.stop - side.start) for side in box)
     return _Candidate(contrast**2 * (rows * columns) ** 0.5, contrast, level, labels == number)
@@ -111,28 +151,54 @@ def _box_of(mask: Mask) -> Box:
     return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
 
-def _with_its_pieces(labels: NDArray[np.int32], main: Mask) -> Mask:
+def _with_its_pieces(ink: Floats, pieces: Pieces, main: Mask) -> Mask:
     """The strokes (H, W) that belong together: what overlaps the main piece, and what is near it and not small.
 
     Args:
-        labels: (H, W) of connected pieces.
-        main: (H, W) of the piece that was found.
+        ink: (H, W) in grey levels.
+        pieces: (H, W), numbers of the connected pieces.
+        main: (H, W), the piece that was found.
+
+    Raises:
+        NoDigitError: there are others like it.
     """
-    height, width = labels.shape
-    boxes = ndimage.find_objects(labels)
-    own = set(np.unique(labels[main])) - {0}
-    size = _longer_side(_box_of(main))
-    touching = {
-        number
-        for number, box in enumerate(boxes, start=1)
-        if box[0].start == 0 or box[1].start == 0 or box[0].stop == height or box[1].stop == width
-    }
-    own = (own - touching) or own
-    sizes = np.bincount(labels.ravel())
-    main_size = sum(sizes[number] for number in own)
-    kept = np.isin(labels, list(own))
-    reach = ndimage.distance_transform_edt(~kept) <= LARGEST_GAP * size
-    for number in set(np.unique(labels[reach])) - own - touching - {0}:
-        if sizes[number] >= SMALLEST_PIECE * main_size:
-            kept |= labels == number
+    sizes, at_border = np.bincount(pieces.ravel()), _at_border(pieces)
+    own = [number for number in np.unique(pieces[main]) if number > 0]
+    own = [number for number in own if sizes[number] >= SMALLEST_PIECE * max(sizes[own])]
+    kept = np.isin(pieces, own)
+    main_box, main_size, main_ink = _box_of(kept), kept.sum(), ink[kept].mean()
+    reach = ndimage.distance_transform_edt(~kept) <= LARGEST_GAP * _longer_side(main_box)
+    near = set(np.unique(pieces[reach]))
+    num_others = 0
+    for number, box in enumerate(ndimage.find_objects(pieces), start=1):
+        if number in own or number in at_border or sizes[number] < SMALLEST_PIECE * main_size:
+            continue
+        piece = pieces[box] == number
+        if ink[box][piece].mean() < FAINTEST_PIECE * main_ink:
+            continue
+        # One above the other and close are strokes of one digit, such as a 3 whose bowls do not meet.
+        if sizes[number] >= OTHER_DIGIT * main_size and _lies_apart(box, main_box, or_above=number not in near):
+            raise NoDigitError("there is more than one digit on it: cut out one")
+        if number in near:
+            kept[box] |= piece
+        else:
+            num_others += sizes[number]
+    box = _box_of(kept)
+    num_between = np.count_nonzero(pieces[box]) - kept[box].sum()
+    if num_others > kept.sum() or num_between > kept.sum() / 2:
+        raise NoDigitError("there is too much else on it")
     return kept
+
+
+def _lies_apart(box: Box, main_box: Box, or_above: bool) -> bool:
+    """Whether it stands beside the main piece, or above or below it, and is about as high."""
+    height, main_height = (one[0].stop - one[0].start for one in (box, main_box))
+    if not OTHER_HEIGHT * main_height <= height <= main_height / OTHER_HEIGHT:
+        return False
+    above, beside = (one.stop <= other.start or other.stop <= one.start for one, other in zip(box, main_box, strict=True))
+    return beside or (above and or_above)
+
+
+def _at_border(pieces: Pieces) -> set[int]:
+    """The numbers of the pieces that reach the picture's border."""
+    return set(np.unique(np.concatenate([pieces[0], pieces[-1], pieces[:, 0], pieces[:, -1]]))) - {0}
