@@ -1,7 +1,5 @@
 """Where a picture has ink: colours, transparency, light and shadow are taken out of it, and so is which of both is dark."""
 
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
@@ -41,15 +39,17 @@ def _right_side_up(image: Image.Image) -> Image.Image:
     """The first frame in RGB, turned as its EXIF says, on a paper that shows it, and not too large."""
     if 0 in image.size:
         raise NoDigitError("the picture is empty")
-    image = ImageOps.exif_transpose(image)
-    if image.mode == "LAB":
+    if image.mode == "LAB":  # which Pillow does not convert
         image = image.getchannel(0)
     if image.mode.startswith(("I", "F")):
         image = _eight_bits(image)
     transparent = image.has_transparency_data
-    image = image.convert("RGBA" if transparent else "RGB")
+    mode = "RGBA" if transparent else "RGB"
+    if image.mode != mode:
+        image = image.convert(mode)
     if (factor := max(image.size) // LARGEST_SIDE) > 1:
         image = image.reduce(factor)
+    image = ImageOps.exif_transpose(image)
     if max(image.size) < SMALLEST_SIDE:
         scale = SMALLEST_SIDE / max(image.size)
         image = image.resize([max(1, round(side * scale)) for side in image.size], Image.Resampling.BICUBIC)
@@ -67,7 +67,9 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     """Grey of 16 bits or more, or of real numbers, spread over 0..255."""
     values = np.nan_to_num(np.asarray(image, dtype=np.float32), posinf=0, neginf=0)
     low, high = float(values.min()), float(values.max())
-    return Image.fromarray(((values - low) * (255 / max(high - low, 1e-6))).astype(np.uint8))
+    grey = Image.fromarray(((values - low) * (255 / max(high - low, 1e-6))).astype(np.uint8))
+    grey.info = image.info  # how it is turned
+    return grey
 
 
 def _along_the_contrast(colours: Floats) -> Floats:
