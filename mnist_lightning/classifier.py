@@ -151,6 +151,10 @@ class DigitClassifier(LightningModule):
         logits: Tensor = self(views.flatten(0, 1))
         return logits.float().view(*views.shape[:2], -1)
 
+    def probabilities(self, images: Tensor) -> Tensor:
+        """Probabilities (B, 10) of the digits, as an evaluation has them, for normalised images (B, 1, 28, 28)."""
+        return self._views(images).mean(dim=0).softmax(dim=1)
+
     def _measure(self, logits: Tensor, labels: Tensor, metrics: MetricCollection) -> Tensor:
         loss = F.cross_entropy(logits, labels)  # (), the NLL of log_softmax(logits)
         metrics.update(value=loss.detach(), weight=len(labels), preds=logits.detach(), target=labels)
@@ -175,7 +179,7 @@ class DigitClassifier(LightningModule):
 
     @override
     def predict_step(self, batch: Batch, batch_idx: int) -> Predictions:
-        probabilities, digits = self._views(batch.images).mean(dim=0).softmax(dim=1).max(dim=1)
+        probabilities, digits = self.probabilities(batch.images).max(dim=1)
         return Predictions(digits, probabilities)
 
     @override

@@ -31,7 +31,9 @@ from mnist_lightning.errors import CheckpointError, SettingError, UserError
 from mnist_lightning.finite_loss import FiniteLoss
 from mnist_lightning.interruption import StopOnSignal
 from mnist_lightning.option_types import TRAINER_TYPES, Threads
-from mnist_lightning.predictions import write_predictions
+from mnist_lightning.output_files import csv_text, write_rows
+from mnist_lightning.own_digits.command import add_predict_options, check_predict_options, read_images
+from mnist_lightning.predictions import prediction_rows
 from mnist_lightning.progress_bar import EpochProgressBar
 from mnist_lightning.resuming import Settings, newest_last_checkpoint, run_folder_of, settings_of_run, take_over
 from mnist_lightning.run_folder import claim_run_folder
@@ -83,6 +85,13 @@ class CommandLine(LightningCLI):
     def subcommands() -> dict[str, set[str]]:
         """What an option would be of no use for; a checkpoint is never loaded but with `weights_only`."""
         return {name: skipped | {"weights_only"} for name, skipped in LightningCLI.subcommands().items()}
+
+    @override
+    def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
+        parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        if subcommand == "predict":
+            add_predict_options(parser)
+        return parser
 
     @override
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -177,6 +186,8 @@ class CommandLine(LightningCLI):
                 config.verbose = False  # after_test and after_validate print the figures
             if "return_predictions" in config:
                 config.return_predictions = True  # after_predict writes them
+            if subcommand == "predict":
+                check_predict_options(config)
             return
         check_fit_settings(config)
         config.ckpt_path = self._named_checkpoint()
@@ -188,6 +199,15 @@ class CommandLine(LightningCLI):
             started = settings_of_run(load_checkpoint(path), path)
             for line in take_over(config, _report_settings(config), started):
                 _tell(line)
+
+    @override
+    def instantiate_classes(self) -> None:
+        if not self._reads_own_images():
+            super().instantiate_classes()
+
+    def _reads_own_images(self) -> bool:
+        """Whether `predict --images` asks for what needs neither the Trainer nor the data set."""
+        return self.subcommand == "predict" and self.config.predict.images is not None
 
     @override
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
@@ -252,7 +272,10 @@ class CommandLine(LightningCLI):
     @override
     def _run_subcommand(self, subcommand: str) -> None:
         try:
-            super()._run_subcommand(subcommand)
+            if self._reads_own_images():
+                self._read_own_images()
+            else:
+                super()._run_subcommand(subcommand)
         except RuntimeError as error:
             if "loading state_dict" not in str(error):
                 raise
@@ -260,6 +283,13 @@ class CommandLine(LightningCLI):
                 "--ckpt_path: the checkpoint holds the weights of another network than --model.network asks for. "
                 "Leave --model.network and its config away: the checkpoint knows its own."
             ) from None
+
+    def _read_own_images(self) -> None:
+        config = self.config.predict
+        classifier = DigitClassifier(**config.model).float().eval()
+        classifier.load_state_dict(load_checkpoint(config.ckpt_path)["state_dict"])
+        if not read_images(classifier, config):
+            sys.exit(1)
 
     def before_fit(self) -> None:
         """Saves the resolved config, which runs again as `fit --config`."""
@@ -284,8 +314,12 @@ class CommandLine(LightningCLI):
         self._print_evaluation("test", "test images")
 
     def after_predict(self) -> None:
-        """Writes a line per image to standard output."""
-        write_predictions(self.trainer.predict_loop.predictions, self.datamodule.title, sys.stdout)
+        """Writes a line per image to --output, or as CSV to standard output."""
+        rows = prediction_rows(self.trainer.predict_loop.predictions, self.datamodule.title)
+        if self.config.predict.output is None:
+            sys.stdout.write(csv_text(rows))
+        else:
+            write_rows(Path(self.config.predict.output), rows)
 
     @rank_zero_only
     def _print_evaluation(self, stage: str, images: str) -> None:
@@ -403,7 +437,8 @@ def main(args: ArgsType = None) -> None:
 
     Raises:
         SystemExit: status 2 after a mistake of the user's, whose text says what to change; 1 after a study in which a
-            seed failed or another process is gone; 130 after Ctrl-C and 143 after SIGTERM.
+            seed failed, pictures that did not all hold a digit, or another process's end; 130 after Ctrl-C and 143
+            after SIGTERM.
     """
     try:
         with warnings.catch_warnings():

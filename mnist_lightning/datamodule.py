@@ -11,7 +11,7 @@ from typing_extensions import override
 from mnist_lightning.augmentation import Interpolation, RandomAffine
 from mnist_lightning.batches import Batch, BatchDataset, LabelledImages, OrderedBatches, ShuffledBatches
 from mnist_lightning.errors import SettingError
-from mnist_lightning.mnist_files import PIXEL_MEAN, PIXEL_STD, default_data_dir, read_mnist
+from mnist_lightning.mnist_files import default_data_dir, normalise_, read_mnist
 from mnist_lightning.offline_digits import read_offline_digits
 from mnist_lightning.option_types import Count, Degrees, PathText, Percent, Processes, Seed, ShearDegrees
 from mnist_lightning.stratified_split import stratified_split
@@ -211,4 +211,4 @@ class DigitsDataModule(LightningDataModule):
         if augment:
             # + 1: the step draws its dropout masks from the seed itself.
             images = self.augmentation(images, (batch.seed + 1) % 2**64)
-        return batch._replace(images=images.sub_(PIXEL_MEAN).div_(PIXEL_STD))
+        return batch._replace(images=normalise_(images))

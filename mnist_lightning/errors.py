@@ -23,3 +23,11 @@ class ExportError(UserError):
 
 class SettingError(UserError):
     """An option's value does not fit the others, the data or the machine."""
+
+
+class NoDigitError(UserError):
+    """A picture in which no digit was found; the message says what was there instead."""
+
+
+class ImageFileError(UserError):
+    """A file that cannot be read as a picture."""

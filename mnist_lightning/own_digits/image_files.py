@@ -1,0 +1,59 @@
+"""Image files: which ones the given names mean, and their pictures, whatever state the files are in."""
+
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+
+from PIL import Image, UnidentifiedImageError
+
+from mnist_lightning.errors import ImageFileError
+from mnist_lightning.own_digits.ink import LARGEST_SIDE
+
+
+def find_images(names: Iterable[str]) -> list[Path]:
+    """The files, in the order of the names; a folder stands for the images in and below it, sorted, none of them hidden.
+
+    A folder without images, and what does not exist, stay in the list: to read them says what is wrong.
+    """
+    return [path for name in names for path in (_images_below(Path(name)) or [Path(name)])]
+
+
+def _images_below(folder: Path) -> list[Path]:
+    suffixes = Image.registered_extensions()
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in suffixes
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and path.is_file()
+    )
+
+
+def read_image(path: Path) -> Image.Image:
+    """The picture in a file, the first where there are several; a large JPEG is decoded at a part of its size.
+
+    Raises:
+        ImageFileError: there is none, or none that can be read.
+    """
+    try:
+        if path.is_dir():
+            raise ImageFileError("a folder without image files")
+        if not path.is_file():
+            raise ImageFileError("not a file" if path.exists() else "no such file")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of metadata that is broken, in a picture that is not
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                image.draft(None, (LARGEST_SIDE, LARGEST_SIDE))
+                image.load()
+                return image
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise ImageFileError(f"more than {Image.MAX_IMAGE_PIXELS:,} pixels") from None
+    except UnidentifiedImageError:
+        raise ImageFileError("not an image") from None
+    except OSError as error:
+        raise ImageFileError(f"cannot be read ({error.strerror or error})") from None
+    except ImageFileError:
+        raise
+    except Exception as error:  # a damaged file can make Pillow's decoders raise anything
+        raise ImageFileError(f"cannot be read ({type(error).__name__})") from None

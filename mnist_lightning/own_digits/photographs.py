@@ -1,0 +1,87 @@
+"""Photographs that are made up: a digit on paper, in uneven light, with shadows, noise, blur and JPEG's traces."""
+
+import io
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFilter
+from scipy import ndimage
+
+Floats = NDArray[np.float64]
+
+
+def photograph(digit: Image.Image, light_on_dark: bool, rng: np.random.Generator) -> Image.Image:
+    """A picture of the digit as a camera would have it.
+
+    Args:
+        digit: grey, ink 255 on 0, cut to its box.
+        light_on_dark: chalk on a board rather than ink on paper.
+        rng: decides everything else.
+
+    Returns:
+        An RGB image whose longer side is from 250 to 900 pixels.
+    """
+    width, height = (int(rng.integers(250, 900)) for _ in range(2))
+    ink = _placed(digit, width, height, rng)  # (H, W) in [0, 1]
+    paper, colour = _colours(light_on_dark, rng)
+    y, x = np.mgrid[:height, :width] / max(width, height)
+    picture = np.broadcast_to(paper, (height, width, 3)) + rng.normal(0, 2, (height, width, 1))  # the paper's grain
+    if rng.random() < 0.2:
+        picture = picture + (colour - paper) * 0.35 * _rules(x, y, rng)[..., None]
+    picture = picture + (colour - picture) * ink[..., None]
+    picture = picture * _light(x, y, rng)[..., None]
+    picture = ndimage.gaussian_filter(picture, (*[rng.uniform(0.3, 1.5)] * 2, 0))
+    picture = picture + rng.normal(0, rng.uniform(1, 9), picture.shape)  # the sensor's noise
+    image = Image.fromarray(picture.clip(0, 255).astype(np.uint8))
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=int(rng.integers(40, 95)))
+    return Image.open(file).convert("RGB")
+
+
+def _placed(digit: Image.Image, width: int, height: int, rng: np.random.Generator) -> Floats:
+    """The ink of the digit, turned by a few degrees, somewhere in a picture of this size."""
+    digit = digit.rotate(rng.uniform(-8, 8), Image.Resampling.BICUBIC, expand=True)
+    digit = digit.crop(digit.getbbox())
+    room = rng.uniform(0.3, 0.8)
+    scale = room * min(width / digit.width, height / digit.height)
+    digit = digit.resize((max(1, round(digit.width * scale)), max(1, round(digit.height * scale))), Image.Resampling.BOX)
+    left = rng.uniform(0.05, 0.95) * (width - digit.width)
+    top = rng.uniform(0.05, 0.95) * (height - digit.height)
+    canvas = Image.new("L", (width, height))
+    canvas.paste(digit, (round(left), round(top)))
+    return np.asarray(canvas) / 255
+
+
+def _colours(light_on_dark: bool, rng: np.random.Generator) -> tuple[Floats, Floats]:
+    """Paper and ink, RGB in 0..255."""
+    light = rng.uniform(185, 250) * rng.uniform(0.88, 1, 3)
+    dark = rng.uniform(10, 60, 3)
+    if rng.random() < 0.35:
+        dark[rng.integers(3)] += rng.uniform(60, 120)  # blue, red or green
+    return (dark, light) if light_on_dark else (light, dark)
+
+
+def _rules(x: Floats, y: Floats, rng: np.random.Generator) -> Floats:
+    """The lines of ruled or squared paper, in [0, 1]."""
+    distance, angle = rng.uniform(0.08, 0.25), np.deg2rad(rng.uniform(-4, 4))
+    across = x * np.sin(angle) + y * np.cos(angle)
+    along = x * np.cos(angle) - y * np.sin(angle)
+    lines = (across % distance) < 0.004
+    if rng.random() < 0.5:
+        lines = lines | ((along % distance) < 0.004)
+    return lines.astype(np.float64)
+
+
+def _light(x: Floats, y: Floats, rng: np.random.Generator) -> Floats:
+    """How much light falls where: a gradient, darker corners, and sometimes the shadow of a hand or a phone."""
+    angle = rng.uniform(0, 2 * np.pi)
+    light = 1 + rng.uniform(0, 0.35) * ((x - 0.5) * np.cos(angle) + (y - 0.5) * np.sin(angle))
+    light = light - rng.uniform(0, 0.5) * ((x - 0.5) ** 2 + (y - 0.5) ** 2)
+    if rng.random() < 0.35:
+        height, width = x.shape
+        shadow = Image.new("L", (width, height))
+        corners = rng.uniform(-0.3, 1.3, (4, 2)) * (width, height)
+        ImageDraw.Draw(shadow).polygon([(float(px), float(py)) for px, py in corners], fill=255)
+        shadow = shadow.filter(ImageFilter.GaussianBlur(rng.uniform(0.005, 0.06) * max(width, height)))
+        light = light * (1 - rng.uniform(0.15, 0.5) * np.asarray(shadow) / 255)
+    return light
