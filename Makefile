@@ -6,7 +6,7 @@ MNIST_LIGHTNING := $(BIN)/python -m mnist_lightning
 STUDY := $(MNIST_LIGHTNING) study --config configs/studies
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart train test test-slow soak lint check format tensorboard study-recipe study-fast study-best study-ablations study-baseline results model benchmark benchmark-quick clean
+.PHONY: help quickstart train test test-slow test-browser soak lint check format tensorboard study-recipe study-fast study-best study-ablations study-baseline results model benchmark benchmark-quick clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ test: $(INSTALLED) ## Run the tests
 
 test-slow: $(INSTALLED) ## Run the tests that take longer
 	$(BIN)/python -m pytest -m slow
+
+test-browser: $(INSTALLED) ## Run the tests of what is shown in a browser: needs Chromium, on Debian `apt-get install chromium`
+	$(BIN)/python -m pytest -m browser
 
 soak: $(INSTALLED) ## Kill runs 50 times, damage checkpoints, try odd input at length: counts into results/ and the README
 	$(BIN)/python tests/soak.py

@@ -450,6 +450,10 @@ def main(args: ArgsType = None) -> None:
                     from mnist_lightning.study.command import run_study
 
                     run_study(rest)
+                case ["demo", *rest]:
+                    from mnist_lightning.demo.command import run_demo
+
+                    run_demo(rest)
                 case ["export", *rest]:
                     from mnist_lightning.export.command import run_export
 

@@ -1,4 +1,4 @@
-"""The file that `--output` names: rows as CSV or JSON, as its suffix says, and never over what is there."""
+"""The file that `--output` names, never over what is there; and rows in it, as CSV or JSON, as its suffix says."""
 
 import csv
 import io
@@ -12,14 +12,18 @@ from mnist_lightning.whole_files import replace_file
 Row = Mapping[str, str | int | float | None]
 
 
-def check_output(path: Path) -> None:
-    """Checks, before any work, that rows can be written there at its end.
+def check_output(path: Path, *suffixes: str) -> None:
+    """Checks, before any work, that a file can be written there at its end.
+
+    Args:
+        path: the file.
+        suffixes: one of which its name has to end in.
 
     Raises:
         SettingError: the suffix is another, the file exists, or its folder does not.
     """
-    if path.suffix not in (".csv", ".json"):
-        raise SettingError(f"--output {path}: the suffix decides the format. Name a file that ends in .csv or .json.")
+    if path.suffix not in suffixes:
+        raise SettingError(f"--output {path}: name a file that ends in {' or '.join(suffixes)}.")
     try:
         if path.exists():
             raise SettingError(f"--output {path} exists already. Name another file, or delete this one first.")

@@ -131,9 +131,9 @@ def test_weights_alone_are_for_every_command_but_to_train(
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--format", "onnx", "--output", "a.pt2"], ["--output a.pt2", "ends in .onnx", "a.onnx"]),
-        (["--format", "torch", "--output", "there.pt2"], ["--output there.pt2", "there is such a file", "delete"]),
-        (["--format", "torch", "--output", "none/a.pt2"], ["none/a.pt2", "no directory none"]),
+        (["--format", "onnx", "--output", "a.pt2"], ["--output a.pt2", "ends in .onnx"]),
+        (["--format", "torch", "--output", "there.pt2"], ["--output there.pt2", "exists already", "delete"]),
+        (["--format", "torch", "--output", "none/a.pt2"], ["none/a.pt2", "no folder none"]),
         (["--format", "onxx", "--output", "a.onnx"], ["format", "onxx"]),
         (["--format", "torch"], ["output"]),
         (["--format", "torch", "--output", "a.pt2", "--ckpt_path", "none.ckpt"], ["none.ckpt", "no such file"]),

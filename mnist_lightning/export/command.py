@@ -27,6 +27,7 @@ from mnist_lightning.export.torch_program import TorchFormat
 from mnist_lightning.export.weights import WeightsFormat
 from mnist_lightning.networks import NUM_CLASSES, num_trainable_parameters
 from mnist_lightning.option_types import PathText, Threads
+from mnist_lightning.output_files import check_output
 from mnist_lightning.setting_checks import PROGRAM
 from mnist_lightning.trained import load_classifier, load_datamodule
 
@@ -48,7 +49,7 @@ def run_export(args: Sequence[str]) -> None:
         torch.set_num_threads(options.num_threads)
     output = Path(options.output)
     export_format = _format(options.format, Path(options.ckpt_path))
-    _check_output(output, export_format, options.format)
+    check_output(output, export_format.suffix)
     network = pixel_network(load_classifier(options.ckpt_path))
     data = load_datamodule(options.ckpt_path, options.data_dir)
     data.setup("test")
@@ -65,18 +66,6 @@ def _format(name: FormatName, ckpt_path: Path) -> ExportFormat[Any]:
         case "onnx" | "onnx_int8":
             check_packages()
             return OnnxFormat() if name == "onnx" else Int8OnnxFormat()
-
-
-def _check_output(output: Path, export_format: ExportFormat[Any], name: str) -> None:
-    if output.suffix != export_format.suffix:
-        raise SettingError(
-            f"--output {output}: the file of --format {name} ends in {export_format.suffix}. Name it "
-            f"{output.with_suffix(export_format.suffix) if output.name else 'mnist' + export_format.suffix}."
-        )
-    if output.exists():
-        raise SettingError(f"--output {output}: there is such a file. Name another, or delete it first.")
-    if not output.parent.is_dir():
-        raise SettingError(f"--output {output}: there is no directory {output.parent}. Make it, or name another.")
 
 
 def export(

@@ -45,7 +45,7 @@ def check_predict_options(config: Namespace) -> None:
         SettingError: results could not be written where they shall be.
     """
     if config.output is not None:
-        check_output(Path(config.output))
+        check_output(Path(config.output), ".csv", ".json")
     if config.prepared is None:
         return
     if config.images is None:

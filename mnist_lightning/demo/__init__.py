@@ -1,0 +1,1 @@
+"""`demo`: a page to draw on, on this machine."""

@@ -1,0 +1,87 @@
+"""The page to draw on: what the server answers. The page itself: tests/test_demo_in_browser.py."""
+
+import base64
+import io
+import socket
+from pathlib import Path
+
+import pytest
+from conftest import PROJECT
+from PIL import Image, ImageDraw
+
+from mnist_lightning.cli import main
+from mnist_lightning.demo.page import PNG_URL, drawing_reader
+from mnist_lightning.trained import load_classifier
+
+SHIPPED = PROJECT / "models" / "mnist.ckpt"
+
+
+def url_of(image: Image.Image, kind: str = "PNG") -> str:
+    content = io.BytesIO()
+    image.save(content, kind)
+    return PNG_URL + base64.b64encode(content.getvalue()).decode()
+
+
+def drawing(points: list[tuple[int, int]]) -> Image.Image:
+    image = Image.new("RGB", (280, 280), "white")
+    ImageDraw.Draw(image).line(points, "black", width=20, joint="curve")
+    return image
+
+
+def test_a_drawing_is_read() -> None:
+    reply = drawing_reader(load_classifier(SHIPPED))(url_of(drawing([(80, 60), (200, 60), (130, 230)])))
+    assert reply["message"] == "This is a 7."
+    assert len(reply["probabilities"]) == 10
+    assert sum(reply["probabilities"]) == pytest.approx(1, abs=1e-4)
+    assert reply["probabilities"][7] > 0.5
+    assert len(reply["pixels"]) == 28 * 28
+    assert (min(reply["pixels"]), max(reply["pixels"])) == (0, 255)
+
+
+def test_an_empty_canvas_holds_no_digit() -> None:
+    assert drawing_reader(load_classifier(SHIPPED))(url_of(Image.new("RGB", (280, 280), "white"))) == {
+        "message": "No digit yet."
+    }
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "data:text/html;base64,PGI+",
+        f"{PNG_URL}%%%",
+        f"{PNG_URL}{base64.b64encode(b'no picture').decode()}",
+        url_of(drawing([(80, 60), (200, 60)]), "JPEG"),
+        url_of(drawing([(80, 60), (200, 60)]))[:-400],
+        url_of(Image.new("L", (5000, 5000))),
+        PNG_URL + "A" * 2_000_000,
+    ],
+)
+def test_what_is_no_drawing_of_the_pages(url: str) -> None:
+    assert drawing_reader(load_classifier(SHIPPED))(url) == {"message": "This is no drawing of this page's."}
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ([], ["ckpt_path"]),
+        (["--ckpt_path", "none.ckpt"], ["none.ckpt", "no such file"]),
+        (["--ckpt_path", str(SHIPPED), "--port", "0"], ["port"]),
+    ],
+)
+def test_mistakes(options: list[str], words: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["demo", *options])
+    error = capfd.readouterr().err
+    assert all(word in error for word in words), error
+
+
+@pytest.mark.slow
+def test_a_port_that_is_taken(capfd: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(SystemExit, match="2"):
+            main(["demo", "--ckpt_path", str(SHIPPED), "--port", str(port)])
+    assert f"--port {port}: another program serves there" in capfd.readouterr().err
