@@ -40,7 +40,13 @@ class _Candidate(NamedTuple):
     score: float
     contrast: float  # in grey levels
     level: float  # in grey levels
-    part: Mask  # (H, W)
+    pieces: Pieces  # (H, W), numbers of the connected pieces at that level
+    number: int  # which of them it is
+
+    @property
+    def part(self) -> Mask:
+        """Its pixels, (H, W)."""
+        return self.pieces == self.number
 
 
 def find_digit(inks: tuple[Floats, Floats]) -> tuple[Floats, Mask]:
@@ -131,15 +137,15 @@ def _measured(ink: Floats, labels: Pieces, number: int, box: Box, level: float) 
     margin = max(3, _longer_side(box) // 10)
     window = tuple(slice(max(0, side.start - margin), side.stop + margin) for side in box)
     part = labels[window] == number
-    near = ndimage.binary_dilation(part, iterations=2)
-    around = ndimage.binary_dilation(near, iterations=margin) & ~near
+    near = ndimage.maximum_filter(part, 5)  # where ink fades
+    around = ndimage.maximum_filter(part, 2 * margin + 5) & ~near
     paper = ink[window][around]
     usual, most = np.quantile(paper, [0.5, 0.9])
     contrast = float(ink[window][part].mean() - most)
     if contrast < max(LEAST_CONTRAST, LEAST_DISTINCTION * float(most - usual)):
-        return _Candidate(0, contrast, level, labels == number)
+        return _Candidate(0, contrast, level, labels, number)
     rows, columns = ((side.stop - side.start) for side in box)
-    return _Candidate(contrast**2 * (rows * columns) ** 0.5, contrast, level, labels == number)
+    return _Candidate(contrast**2 * (rows * columns) ** 0.5, contrast, level, labels, number)
 
 
 def _longer_side(box: Box) -> int:
@@ -165,38 +171,41 @@ def _with_its_pieces(ink: Floats, pieces: Pieces, main: Mask) -> Mask:
     sizes, at_border = np.bincount(pieces.ravel()), _at_border(pieces)
     own = [number for number in np.unique(pieces[main]) if number > 0]
     own = [number for number in own if sizes[number] >= SMALLEST_PIECE * max(sizes[own])]
-    kept = np.isin(pieces, own)
+    kept: Mask = np.isin(pieces, own)
     main_box, main_size, main_ink = _box_of(kept), kept.sum(), ink[kept].mean()
-    reach = ndimage.distance_transform_edt(~kept) <= LARGEST_GAP * _longer_side(main_box)
-    near = set(np.unique(pieces[reach]))
-    num_others = 0
-    for number, box in enumerate(ndimage.find_objects(pieces), start=1):
-        if number in own or number in at_border or sizes[number] < SMALLEST_PIECE * main_size:
-            continue
-        piece = pieces[box] == number
-        if ink[box][piece].mean() < FAINTEST_PIECE * main_ink:
-            continue
-        # One above the other and close are strokes of one digit, such as a 3 whose bowls do not meet.
-        if sizes[number] >= OTHER_DIGIT * main_size and _lies_apart(box, main_box, or_above=number not in near):
-            raise NoDigitError("there is more than one digit on it: cut out one")
-        if number in near:
-            kept[box] |= piece
-        else:
-            num_others += sizes[number]
+    others = {
+        number: box
+        for number, box in enumerate(ndimage.find_objects(pieces), start=1)
+        if number not in own and number not in at_border and sizes[number] >= SMALLEST_PIECE * main_size
+        if ink[box][pieces[box] == number].mean() >= FAINTEST_PIECE * main_ink
+    }
+    largest_gap = LARGEST_GAP * _longer_side(main_box)
+    while near := others.keys() & set(np.unique(pieces[ndimage.distance_transform_edt(~kept) <= largest_gap])):
+        for number in near:
+            box = others.pop(number)
+            if sizes[number] >= OTHER_DIGIT * main_size and _stands_beside(box, main_box):
+                raise NoDigitError("there is more than one digit on it: cut out one")
+            kept[box] |= pieces[box] == number
+    if any(sizes[number] >= OTHER_DIGIT * main_size and _is_as_high(box, main_box) for number, box in others.items()):
+        raise NoDigitError("there is more than one digit on it: cut out one")
     box = _box_of(kept)
     num_between = np.count_nonzero(pieces[box]) - kept[box].sum()
-    if num_others > kept.sum() or num_between > kept.sum() / 2:
+    if sum(sizes[number] for number in others) > kept.sum() or num_between > kept.sum() / 4:
         raise NoDigitError("there is too much else on it")
     return kept
 
 
-def _lies_apart(box: Box, main_box: Box, or_above: bool) -> bool:
-    """Whether it stands beside the main piece, or above or below it, and is about as high."""
+def _is_as_high(box: Box, main_box: Box) -> bool:
+    """Whether a piece is about as high as the main one."""
     height, main_height = (one[0].stop - one[0].start for one in (box, main_box))
-    if not OTHER_HEIGHT * main_height <= height <= main_height / OTHER_HEIGHT:
-        return False
-    above, beside = (one.stop <= other.start or other.stop <= one.start for one, other in zip(box, main_box, strict=True))
-    return beside or (above and or_above)
+    return OTHER_HEIGHT * main_height <= height <= main_height / OTHER_HEIGHT
+
+
+def _stands_beside(box: Box, main_box: Box) -> bool:
+    """Whether a piece that is near is another digit. One above the other are strokes, as of a 3 whose bowls do not meet."""
+    (_, columns), (_, main_columns) = box, main_box
+    apart = columns.stop <= main_columns.start or main_columns.stop <= columns.start
+    return apart and _is_as_high(box, main_box)
 
 
 def _at_border(pieces: Pieces) -> set[int]:

@@ -39,8 +39,10 @@ def _right_side_up(image: Image.Image) -> Image.Image:
     """The first frame in RGB, turned as its EXIF says, on a paper that shows it, and not too large."""
     if 0 in image.size:
         raise NoDigitError("the picture is empty")
-    if image.mode == "LAB":  # which Pillow does not convert
+    if image.mode == "LAB":  # which Pillow does not convert, as little as the next
         image = image.getchannel(0)
+    if image.mode == "La":
+        image = image.convert("LA")
     if image.mode.startswith(("I", "F")):
         image = _eight_bits(image)
     transparent = image.has_transparency_data

@@ -10,11 +10,11 @@ from scipy import ndimage
 Floats = NDArray[np.float64]
 
 
-def photograph(digit: Image.Image, light_on_dark: bool, rng: np.random.Generator) -> Image.Image:
+def photograph(digit: Image.Image | None, light_on_dark: bool, rng: np.random.Generator) -> Image.Image:
     """A picture of the digit as a camera would have it.
 
     Args:
-        digit: grey, ink 255 on 0, cut to its box.
+        digit: grey, ink 255 on 0, cut to its box; None leaves the paper empty.
         light_on_dark: chalk on a board rather than ink on paper.
         rng: decides everything else.
 
@@ -22,7 +22,7 @@ def photograph(digit: Image.Image, light_on_dark: bool, rng: np.random.Generator
         An RGB image whose longer side is from 250 to 900 pixels.
     """
     width, height = (int(rng.integers(250, 900)) for _ in range(2))
-    ink = _placed(digit, width, height, rng)  # (H, W) in [0, 1]
+    ink = np.zeros((height, width)) if digit is None else _placed(digit, width, height, rng)  # (H, W) in [0, 1]
     paper, colour = _colours(light_on_dark, rng)
     y, x = np.mgrid[:height, :width] / max(width, height)
     picture = np.broadcast_to(paper, (height, width, 3)) + rng.normal(0, 2, (height, width, 1))  # the paper's grain
