@@ -1,21 +1,14 @@
 """Digits from anybody's pictures: found, brought to MNIST's form, and read, whatever the file is like."""
 
-import csv
-import io
-import json
-import os
-from collections.abc import Callable
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageOps
 from torch import Tensor
 
-from mnist_lightning.batches import LabelledImages
+from mnist_lightning.batches import Batch, LabelledImages
 from mnist_lightning.classifier import DigitClassifier
-from mnist_lightning.cli import main
+from mnist_lightning.datamodule import DigitsDataModule
 from mnist_lightning.errors import NoDigitError
 from mnist_lightning.own_digits.mnist_form import stroke_width
 from mnist_lightning.own_digits.photographs import photograph
@@ -61,15 +54,15 @@ def test_the_size_of_the_picture_does_not_matter(height: int) -> None:
 
 
 def test_a_thin_line_and_a_thick_one_get_strokes_of_mnists_width() -> None:
-    for pixels in (3, 10, 40, 90):
-        image = Image.new("L", (900, 900), 255)
-        ImageDraw.Draw(image).ellipse((250, 200, 650, 800), outline=0, width=pixels)
+    for pixels in (3, 10, 90):
+        image = Image.new("L", (600, 600), 255)
+        ImageDraw.Draw(image).ellipse((150, 100, 400, 500), outline=0, width=pixels)
         large = prepare_digit(image).numpy().repeat(8, axis=0).repeat(8, axis=1) > 127
         assert 1.8 <= stroke_width(large) / 8 <= 4.2
 
 
 def test_an_image_of_mnist_stays_as_it_is(mnist: Mnist) -> None:
-    images = mnist[1].images[:100, 0]
+    images = mnist[1].images[:40, 0]
     prepared = torch.stack([prepare_digit(Image.fromarray(image.numpy())) for image in images])
     # Of 255; the digits cover a fifth of the image, and another digit differs by 40.
     assert float((images.float() - prepared.float()).abs().mean(dim=(1, 2)).median()) < 10
@@ -92,9 +85,9 @@ def test_every_mode_of_pillow(mode: str) -> None:
     elif mode == "1":
         image = grey.point(lambda value: value > 127, "1")
     elif mode in ("I", "I;16", "F"):
-        image = Image.fromarray((np.asarray(grey, dtype=np.float32) * 200).astype(
-            {"I": np.int32, "I;16": np.uint16, "F": np.float32}[mode]
-        ))
+        image = Image.fromarray(
+            (np.asarray(grey, dtype=np.float32) * 200).astype({"I": np.int32, "I;16": np.uint16, "F": np.float32}[mode])
+        )
     else:
         image = grey.convert(mode)
     assert image.mode == mode
@@ -103,7 +96,14 @@ def test_every_mode_of_pillow(mode: str) -> None:
 
 @pytest.mark.parametrize(
     ("ink", "paper"),
-    [("black", "white"), ("white", "black"), ("red", "white"), ("yellow", "navy"), ("#505050", "#707070"), ("blue", "lime")],
+    [
+        ("black", "white"),
+        ("white", "black"),
+        ("red", "white"),
+        ("yellow", "navy"),
+        ("#505050", "#707070"),
+        ("blue", "lime"),
+    ],
 )
 def test_any_ink_on_any_paper(ink: str, paper: str) -> None:
     mask = seven().point(lambda value: 255 if value < 128 else 0)
@@ -185,34 +185,16 @@ def test_pictures_without_a_digit(image: Image.Image, problem: str) -> None:
 # Reading
 
 
-@pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory, mnist_dir: Path) -> Path:
-    """A checkpoint of a network that reads MNIST: the one that comes with the project."""
-    path = Path(os.environ.get("MNIST_CKPT", Path(__file__).parent.parent / "models" / "mnist.ckpt"))
-    if path.exists():
-        return path
-    pytest.skip("no models/mnist.ckpt")
-
-
-@pytest.fixture(scope="session")
-def classifier(trained: Path) -> DigitClassifier:
-    from mnist_lightning.trained import load_classifier
-
-    return load_classifier(trained)
-
-
 def upscaled(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     return image.resize((280, 280), Image.Resampling.BICUBIC)
 
 
 def inverted(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    return Image.eval(upscaled(image, rng), lambda value: 255 - value)
+    return ImageOps.invert(upscaled(image, rng))
 
 
 def padded(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    canvas = Image.new("L", (600, 400), 0)
-    canvas.paste(upscaled(image, rng), (270, 60))
-    return canvas
+    return ImageOps.expand(image.resize((140, 140), Image.Resampling.BICUBIC), (200, 10, 30, 80), fill=0)
 
 
 def photographed(image: Image.Image, rng: np.random.Generator) -> Image.Image:
@@ -220,17 +202,21 @@ def photographed(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     return photograph(large.crop(large.getbbox()), light_on_dark=bool(rng.random() < 0.5), rng=rng)
 
 
-@pytest.mark.parametrize(
-    ("change", "least"), [(upscaled, 0.99), (inverted, 0.99), (padded, 0.99), (photographed, 0.94)]
-)
-def test_mnists_digits_are_read_from_pictures(
-    change: Callable[[Image.Image, np.random.Generator], Image.Image],
-    least: float,
-    mnist: Mnist,
-    classifier: DigitClassifier,
-) -> None:
-    num_images = 50 if change is photographed else 100
+def test_mnists_digits_are_read_from_pictures(mnist: Mnist, trained: DigitClassifier) -> None:
+    """Two hundred of them: as read as they are, in 97 of 100 cases."""
     rng = np.random.default_rng(0)
-    pictures = [change(Image.fromarray(image.numpy()), rng) for image in mnist[1].images[:num_images, 0]]
-    read = classify(classifier, torch.stack([prepare_digit(picture) for picture in pictures])).argmax(dim=1)
-    assert (read == mnist[1].labels[:num_images]).double().mean() >= least
+    images, changes = mnist[1].images[:200, 0], [upscaled, inverted, padded, photographed]
+    pictures = [changes[n % 4](Image.fromarray(image.numpy()), rng) for n, image in enumerate(images)]
+    as_they_are = classify(trained, images).argmax(dim=1)
+    read = classify(trained, torch.stack([prepare_digit(picture) for picture in pictures])).argmax(dim=1)
+    assert (as_they_are == mnist[1].labels[:200]).double().mean() >= 0.98
+    assert (read == as_they_are).double().mean() >= 0.97
+
+
+def test_probabilities_are_those_of_predict(mnist: Mnist, trained: DigitClassifier) -> None:
+    batch = Batch(mnist[1].images[:20], mnist[1].labels[:20], seed=0)
+    with torch.no_grad():
+        predicted = trained.predict_step(DigitsDataModule().prepare(batch, augment=False), 0)
+    probabilities = classify(trained, mnist[1].images[:20, 0])
+    torch.testing.assert_close(probabilities.sum(dim=1), torch.ones(20))
+    torch.testing.assert_close(probabilities.max(dim=1).values, predicted.probabilities)

@@ -22,7 +22,7 @@ class Tile(NamedTuple):
 
 
 def contact_sheet(tiles: Sequence[Tile]) -> Image.Image:
-    """The tiles in rows, in 64 colours so that the file stays small."""
+    """The tiles in rows, in 128 colours so that the file stays small."""
     width, height = 2 * TILE_SIDE + 6, TILE_SIDE + CAPTION_HEIGHT + 4
     num_rows = -(-len(tiles) // NUM_COLUMNS)
     sheet = Image.new("RGB", (NUM_COLUMNS * width, max(1, num_rows) * height), BACKGROUND)
@@ -36,4 +36,4 @@ def contact_sheet(tiles: Sequence[Tile]) -> Image.Image:
         if tile.prepared is not None:
             image = Image.fromarray(tile.prepared.numpy()).resize((TILE_SIDE, TILE_SIDE), Image.Resampling.NEAREST)
             sheet.paste(image, (x + TILE_SIDE + 1, y + CAPTION_HEIGHT))
-    return sheet.quantize(64)
+    return sheet.quantize(128)

@@ -1,5 +1,6 @@
 """Which of a picture's ink is the digit: not specks, not ruled lines, not what comes in from the border."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,9 +14,10 @@ Mask = NDArray[np.bool_]
 Pieces = NDArray[np.int32]
 Box = tuple[slice, slice]
 
+# All numbers here were chosen on the development set of rendered_digits.py.
 # Where ink is looked for, as fractions of the strongest: a shadow joins the digit to the border at one, not at another.
 LEVELS = (0.15, 0.25, 0.35, 0.5, 0.65, 0.8)
-# 8-bit grey levels. Paper's grain and a sensor's noise differ by as much; a pencil's line by three times as much.
+# In grey levels of 255: less than a faint line has, and more than noise once it is smoothed.
 LEAST_CONTRAST = 8.0
 # A digit's longer side, as a fraction of the picture's: a smaller thing is a speck.
 SMALLEST_DIGIT = 0.05
@@ -46,10 +48,11 @@ class _Candidate(NamedTuple):
     @property
     def part(self) -> Mask:
         """Its pixels, (H, W)."""
-        return self.pieces == self.number
+        pixels: Mask = self.pieces == self.number
+        return pixels
 
 
-def find_digit(inks: tuple[Floats, Floats]) -> tuple[Floats, Mask]:
+def find_digit(inks: Sequence[Floats]) -> tuple[Floats, Mask]:
     """The ink of the digit, and where it is.
 
     Args:
@@ -70,8 +73,6 @@ def find_digit(inks: tuple[Floats, Floats]) -> tuple[Floats, Mask]:
     main, ink = candidates[0]
     if len(candidates) == 2 and _encloses(candidates[1][0], main):
         main, ink = candidates[1]
-    if main.score == 0:
-        raise NoDigitError("nothing on it looks like a digit")
     smooth = ndimage.gaussian_filter(ink, 1)
     ink_level = float(np.median(smooth[main.part]))
     kept = _with_its_pieces(smooth, _pieces_at_the_edge(smooth, main, ink_level), main.part)
@@ -117,39 +118,46 @@ def _best_candidate(ink: Floats) -> _Candidate | None:
     strongest = float(np.quantile(smooth, 0.998))
     if strongest < LEAST_CONTRAST:
         return None
-    found = (candidate for level in LEVELS for candidate in _candidates(smooth, level * strongest))
+    found = [candidate for level in LEVELS for candidate in _candidates(smooth, level * strongest)]
     return max(found, key=lambda candidate: candidate.score, default=None)
 
 
 def _candidates(ink: Floats, level: float) -> list[_Candidate]:
-    labels, _ = ndimage.label(ink > level, np.ones((3, 3)))
-    at_border = _at_border(labels)
+    pieces, _ = ndimage.label(ink > level, np.ones((3, 3)))
+    at_border = _at_border(pieces)
     boxes = [
         (number, box)
-        for number, box in enumerate(ndimage.find_objects(labels), start=1)
+        for number, box in enumerate(ndimage.find_objects(pieces), start=1)
         if _longer_side(box) >= SMALLEST_DIGIT * max(ink.shape) and number not in at_border
     ]
     boxes.sort(key=lambda numbered: _longer_side(numbered[1]), reverse=True)
-    return [_measured(ink, labels, number, box, level) for number, box in boxes[:NUM_CANDIDATES]]
+    measured = [_measured(ink, pieces, number, box, level) for number, box in boxes[:NUM_CANDIDATES]]
+    return [candidate for candidate in measured if candidate is not None]
 
 
-def _measured(ink: Floats, labels: Pieces, number: int, box: Box, level: float) -> _Candidate:
+def _measured(ink: Floats, pieces: Pieces, number: int, box: Box, level: float) -> _Candidate | None:
+    """The piece with its contrast to the paper around it; None if that is none to speak of."""
     margin = max(3, _longer_side(box) // 10)
     window = tuple(slice(max(0, side.start - margin), side.stop + margin) for side in box)
-    part = labels[window] == number
+    part = pieces[window] == number
     near = ndimage.maximum_filter(part, 5)  # where ink fades
     around = ndimage.maximum_filter(part, 2 * margin + 5) & ~near
     paper = ink[window][around]
     usual, most = np.quantile(paper, [0.5, 0.9])
     contrast = float(ink[window][part].mean() - most)
     if contrast < max(LEAST_CONTRAST, LEAST_DISTINCTION * float(most - usual)):
-        return _Candidate(0, contrast, level, labels, number)
-    rows, columns = ((side.stop - side.start) for side in box)
-    return _Candidate(contrast**2 * (rows * columns) ** 0.5, contrast, level, labels, number)
+        return None
+    size = (_length(box[0]) * _length(box[1])) ** 0.5
+    return _Candidate(contrast**2 * size, contrast, level, pieces, number)
 
 
 def _longer_side(box: Box) -> int:
-    return max(side.stop - side.start for side in box)
+    rows, columns = box
+    return max(_length(rows), _length(columns))
+
+
+def _length(side: slice) -> int:
+    return int(side.stop) - int(side.start)
 
 
 def _box_of(mask: Mask) -> Box:
@@ -176,8 +184,10 @@ def _with_its_pieces(ink: Floats, pieces: Pieces, main: Mask) -> Mask:
     others = {
         number: box
         for number, box in enumerate(ndimage.find_objects(pieces), start=1)
-        if number not in own and number not in at_border and sizes[number] >= SMALLEST_PIECE * main_size
-        if ink[box][pieces[box] == number].mean() >= FAINTEST_PIECE * main_ink
+        if number not in own
+        and number not in at_border
+        and sizes[number] >= SMALLEST_PIECE * main_size
+        and ink[box][pieces[box] == number].mean() >= FAINTEST_PIECE * main_ink
     }
     largest_gap = LARGEST_GAP * _longer_side(main_box)
     while near := others.keys() & set(np.unique(pieces[ndimage.distance_transform_edt(~kept) <= largest_gap])):
@@ -197,14 +207,14 @@ def _with_its_pieces(ink: Floats, pieces: Pieces, main: Mask) -> Mask:
 
 def _is_as_high(box: Box, main_box: Box) -> bool:
     """Whether a piece is about as high as the main one."""
-    height, main_height = (one[0].stop - one[0].start for one in (box, main_box))
+    height, main_height = _length(box[0]), _length(main_box[0])
     return OTHER_HEIGHT * main_height <= height <= main_height / OTHER_HEIGHT
 
 
 def _stands_beside(box: Box, main_box: Box) -> bool:
-    """Whether a piece that is near is another digit. One above the other are strokes, as of a 3 whose bowls do not meet."""
+    """Whether a near piece is another digit; one above the other are strokes, as of a 3 whose bowls do not meet."""
     (_, columns), (_, main_columns) = box, main_box
-    apart = columns.stop <= main_columns.start or main_columns.stop <= columns.start
+    apart = bool(columns.stop <= main_columns.start or main_columns.stop <= columns.start)
     return apart and _is_as_high(box, main_box)
 
 

@@ -1,7 +1,7 @@
 """`python -m mnist_lightning.own_digits.evaluation`: how well digits are read that are not MNIST's.
 
-Reads every picture of a rendered set twice, prepared as by `predict --images` and plainly resized. Writes the figures as
-`own_digits.json`, and as `own_digits.png` a sheet of pictures and of what was made of them, with all errors.
+Reads every picture of a rendered set twice, prepared as by `predict --images` and plainly resized. Writes the figures
+as `own_digits.json`, and as `own_digits.png` a sheet of pictures and of what was made of them, with all errors.
 """
 
 import argparse
@@ -9,7 +9,7 @@ import io
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -85,7 +85,7 @@ def _prepared_or_none(image: Image.Image) -> Tensor | None:
 
 def figures_of(results: Sequence[Result]) -> dict[str, Any]:
     """Accuracies, in fractions, of all pictures and by what they show; and the errors."""
-    groups = {
+    groups: dict[str, Callable[[RenderedDigit], str]] = {
         "by_kind": lambda rendered: rendered.kind,
         "by_polarity": lambda rendered: "light on dark" if rendered.light_on_dark else "dark on light",
         "by_digit": lambda rendered: str(rendered.digit),

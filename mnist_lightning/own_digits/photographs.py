@@ -44,7 +44,9 @@ def _placed(digit: Image.Image, width: int, height: int, rng: np.random.Generato
     digit = digit.crop(digit.getbbox())
     room = rng.uniform(0.3, 0.8)
     scale = room * min(width / digit.width, height / digit.height)
-    digit = digit.resize((max(1, round(digit.width * scale)), max(1, round(digit.height * scale))), Image.Resampling.BOX)
+    digit = digit.resize(
+        (max(1, round(digit.width * scale)), max(1, round(digit.height * scale))), Image.Resampling.BOX
+    )
     left = rng.uniform(0.05, 0.95) * (width - digit.width)
     top = rng.uniform(0.05, 0.95) * (height - digit.height)
     canvas = Image.new("L", (width, height))
@@ -69,13 +71,14 @@ def _rules(x: Floats, y: Floats, rng: np.random.Generator) -> Floats:
     lines = (across % distance) < 0.004
     if rng.random() < 0.5:
         lines = lines | ((along % distance) < 0.004)
-    return lines.astype(np.float64)
+    drawn: Floats = lines.astype(np.float64)
+    return drawn
 
 
 def _light(x: Floats, y: Floats, rng: np.random.Generator) -> Floats:
     """How much light falls where: a gradient, darker corners, and sometimes the shadow of a hand or a phone."""
     angle = rng.uniform(0, 2 * np.pi)
-    light = 1 + rng.uniform(0, 0.35) * ((x - 0.5) * np.cos(angle) + (y - 0.5) * np.sin(angle))
+    light: Floats = 1 + rng.uniform(0, 0.35) * ((x - 0.5) * np.cos(angle) + (y - 0.5) * np.sin(angle))
     light = light - rng.uniform(0, 0.5) * ((x - 0.5) ** 2 + (y - 0.5) ** 2)
     if rng.random() < 0.35:
         height, width = x.shape
