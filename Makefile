@@ -6,7 +6,7 @@ MNIST_LIGHTNING := $(BIN)/python -m mnist_lightning
 STUDY := $(MNIST_LIGHTNING) study --config configs/studies
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart train test test-slow test-browser soak lint check format tensorboard study-recipe study-fast study-best study-ablations study-baseline results model benchmark benchmark-quick clean
+.PHONY: help quickstart train test test-slow test-browser soak lint check format tensorboard study-recipe study-fast study-best study-ablations study-baseline results model benchmark benchmark-quick clean own-digits
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -89,6 +89,10 @@ benchmark: $(INSTALLED) ## Measure speed anew, into results/benchmark and the RE
 
 benchmark-quick: $(INSTALLED) ## The same with epochs of a few steps, into runs/benchmark: some minutes
 	$(BIN)/python -m mnist_lightning.benchmark --quick --output runs/benchmark
+
+own-digits: $(INSTALLED) ## Read digits that are not MNIST's with models/mnist.ckpt: figures into results/own_digits and the README
+	$(BIN)/python -m mnist_lightning.own_digits.evaluation
+	$(BIN)/python -m mnist_lightning.results
 
 clean: ## Remove .venv and caches; runs, data and results stay
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache *.egg-info

@@ -12,8 +12,10 @@ import torch
 from torchvision.datasets import MNIST
 
 from mnist_lightning.batches import LabelledImages
+from mnist_lightning.classifier import DigitClassifier
 from mnist_lightning.cli import main
 from mnist_lightning.mnist_files import MNIST_FILES, read_mnist
+from mnist_lightning.trained import load_classifier
 
 PROJECT = Path(__file__).parent.parent
 
@@ -43,6 +45,12 @@ def mnist_dir() -> Path:
 @pytest.fixture(scope="session")
 def mnist(mnist_dir: Path) -> tuple[LabelledImages, LabelledImages]:
     return read_mnist(mnist_dir)
+
+
+@pytest.fixture(scope="session")
+def trained() -> DigitClassifier:
+    """The network that comes with the project: it reads MNIST."""
+    return load_classifier(PROJECT / "models" / "mnist.ckpt")
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """`predict --images`: reads the digits in image files, and prints a line for each."""
 
 import io
-from collections.abc import Sequence
 from pathlib import Path
 
 from jsonargparse import Namespace

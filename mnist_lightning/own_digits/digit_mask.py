@@ -1,5 +1,6 @@
 """Which of a picture's ink is the digit: not specks, not ruled lines, not what comes in from the border."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,9 +14,10 @@ Mask = NDArray[np.bool_]
 Pieces = NDArray[np.int32]
 Box = tuple[slice, slice]
 
+# All numbers here were chosen on the development set of rendered_digits.py.
 # Where ink is looked for, as fractions of the strongest: a shadow joins the digit to the border at one, not at another.
 LEVELS = (0.15, 0.25, 0.35, 0.5, 0.65, 0.8)
-# 8-bit grey levels. Paper's grain and a sensor's noise differ by as much; a pencil's line by three times as much.
+# In grey levels of 255: less than a faint line has, and more than noise once it is smoothed.
 LEAST_CONTRAST = 8.0
 # A digit's longer side, as a fraction of the picture's: a smaller thing is a speck.
 SMALLEST_DIGIT = 0.05
@@ -40,10 +42,17 @@ class _Candidate(NamedTuple):
     score: float
     contrast: float  # in grey levels
     level: float  # in grey levels
-    part: Mask  # (H, W)
+    pieces: Pieces  # (H, W), numbers of the connected pieces at that level
+    number: int  # which of them it is
+
+    @property
+    def part(self) -> Mask:
+        """Its pixels, (H, W)."""
+        pixels: Mask = self.pieces == self.number
+        return pixels
 
 
-def find_digit(inks: tuple[Floats, Floats]) -> tuple[Floats, Mask]:
+def find_digit(inks: Sequence[Floats]) -> tuple[Floats, Mask]:
     """The ink of the digit, and where it is.
 
     Args:
@@ -64,8 +73,6 @@ def find_digit(inks: tuple[Floats, Floats]) -> tuple[Floats, Mask]:
     main, ink = candidates[0]
     if len(candidates) == 2 and _encloses(candidates[1][0], main):
         main, ink = candidates[1]
-    if main.score == 0:
-        raise NoDigitError("nothing on it looks like a digit")
     smooth = ndimage.gaussian_filter(ink, 1)
     ink_level = float(np.median(smooth[main.part]))
     kept = _with_its_pieces(smooth, _pieces_at_the_edge(smooth, main, ink_level), main.part)
@@ -111,39 +118,46 @@ def _best_candidate(ink: Floats) -> _Candidate | None:
     strongest = float(np.quantile(smooth, 0.998))
     if strongest < LEAST_CONTRAST:
         return None
-    found = (candidate for level in LEVELS for candidate in _candidates(smooth, level * strongest))
+    found = [candidate for level in LEVELS for candidate in _candidates(smooth, level * strongest)]
     return max(found, key=lambda candidate: candidate.score, default=None)
 
 
 def _candidates(ink: Floats, level: float) -> list[_Candidate]:
-    labels, _ = ndimage.label(ink > level, np.ones((3, 3)))
-    at_border = _at_border(labels)
+    pieces, _ = ndimage.label(ink > level, np.ones((3, 3)))
+    at_border = _at_border(pieces)
     boxes = [
         (number, box)
-        for number, box in enumerate(ndimage.find_objects(labels), start=1)
+        for number, box in enumerate(ndimage.find_objects(pieces), start=1)
         if _longer_side(box) >= SMALLEST_DIGIT * max(ink.shape) and number not in at_border
     ]
     boxes.sort(key=lambda numbered: _longer_side(numbered[1]), reverse=True)
-    return [_measured(ink, labels, number, box, level) for number, box in boxes[:NUM_CANDIDATES]]
+    measured = [_measured(ink, pieces, number, box, level) for number, box in boxes[:NUM_CANDIDATES]]
+    return [candidate for candidate in measured if candidate is not None]
 
 
-def _measured(ink: Floats, labels: Pieces, number: int, box: Box, level: float) -> _Candidate:
+def _measured(ink: Floats, pieces: Pieces, number: int, box: Box, level: float) -> _Candidate | None:
+    """The piece with its contrast to the paper around it; None if that is none to speak of."""
     margin = max(3, _longer_side(box) // 10)
     window = tuple(slice(max(0, side.start - margin), side.stop + margin) for side in box)
-    part = labels[window] == number
-    near = ndimage.binary_dilation(part, iterations=2)
-    around = ndimage.binary_dilation(near, iterations=margin) & ~near
+    part = pieces[window] == number
+    near = ndimage.maximum_filter(part, 5)  # where ink fades
+    around = ndimage.maximum_filter(part, 2 * margin + 5) & ~near
     paper = ink[window][around]
     usual, most = np.quantile(paper, [0.5, 0.9])
     contrast = float(ink[window][part].mean() - most)
     if contrast < max(LEAST_CONTRAST, LEAST_DISTINCTION * float(most - usual)):
-        return _Candidate(0, contrast, level, labels == number)
-    rows, columns = ((side.stop - side.start) for side in box)
-    return _Candidate(contrast**2 * (rows * columns) ** 0.5, contrast, level, labels == number)
+        return None
+    size = (_length(box[0]) * _length(box[1])) ** 0.5
+    return _Candidate(contrast**2 * size, contrast, level, pieces, number)
 
 
 def _longer_side(box: Box) -> int:
-    return max(side.stop - side.start for side in box)
+    rows, columns = box
+    return max(_length(rows), _length(columns))
+
+
+def _length(side: slice) -> int:
+    return int(side.stop) - int(side.start)
 
 
 def _box_of(mask: Mask) -> Box:
@@ -165,38 +179,43 @@ def _with_its_pieces(ink: Floats, pieces: Pieces, main: Mask) -> Mask:
     sizes, at_border = np.bincount(pieces.ravel()), _at_border(pieces)
     own = [number for number in np.unique(pieces[main]) if number > 0]
     own = [number for number in own if sizes[number] >= SMALLEST_PIECE * max(sizes[own])]
-    kept = np.isin(pieces, own)
+    kept: Mask = np.isin(pieces, own)
     main_box, main_size, main_ink = _box_of(kept), kept.sum(), ink[kept].mean()
-    reach = ndimage.distance_transform_edt(~kept) <= LARGEST_GAP * _longer_side(main_box)
-    near = set(np.unique(pieces[reach]))
-    num_others = 0
-    for number, box in enumerate(ndimage.find_objects(pieces), start=1):
-        if number in own or number in at_border or sizes[number] < SMALLEST_PIECE * main_size:
-            continue
-        piece = pieces[box] == number
-        if ink[box][piece].mean() < FAINTEST_PIECE * main_ink:
-            continue
-        # One above the other and close are strokes of one digit, such as a 3 whose bowls do not meet.
-        if sizes[number] >= OTHER_DIGIT * main_size and _lies_apart(box, main_box, or_above=number not in near):
-            raise NoDigitError("there is more than one digit on it: cut out one")
-        if number in near:
-            kept[box] |= piece
-        else:
-            num_others += sizes[number]
+    others = {
+        number: box
+        for number, box in enumerate(ndimage.find_objects(pieces), start=1)
+        if number not in own
+        and number not in at_border
+        and sizes[number] >= SMALLEST_PIECE * main_size
+        and ink[box][pieces[box] == number].mean() >= FAINTEST_PIECE * main_ink
+    }
+    largest_gap = LARGEST_GAP * _longer_side(main_box)
+    while near := others.keys() & set(np.unique(pieces[ndimage.distance_transform_edt(~kept) <= largest_gap])):
+        for number in near:
+            box = others.pop(number)
+            if sizes[number] >= OTHER_DIGIT * main_size and _stands_beside(box, main_box):
+                raise NoDigitError("there is more than one digit on it: cut out one")
+            kept[box] |= pieces[box] == number
+    if any(sizes[number] >= OTHER_DIGIT * main_size and _is_as_high(box, main_box) for number, box in others.items()):
+        raise NoDigitError("there is more than one digit on it: cut out one")
     box = _box_of(kept)
     num_between = np.count_nonzero(pieces[box]) - kept[box].sum()
-    if num_others > kept.sum() or num_between > kept.sum() / 2:
+    if sum(sizes[number] for number in others) > kept.sum() or num_between > kept.sum() / 4:
         raise NoDigitError("there is too much else on it")
     return kept
 
 
-def _lies_apart(box: Box, main_box: Box, or_above: bool) -> bool:
-    """Whether it stands beside the main piece, or above or below it, and is about as high."""
-    height, main_height = (one[0].stop - one[0].start for one in (box, main_box))
-    if not OTHER_HEIGHT * main_height <= height <= main_height / OTHER_HEIGHT:
-        return False
-    above, beside = (one.stop <= other.start or other.stop <= one.start for one, other in zip(box, main_box, strict=True))
-    return beside or (above and or_above)
+def _is_as_high(box: Box, main_box: Box) -> bool:
+    """Whether a piece is about as high as the main one."""
+    height, main_height = _length(box[0]), _length(main_box[0])
+    return OTHER_HEIGHT * main_height <= height <= main_height / OTHER_HEIGHT
+
+
+def _stands_beside(box: Box, main_box: Box) -> bool:
+    """Whether a near piece is another digit; one above the other are strokes, as of a 3 whose bowls do not meet."""
+    (_, columns), (_, main_columns) = box, main_box
+    apart = bool(columns.stop <= main_columns.start or main_columns.stop <= columns.start)
+    return apart and _is_as_high(box, main_box)
 
 
 def _at_border(pieces: Pieces) -> set[int]:

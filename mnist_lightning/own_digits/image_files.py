@@ -11,7 +11,7 @@ from mnist_lightning.own_digits.ink import LARGEST_SIDE
 
 
 def find_images(names: Iterable[str]) -> list[Path]:
-    """The files, in the order of the names; a folder stands for the images in and below it, sorted, none of them hidden.
+    """The files, in the order of the names; a folder stands for the images in and below it, sorted, none hidden.
 
     A folder without images, and what does not exist, stay in the list: to read them says what is wrong.
     """
@@ -43,7 +43,8 @@ def read_image(path: Path) -> Image.Image:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of metadata that is broken, in a picture that is not
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
+            # Not by its name: Pillow 12 maps an uncompressed TIFF that is turned with its sides exchanged.
+            with path.open("rb") as file, Image.open(file) as image:
                 image.draft(None, (LARGEST_SIDE, LARGEST_SIDE))
                 image.load()
                 return image

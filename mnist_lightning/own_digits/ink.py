@@ -1,4 +1,4 @@
-"""Where a picture has ink: colours, transparency, light and shadow are taken out of it, and so is which of both is dark."""
+"""Where a picture has ink, whatever its colours, its transparency, the light and the shadows on it."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ WIDEST_STROKE = 0.4  # of the picture's longer side
 
 
 def ink_of(image: Image.Image) -> tuple[Floats, Floats]:
-    """How far each point is from the paper around it, in grey levels: for dark ink on light paper, and for the other way.
+    """How far each point is from the paper around it, in grey levels: for dark ink on light paper, and for light ink.
 
     Args:
         image: of any mode and size.
@@ -39,8 +39,10 @@ def _right_side_up(image: Image.Image) -> Image.Image:
     """The first frame in RGB, turned as its EXIF says, on a paper that shows it, and not too large."""
     if 0 in image.size:
         raise NoDigitError("the picture is empty")
-    if image.mode == "LAB":  # which Pillow does not convert
+    if image.mode == "LAB":  # which Pillow does not convert, as little as the next
         image = image.getchannel(0)
+    if image.mode == "La":
+        image = image.convert("LA")
     if image.mode.startswith(("I", "F")):
         image = _eight_bits(image)
     transparent = image.has_transparency_data
@@ -56,7 +58,8 @@ def _right_side_up(image: Image.Image) -> Image.Image:
     if not transparent:
         return image
     on_white, on_black = (
-        Image.alpha_composite(Image.new("RGBA", image.size, paper), image).convert("RGB") for paper in ("white", "black")
+        Image.alpha_composite(Image.new("RGBA", image.size, paper), image).convert("RGB")
+        for paper in ("white", "black")
     )
     # White ink on nothing is not to be seen on white.
     contrast_on_white, contrast_on_black = (np.asarray(on.convert("L")).std() for on in (on_white, on_black))
@@ -79,7 +82,8 @@ def _along_the_contrast(colours: Floats) -> Floats:
     _, axes = np.linalg.eigh(details.T @ details)
     axis = axes[:, -1]
     projected: Floats = colours @ (axis * np.sign(axis.sum() or 1))
-    return projected / np.abs(axis).sum()
+    projected /= np.abs(axis).sum()
+    return projected
 
 
 def _beyond_the_paper(lightness: Floats) -> Floats:
@@ -95,4 +99,5 @@ def _beyond_the_paper(lightness: Floats) -> Floats:
     paper = ndimage.gaussian_filter(paper, size / 8)
     paper = np.asarray(Image.fromarray(paper).resize((width, height), Image.Resampling.BICUBIC))
     darker = paper - lightness
-    return np.maximum(darker - np.median(darker), 0)
+    ink: Floats = np.maximum(darker - np.median(darker), 0)
+    return ink

@@ -1,10 +1,10 @@
 """MNIST's form: strokes of its width, the digit in 20 × 20 pixels with grey edges, its centre of mass in the middle.
 
-LeCun, Bottou, Bengio, Haffner, "Gradient-based learning applied to document recognition" (1998), section III.A, and the
-data set's page: "The original black and white (bilevel) images from NIST were size normalized to fit in a 20x20 pixel box
-while preserving their aspect ratio. The resulting images contain grey levels as a result of the anti-aliasing technique
-used by the normalization algorithm. the images were centered in a 28x28 image by computing the center of mass of the
-pixels, and translating the image so as to position this point at the center of the 28x28 field."
+LeCun, Bottou, Bengio, Haffner, "Gradient-based learning applied to document recognition" (1998), section III.A, and
+the data set's page, http://yann.lecun.com/exdb/mnist/: the black and white images "were size normalized to fit in a
+20x20 pixel box while preserving their aspect ratio", with "grey levels as a result of the anti-aliasing technique", and
+"centered in a 28x28 image by computing the center of mass of the pixels, and translating the image so as to position
+this point at the center of the 28x28 field".
 """
 
 import numpy as np
@@ -44,7 +44,7 @@ def mnist_form(ink: Floats, strokes: Mask) -> NDArray[np.uint8]:
 
 
 def stroke_width(shape: Mask) -> float:
-    """The mean width of the strokes, in pixels: within a strip, the mean distance to its edge is a quarter of its width."""
+    """The mean width of the strokes, in pixels: a quarter of it is the mean distance to the edge within a strip."""
     return 4 * float(ndimage.distance_transform_edt(shape)[shape].mean())
 
 
@@ -77,7 +77,8 @@ def _with_strokes_of(shape: Mask, width: float, wanted: float) -> Mask:
     # A hairline of a serif face would vanish: around the strokes' middle lines, half of the wanted width stays.
     middle = shape & (depth >= ndimage.maximum_filter(depth, 3)) & (depth <= wanted / 2 - change)
     near_middle = ndimage.distance_transform_edt(~middle) <= wanted / 2
-    return (depth > -change) | (shape & near_middle)
+    narrower: Mask = (depth > -change) | (shape & near_middle)
+    return narrower
 
 
 def _fitted(shape: Mask) -> Floats:

@@ -10,11 +10,11 @@ from scipy import ndimage
 Floats = NDArray[np.float64]
 
 
-def photograph(digit: Image.Image, light_on_dark: bool, rng: np.random.Generator) -> Image.Image:
+def photograph(digit: Image.Image | None, light_on_dark: bool, rng: np.random.Generator) -> Image.Image:
     """A picture of the digit as a camera would have it.
 
     Args:
-        digit: grey, ink 255 on 0, cut to its box.
+        digit: grey, ink 255 on 0, cut to its box; None leaves the paper empty.
         light_on_dark: chalk on a board rather than ink on paper.
         rng: decides everything else.
 
@@ -22,7 +22,7 @@ def photograph(digit: Image.Image, light_on_dark: bool, rng: np.random.Generator
         An RGB image whose longer side is from 250 to 900 pixels.
     """
     width, height = (int(rng.integers(250, 900)) for _ in range(2))
-    ink = _placed(digit, width, height, rng)  # (H, W) in [0, 1]
+    ink = np.zeros((height, width)) if digit is None else _placed(digit, width, height, rng)  # (H, W) in [0, 1]
     paper, colour = _colours(light_on_dark, rng)
     y, x = np.mgrid[:height, :width] / max(width, height)
     picture = np.broadcast_to(paper, (height, width, 3)) + rng.normal(0, 2, (height, width, 1))  # the paper's grain
@@ -44,7 +44,9 @@ def _placed(digit: Image.Image, width: int, height: int, rng: np.random.Generato
     digit = digit.crop(digit.getbbox())
     room = rng.uniform(0.3, 0.8)
     scale = room * min(width / digit.width, height / digit.height)
-    digit = digit.resize((max(1, round(digit.width * scale)), max(1, round(digit.height * scale))), Image.Resampling.BOX)
+    digit = digit.resize(
+        (max(1, round(digit.width * scale)), max(1, round(digit.height * scale))), Image.Resampling.BOX
+    )
     left = rng.uniform(0.05, 0.95) * (width - digit.width)
     top = rng.uniform(0.05, 0.95) * (height - digit.height)
     canvas = Image.new("L", (width, height))
@@ -69,13 +71,14 @@ def _rules(x: Floats, y: Floats, rng: np.random.Generator) -> Floats:
     lines = (across % distance) < 0.004
     if rng.random() < 0.5:
         lines = lines | ((along % distance) < 0.004)
-    return lines.astype(np.float64)
+    drawn: Floats = lines.astype(np.float64)
+    return drawn
 
 
 def _light(x: Floats, y: Floats, rng: np.random.Generator) -> Floats:
     """How much light falls where: a gradient, darker corners, and sometimes the shadow of a hand or a phone."""
     angle = rng.uniform(0, 2 * np.pi)
-    light = 1 + rng.uniform(0, 0.35) * ((x - 0.5) * np.cos(angle) + (y - 0.5) * np.sin(angle))
+    light: Floats = 1 + rng.uniform(0, 0.35) * ((x - 0.5) * np.cos(angle) + (y - 0.5) * np.sin(angle))
     light = light - rng.uniform(0, 0.5) * ((x - 0.5) ** 2 + (y - 0.5) ** 2)
     if rng.random() < 0.35:
         height, width = x.shape

@@ -58,12 +58,16 @@ def read_digit(classifier: DigitClassifier, path: Path) -> ReadDigit | Problem:
 
 def row_of(file: str, result: ReadDigit | Problem) -> Row:
     """The result for `--output`."""
-    is_read = isinstance(result, ReadDigit)
+    digit = probability = runner_up = runner_up_probability = problem = None
+    if isinstance(result, ReadDigit):
+        _, digit, probability, runner_up, runner_up_probability = result
+    else:
+        problem = result.text
     return {
         "file": file,
-        "digit": result.digit if is_read else None,
-        "probability": result.probability if is_read else None,
-        "runner_up": result.runner_up if is_read else None,
-        "runner_up_probability": result.runner_up_probability if is_read else None,
-        "problem": None if is_read else result.text,
+        "digit": digit,
+        "probability": probability,
+        "runner_up": runner_up,
+        "runner_up_probability": runner_up_probability,
+        "problem": problem,
     }

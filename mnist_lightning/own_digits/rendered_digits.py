@@ -69,6 +69,7 @@ PENS_OF: dict[DrawnSet, tuple[str, ...]] = {
 }
 SEEDS: dict[DrawnSet, int] = {"development": 1, "report": 2}
 PEN_SAMPLES = 4  # of each digit, way and pen: 240 in the report's set, about as many as the fonts' 240
+NUM_EMPTY = 60
 GLYPH_PIXELS = 500  # height of a glyph before it is photographed: no picture shows it larger
 
 
@@ -97,6 +98,12 @@ def rendered_digits(which: DrawnSet) -> Iterator[RenderedDigit]:
         light_on_dark = bool(rng.random() < 0.5)
         glyph = _glyph(style, digit) if kind == "font" else draw_digit(digit, way, PENS[style], GLYPH_PIXELS, rng)
         yield RenderedDigit(photograph(glyph, light_on_dark, rng), digit, kind, Path(style).stem, light_on_dark)
+
+
+def empty_papers(which: DrawnSet) -> Iterator[Image.Image]:
+    """Photographs of paper with nothing on it but light, shadow, grain and ruled lines; the same each time."""
+    for number, seed in enumerate(np.random.SeedSequence([SEEDS[which], 0]).spawn(NUM_EMPTY)):
+        yield photograph(None, light_on_dark=number % 2 == 1, rng=np.random.default_rng(seed))
 
 
 def _glyph(font: str, digit: int) -> Image.Image:

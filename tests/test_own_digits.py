@@ -1,0 +1,222 @@
+"""Digits from anybody's pictures: found, brought to MNIST's form, and read, whatever the file is like."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageDraw, ImageOps
+from torch import Tensor
+
+from mnist_lightning.batches import Batch, LabelledImages
+from mnist_lightning.classifier import DigitClassifier
+from mnist_lightning.datamodule import DigitsDataModule
+from mnist_lightning.errors import NoDigitError
+from mnist_lightning.own_digits.mnist_form import stroke_width
+from mnist_lightning.own_digits.photographs import photograph
+from mnist_lightning.own_digits.preparation import prepare_digit
+from mnist_lightning.own_digits.reading import classify
+
+Mnist = tuple[LabelledImages, LabelledImages]
+
+
+def seven(width: int = 400, height: int = 300, mode: str = "L") -> Image.Image:
+    """A dark 7 on light paper, not in its middle."""
+    image = Image.new("L", (width, height), 230)
+    line = [(0.3 * width, 0.2 * height), (0.5 * width, 0.2 * height), (0.35 * width, 0.85 * height)]
+    ImageDraw.Draw(image).line(line, fill=30, width=max(2, height // 25), joint="curve")
+    return image.convert(mode)
+
+
+def difference(one: Tensor, other: Tensor) -> float:
+    """Mean absolute difference of two prepared images, in grey levels."""
+    return float((one.float() - other.float()).abs().mean())
+
+
+# MNIST's form
+
+
+def test_the_form_is_mnists() -> None:
+    image = prepare_digit(seven())
+    assert image.shape == (28, 28)
+    assert image.dtype == torch.uint8
+    rows, columns = torch.nonzero(image, as_tuple=True)
+    assert max(int(rows.max() - rows.min()), int(columns.max() - columns.min())) + 1 == 20
+    mass = image.double()
+    places = torch.arange(28)
+    for axis in (0, 1):
+        assert abs(float((mass.sum(dim=1 - axis) * places).sum() / mass.sum()) - 14) <= 0.5
+    assert image.max() == 255
+    assert 0 < ((image > 0) & (image < 255)).double().mean() < 0.2  # grey edges
+
+
+@pytest.mark.parametrize("height", [56, 100, 700, 3000])
+def test_the_size_of_the_picture_does_not_matter(height: int) -> None:
+    assert difference(prepare_digit(seven(height * 4 // 3, height)), prepare_digit(seven())) < 8
+
+
+def test_a_thin_line_and_a_thick_one_get_strokes_of_mnists_width() -> None:
+    for pixels in (3, 10, 90):
+        image = Image.new("L", (600, 600), 255)
+        ImageDraw.Draw(image).ellipse((150, 100, 400, 500), outline=0, width=pixels)
+        large = prepare_digit(image).numpy().repeat(8, axis=0).repeat(8, axis=1) > 127
+        assert 1.8 <= stroke_width(large) / 8 <= 4.2
+
+
+def test_an_image_of_mnist_stays_as_it_is(mnist: Mnist) -> None:
+    images = mnist[1].images[:40, 0]
+    prepared = torch.stack([prepare_digit(Image.fromarray(image.numpy())) for image in images])
+    # Of 255; the digits cover a fifth of the image, and another digit differs by 40.
+    assert float((images.float() - prepared.float()).abs().mean(dim=(1, 2)).median()) < 10
+    again = torch.stack([prepare_digit(Image.fromarray(image.numpy())) for image in prepared])
+    assert difference(again, prepared) < 6
+
+
+# What the picture is like
+
+
+@pytest.mark.parametrize(
+    "mode", ["1", "L", "P", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "LAB", "LA", "La", "RGBa", "PA", "I", "F", "I;16"]
+)
+def test_every_mode_of_pillow(mode: str) -> None:
+    grey = seven()
+    if mode == "LAB":
+        image = Image.merge("LAB", [grey, *[Image.new("L", grey.size, 128)] * 2])
+    elif mode in ("La", "RGBa"):
+        image = grey.convert({"La": "LA", "RGBa": "RGBA"}[mode]).convert(mode)
+    elif mode == "1":
+        image = grey.point(lambda value: value > 127, "1")
+    elif mode in ("I", "I;16", "F"):
+        image = Image.fromarray(
+            (np.asarray(grey, dtype=np.float32) * 200).astype({"I": np.int32, "I;16": np.uint16, "F": np.float32}[mode])
+        )
+    else:
+        image = grey.convert(mode)
+    assert image.mode == mode
+    assert difference(prepare_digit(image), prepare_digit(grey)) < 3
+
+
+@pytest.mark.parametrize(
+    ("ink", "paper"),
+    [
+        ("black", "white"),
+        ("white", "black"),
+        ("red", "white"),
+        ("yellow", "navy"),
+        ("#505050", "#707070"),
+        ("blue", "lime"),
+    ],
+)
+def test_any_ink_on_any_paper(ink: str, paper: str) -> None:
+    mask = seven().point(lambda value: 255 if value < 128 else 0)
+    image = Image.composite(Image.new("RGB", mask.size, ink), Image.new("RGB", mask.size, paper), mask)
+    assert difference(prepare_digit(image), prepare_digit(seven())) < 3
+
+
+@pytest.mark.parametrize("ink", ["white", "black", "red"])
+def test_ink_on_nothing(ink: str) -> None:
+    image = Image.new("RGBA", (400, 300), (0, 0, 0, 0))
+    mask = seven().point(lambda value: 255 if value < 128 else 0)
+    image.paste(Image.new("RGBA", mask.size, ink), (0, 0), mask)
+    assert difference(prepare_digit(image), prepare_digit(seven())) < 3
+
+
+def test_light_from_one_side_and_a_shadow() -> None:
+    y, x = np.mgrid[:300, :400]
+    light = 0.4 + 0.6 * x / 400 - 0.2 * (x + y < 150)
+    image = Image.fromarray((np.asarray(seven()) * light).astype(np.uint8))
+    assert difference(prepare_digit(image), prepare_digit(seven())) < 6
+
+
+def test_specks_and_ruled_lines_are_left_out() -> None:
+    image = seven()
+    draw = ImageDraw.Draw(image)
+    for y in range(20, 300, 50):
+        draw.line((0, y, 400, y), fill=190)
+    for x, y in ((30, 40), (350, 250), (300, 60)):
+        draw.ellipse((x, y, x + 4, y + 4), fill=30)
+    assert difference(prepare_digit(image), prepare_digit(seven())) < 6
+
+
+def test_a_stroke_that_stands_apart_belongs_to_the_digit() -> None:
+    """The bar of a 5."""
+    image = Image.new("L", (300, 300), 255)
+    draw = ImageDraw.Draw(image)
+    draw.arc((100, 130, 190, 240), -120, 160, fill=0, width=10)
+    draw.line((115, 70, 112, 150), fill=0, width=10)
+    whole = prepare_digit(image)
+    draw.line((128, 60, 190, 60), fill=0, width=10)
+    assert difference(prepare_digit(image), whole) > 5
+    assert int(prepare_digit(image)[:, 14:].sum()) > int(whole[:, 14:].sum())
+
+
+# What holds no digit
+
+
+def noise(*shape: int) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8))
+
+
+def two_digits() -> Image.Image:
+    image = Image.new("L", (800, 300), 230)
+    image.paste(seven(), (0, 0))
+    image.paste(seven(), (200, 0))
+    return image
+
+
+@pytest.mark.parametrize(
+    ("image", "problem"),
+    [
+        (Image.new("RGB", (300, 200), "white"), "nothing"),
+        (Image.new("L", (1, 1)), "nothing"),
+        (Image.new("L", (0, 0)), "empty"),
+        (Image.new("RGBA", (300, 200)), "nothing"),
+        (Image.new("F", (30, 20), float("nan")), "nothing"),
+        (noise(300, 400), "more than one|nothing"),
+        (noise(28, 28), "too much|more than one"),
+        (noise(200, 300, 3), "nothing"),
+        (Image.linear_gradient("L"), "nothing"),
+        (two_digits(), "more than one"),
+    ],
+)
+def test_pictures_without_a_digit(image: Image.Image, problem: str) -> None:
+    with pytest.raises(NoDigitError, match=problem):
+        prepare_digit(image)
+
+
+# Reading
+
+
+def upscaled(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    return image.resize((280, 280), Image.Resampling.BICUBIC)
+
+
+def inverted(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    return ImageOps.invert(upscaled(image, rng))
+
+
+def padded(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    return ImageOps.expand(image.resize((140, 140), Image.Resampling.BICUBIC), (200, 10, 30, 80), fill=0)
+
+
+def photographed(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    large = image.resize((560, 560), Image.Resampling.BICUBIC)
+    return photograph(large.crop(large.getbbox()), light_on_dark=bool(rng.random() < 0.5), rng=rng)
+
+
+def test_mnists_digits_are_read_from_pictures(mnist: Mnist, trained: DigitClassifier) -> None:
+    """Two hundred of them: as read as they are, in 97 of 100 cases."""
+    rng = np.random.default_rng(0)
+    images, changes = mnist[1].images[:200, 0], [upscaled, inverted, padded, photographed]
+    pictures = [changes[n % 4](Image.fromarray(image.numpy()), rng) for n, image in enumerate(images)]
+    as_they_are = classify(trained, images).argmax(dim=1)
+    read = classify(trained, torch.stack([prepare_digit(picture) for picture in pictures])).argmax(dim=1)
+    assert (as_they_are == mnist[1].labels[:200]).double().mean() >= 0.98
+    assert (read == as_they_are).double().mean() >= 0.97
+
+
+def test_probabilities_are_those_of_predict(mnist: Mnist, trained: DigitClassifier) -> None:
+    batch = Batch(mnist[1].images[:20], mnist[1].labels[:20], seed=0)
+    with torch.no_grad():
+        predicted = trained.predict_step(DigitsDataModule().prepare(batch, augment=False), 0)
+    probabilities = classify(trained, mnist[1].images[:20, 0])
+    torch.testing.assert_close(probabilities.sum(dim=1), torch.ones(20))
+    torch.testing.assert_close(probabilities.max(dim=1).values, predicted.probabilities)

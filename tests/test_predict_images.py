@@ -1,0 +1,248 @@
+"""`predict --images`: whatever the files are, a line for each, and a status that tells."""
+
+import csv
+import json
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import Fit
+from PIL import Image, ImageDraw
+
+from mnist_lightning.classifier import DigitClassifier
+from mnist_lightning.cli import main
+from mnist_lightning.datamodule import DigitsDataModule
+from mnist_lightning.errors import ImageFileError
+from mnist_lightning.own_digits.image_files import find_images, read_image
+from mnist_lightning.own_digits.preparation import prepare_digit
+
+
+def one(width: int = 300, height: int = 300) -> Image.Image:
+    """A dark 1 on light paper."""
+    image = Image.new("RGB", (width, height), (240, 235, 220))
+    line = (0.55 * width, 0.2 * height, 0.45 * width, 0.8 * height)
+    ImageDraw.Draw(image).line(line, fill=(20, 30, 90), width=max(2, height // 20))
+    return image
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Pictures of a 1, and files that are none."""
+    folder = tmp_path / "pictures"
+    (folder / "more").mkdir(parents=True)
+    (folder / ".hidden").mkdir()
+    one().save(folder / "b.png")
+    one().save(folder / "more" / "a.JPG")
+    one().save(folder / ".hidden" / "c.png")
+    (folder / "notes.txt").write_text("no picture")
+    return folder
+
+
+# Files
+
+
+def test_a_folder_stands_for_the_images_below_it(folder: Path) -> None:
+    assert find_images([str(folder)]) == [folder / "b.png", folder / "more" / "a.JPG"]
+    assert find_images([str(folder / "notes.txt"), str(folder / "b.png")]) == [folder / "notes.txt", folder / "b.png"]
+
+
+def test_exif_turns_the_picture(tmp_path: Path) -> None:
+    seven = Image.new("L", (200, 300), 255)
+    ImageDraw.Draw(seven).line([(50, 50), (150, 50), (80, 250)], fill=0, width=14)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was held upright: turn by 90° clockwise to look at it
+    for suffix in ("jpg", "png", "tif", "webp"):
+        seven.rotate(90, expand=True).save(tmp_path / f"seven.{suffix}", exif=exif)
+        upright = prepare_digit(read_image(tmp_path / f"seven.{suffix}"))
+        assert (upright.float() - prepare_digit(seven).float()).abs().mean() < 4
+
+
+def test_the_first_frame_of_an_animation(tmp_path: Path) -> None:
+    one().save(tmp_path / "one.gif", save_all=True, append_images=[Image.new("RGB", (300, 300), "white")])
+    assert prepare_digit(read_image(tmp_path / "one.gif")).any()
+
+
+def test_a_large_jpeg_is_not_decoded_whole(tmp_path: Path) -> None:
+    one(4000, 3000).save(tmp_path / "large.jpg")
+    assert max(read_image(tmp_path / "large.jpg").size) <= 2000
+    assert prepare_digit(read_image(tmp_path / "large.jpg")).any()
+
+
+def test_too_many_pixels_are_refused_before_they_are_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one().save(tmp_path / "bomb.png")
+    for most in (60_000, 20_000):  # Pillow warns of more, and refuses more than twice as many
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", most)
+        with pytest.raises(ImageFileError, match=f"more than {most:,} pixels"):
+            read_image(tmp_path / "bomb.png")
+
+
+def test_a_damaged_file_is_refused_whatever_its_format(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    num_refused = 0
+    for suffix in ("png", "jpg", "gif", "bmp", "tif", "webp", "ppm", "tga", "ico"):
+        path = tmp_path / f"one.{suffix}"
+        one(64, 64).save(path)
+        content = bytearray(path.read_bytes())
+        damaged = [bytes(content[: len(content) // 3]), bytes(content[:20]), b""]
+        for _ in range(15):
+            changed = bytearray(content)
+            for place in rng.integers(0, len(content), 6):
+                changed[place] = rng.integers(256)
+            damaged.append(bytes(changed))
+        for content_now in damaged:
+            path.write_bytes(content_now)
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                try:
+                    read_image(path)
+                except ImageFileError:
+                    num_refused += 1
+    assert num_refused >= 9 * 3 - 5  # a format without an end, such as TGA, may be read in part
+
+
+# The command
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An untrained network; MNIST cannot be read."""
+    monkeypatch.setattr("mnist_lightning.datamodule.read_mnist", lambda data_dir: pytest.fail("the data were read"))
+    module = DigitClassifier(test_time_augmentation=True)
+    content = {
+        "state_dict": module.state_dict(),
+        "hyper_parameters": dict(module.hparams),
+        "datamodule_hyper_parameters": dict(DigitsDataModule().hparams),
+    }
+    torch.save(content, tmp_path / "untrained.ckpt")
+    return str(tmp_path / "untrained.ckpt")
+
+
+def status_of(args: list[str]) -> object:
+    try:
+        main(["predict", *args])
+    except SystemExit as ended:
+        return ended.code
+    return 0
+
+
+def test_a_line_for_each_file_and_status_1(
+    folder: Path, checkpoint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.new("L", (50, 50), 255).save(tmp_path / "blank.png")
+    names = [str(folder), str(folder / "notes.txt"), str(tmp_path / "blank.png"), str(tmp_path / "missing.png")]
+    assert status_of(["--images", *names, "--ckpt_path", checkpoint, "--num_threads", "1"]) == 1
+    header, *lines = capsys.readouterr().out.splitlines()
+    assert header.split() == ["file", "digit", "probability", "runner-up"]
+    column = header.index("digit") + len("digit") - 1
+    shown = {line.split()[0]: line[column:] for line in lines}
+    assert list(shown) == [str(folder / "b.png"), str(folder / "more" / "a.JPG"), *names[1:]]
+    for line in list(shown.values())[:2]:
+        digit, probability, sign, runner_up, runner_up_probability, last_sign = line.split()
+        assert {digit, runner_up} < set("0123456789")
+        assert (sign, last_sign) == ("%", "%)")
+        assert float(probability) >= float(runner_up_probability[1:])
+    assert [shown[name] for name in names[1:]] == [
+        "–  not an image",
+        "–  no digit found: nothing on it looks like a digit",
+        "–  no such file",
+    ]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "json"])
+def test_results_and_prepared_images_are_written(suffix: str, folder: Path, checkpoint: str, tmp_path: Path) -> None:
+    one().save(folder / "more" / "b.png")
+    output, prepared = tmp_path / f"results.{suffix}", tmp_path / "prepared"
+    files = [str(folder), str(folder / "notes.txt")]
+    options = ["--ckpt_path", checkpoint, "--output", str(output), "--prepared", str(prepared)]
+    assert status_of(["--images", *files, *options]) == 1
+    with output.open(encoding="utf-8") as file:
+        rows = json.load(file) if suffix == "json" else list(csv.DictReader(file))
+    expected = [folder / "b.png", folder / "more" / "a.JPG", folder / "more" / "b.png", folder / "notes.txt"]
+    assert [row["file"] for row in rows] == list(map(str, expected))
+    assert list(rows[0]) == ["file", "digit", "probability", "runner_up", "runner_up_probability", "problem"]
+    assert 0 <= int(rows[0]["digit"]) <= 9
+    assert 0 < float(rows[0]["probability"]) <= 1
+    assert not rows[-1]["digit"]
+    assert rows[-1]["problem"] == "not an image"
+    assert sorted(path.name for path in prepared.iterdir()) == ["a.png", "b-2.png", "b.png"]
+    with Image.open(prepared / "b.png") as image:
+        assert (image.size, image.mode) == ((28, 28), "L")
+        assert np.array_equal(np.asarray(image), prepare_digit(one()).numpy())
+
+
+def test_status_0_where_all_are_read(folder: Path, checkpoint: str) -> None:
+    assert status_of(["--ckpt_path", checkpoint, "--images", str(folder)]) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "way_out"),
+    [
+        (["--output", "results.txt"], "ends in .csv or .json"),
+        (["--output", "there.csv"], "exists already. Name another file"),
+        (["--output", "no/results.csv"], "there is no folder no"),
+        (["--prepared", "full"], "Name a new folder"),
+        (["--prepared", "there.csv"], "Name another"),
+        (["--model.network", "baseline"], "Leave --model.network"),
+        (["--image", "x.png"], "Did you mean --images?"),
+    ],
+)
+def test_a_mistake_ends_with_status_2_before_any_picture_is_read(
+    options: list[str],
+    way_out: str,
+    folder: Path,
+    checkpoint: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there.csv").write_text("kept")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "old.png").write_text("kept")
+    assert status_of(["--ckpt_path", checkpoint, "--images", str(folder), *options]) == 2
+    output = capsys.readouterr()
+    assert way_out in output.err
+    assert not output.out
+    assert (tmp_path / "there.csv").read_text() == "kept"
+
+
+def test_prepared_is_for_images_alone(checkpoint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert status_of(["--ckpt_path", checkpoint, "--prepared", str(tmp_path / "new")]) == 2
+    assert "Leave it away" in capsys.readouterr().err
+
+
+def test_other_subcommands_know_no_images(checkpoint: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["test", "--ckpt_path", checkpoint, "--images", "a.png"])
+    assert "--images" in capsys.readouterr().err
+
+
+def test_file_names_that_no_terminal_can_show(
+    folder: Path, checkpoint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "b.png").rename(folder / "two\nlines \udcff.png")
+    assert status_of(["--ckpt_path", checkpoint, "--images", str(folder)]) == 0
+    assert "two?lines ?.png" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("suffix", ["csv", "json"])
+def test_predictions_of_the_test_images_go_to_output_too(
+    suffix: str, fit: Fit, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    best = str(fit() / "checkpoints" / "best.ckpt")
+    capsys.readouterr()
+    output = tmp_path / f"predictions.{suffix}"
+    assert status_of(["--ckpt_path", best, "--output", str(output)]) == 0
+    assert not capsys.readouterr().out
+    assert status_of(["--ckpt_path", best]) == 0
+    printed = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    text = output.read_text(encoding="utf-8")
+    rows = json.loads(text) if suffix == "json" else list(csv.DictReader(text.splitlines()))
+    assert len(rows) == len(printed) > 0
+    for row, line in zip(rows, printed, strict=True):
+        assert {name: str(row[name]) for name in ("dataset", "index", "digit")} == {
+            name: line[name] for name in ("dataset", "index", "digit")
+        }
+        assert float(row["probability"]) == pytest.approx(float(line["probability"]), abs=1e-6)
