@@ -168,7 +168,7 @@ class DigitClassifier(LightningModule):
 
     @override
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self._measure(self.evaluate(batch.images), batch.labels, self.val_metrics)
+        self._measure(self._views(batch.images).mean(dim=0), batch.labels, self.val_metrics)
 
     @override
     def test_step(self, batch: Batch, batch_idx: int) -> None:

@@ -23,7 +23,7 @@ def confusion_figure(counts: Tensor, measured_on: str) -> Figure:
     axes = figure.subplots()
     mistakes = counts.clone().fill_diagonal_(0)
     norm = PowerNorm(0.5, vmin=0, vmax=max(1, int(mistakes.max())))  # the root: a single mistake can be seen
-    axes.imshow(mistakes, cmap="Oranges", norm=norm)
+    axes.imshow(mistakes.numpy(), cmap="Oranges", norm=norm)
     for digit in range(NUM_CLASSES):
         axes.add_patch(_cell(digit))
     for true, row in enumerate(counts.tolist()):

@@ -16,8 +16,8 @@ ROTATIONS_DEGREES = tuple(range(-30, 31, 5))
 SHIFTS_PIXELS = tuple(range(-4, 5))
 
 # For each rotation and shift. MNIST's 10,000 test images take the optimized network 7e10: all are evaluated.
-MAX_OPERATIONS = 1.5e11
-MIN_IMAGES = 500  # in larger networks: an accuracy of 99 % is then known to ± 1 point, in a minute or two
+MAX_OPERATIONS = 150_000_000_000
+MIN_IMAGES = 500  # of larger networks: an accuracy of 99 % is then known to ± 1 point, in a minute or two
 
 
 class Curve(NamedTuple):
@@ -48,8 +48,8 @@ def read_test_images(data: DigitsDataModule) -> LabelledImages:
 def predict(classifier: DigitClassifier, data: DigitsDataModule, images: Tensor) -> Tensor:
     """Probabilities (N, 10) of images (N, 1, 28, 28) uint8, with test-time augmentation if the run's test has it."""
     with torch.inference_mode():
-        logits = [classifier.evaluate(_prepared(data, part)) for part in images.split(data.eval_batch_size)]
-        return torch.cat(logits).softmax(dim=1)
+        parts = [classifier.probabilities(_prepared(data, part)) for part in images.split(data.eval_batch_size)]
+        return torch.cat(parts)
 
 
 def movement_curves(classifier: DigitClassifier, data: DigitsDataModule, test: LabelledImages) -> list[Curve]:
@@ -57,9 +57,8 @@ def movement_curves(classifier: DigitClassifier, data: DigitsDataModule, test: L
 
     Of a large network not all images are evaluated, but evenly many from all of the set.
     """
-    operations = operations_per_image(classifier)
-    most = max(MIN_IMAGES, int(MAX_OPERATIONS / operations))
-    step = -(-len(test.labels) // most)
+    num_images = max(MIN_IMAGES, MAX_OPERATIONS // operations_per_image(classifier))
+    step = max(1, len(test.labels) // num_images)
     images = LabelledImages(test.images[::step], test.labels[::step])
     unmoved = _num_correct(classifier, data, images)  # once for all curves, and not interpolated
     curves = []

@@ -44,7 +44,7 @@ def mistakes_figure(images: Tensor, labels: Tensor, probabilities: Tensor) -> Fi
     for axes in grid.flat[len(shown) :]:
         axes.set_axis_off()
     for axes, index in zip(grid.flat, shown, strict=False):
-        axes.imshow(images[index, 0], cmap="gray_r", vmin=0, vmax=255, interpolation="nearest")
+        axes.imshow(images[index, 0].numpy(), cmap="gray_r", vmin=0, vmax=255, interpolation="nearest")
         predicted = int(probabilities[index].argmax())
         axes.set_title(f"{int(labels[index])}, not {predicted}", loc="center", color=VERMILION, weight="bold")
         axes.set_xlabel(f"{probabilities[index, predicted]:.1%}, no. {index:,}", size=8)
