@@ -465,7 +465,7 @@ def a_file_where_figures_go(folder: Path) -> None:
 FAULTS = {
     no_such_run: "does not exist. Name a run's folder",
     nothing_in_it: "is no run's folder",
-    runs_in_it: "version_7",
+    runs_in_it: "is a folder of runs. .*the newest: .*version_7",
     a_file_in_its_place: "is a file. Name a run's folder",
     no_checkpoint: "--checkpoint last: the run has no .*last.ckpt. Try --checkpoint best",
     a_damaged_checkpoint: "--checkpoint last: .*last.ckpt is damaged",
@@ -509,6 +509,7 @@ def test_no_best_without_validation(fit: Fit, capfd: pytest.CaptureFixture[str])
         (["a", "--num_threads", "0"], "num_threads"),
         (["a", "--chekpoint", "last"], "Did you mean --checkpoint"),
         (["a\0b"], "run"),
+        (["a" * 5000], "cannot be read"),
     ],
 )
 def test_odd_command_lines(args: list[str], match: str, capfd: pytest.CaptureFixture[str]) -> None:

@@ -107,19 +107,19 @@ def _measured_text(run: FinishedRun, measured_on: str) -> str:
 
 def _summary(run: FinishedRun, numbers: Numbers) -> str:
     robustness = numbers["robustness"]
-    rotation = {point["amount"]: point["accuracy"] for point in robustness["rotation_degrees"]}
-    shifts = [
-        point["accuracy"] for name in ("translation_x_pixels", "translation_y_pixels") for point in robustness[name]
-    ]
+    rotated = robustness["rotation_degrees"]
+    shifted = [*robustness["translation_x_pixels"], *robustness["translation_y_pixels"]]
     alone = ", without test-time augmentation" if numbers["test_time_augmentation"] else ""
     return "\n".join(
         [
             f"{numbers['dataset']}, {numbers['num_images']:,} test images, {run.weights_title}",
             f"  accuracy           {numbers['accuracy']:.2%}: {len(numbers['mistakes'])} wrong",
             f"  calibration error  {numbers['calibration']['expected_calibration_error']:.4f} expected",
-            f"  rotated            {rotation[-30]:.2%} at -30°, {rotation[0]:.2%} at 0°, {rotation[30]:.2%} at +30° "
-            f"({robustness['num_images']:,} images{alone})",
-            f"  shifted            {min(shifts):.2%} at worst, by up to 4 pixels along x or y",
+            "  rotated            "
+            + ", ".join(f"{point['accuracy']:.2%} at {point['amount']:+d}°" for point in (rotated[0], rotated[-1]))
+            + f" ({robustness['num_images']:,} images{alone})",
+            f"  shifted            {min(point['accuracy'] for point in shifted):.2%} at worst, "
+            f"by up to {shifted[-1]['amount']} pixels along x or y",
             run.part_of_the_test_images,
         ]
     )

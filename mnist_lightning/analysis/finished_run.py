@@ -35,7 +35,7 @@ class FinishedRun:
 
     @property
     def part_of_the_test_images(self) -> str:
-        """Whether the test images chose anything, in two sentences: figures on images that chose are too good."""
+        """Whether the test images chose anything, in a sentence: on images that did, figures are a little too good."""
         report = self.report
         if report["validation"] == "none":
             return "The test images chose nothing: the run was not validated, and they were read after training only."
@@ -65,7 +65,7 @@ def read_run(folder: Path, checkpoint: CheckpointName, data_dir: str | None) -> 
     report = _read_report(folder)
     path = folder / "checkpoints" / f"{checkpoint}.ckpt"
     other = "last" if checkpoint == "best" else "best"
-    way_out = f"Try --checkpoint {other}, or another run."
+    way_out = f"Try --checkpoint {other}." if path.with_stem(other).is_file() else "Name another run."
     if not path.is_file():
         why = " (without validation there is no best)" if checkpoint == "best" else ""
         raise CheckpointError(f"--checkpoint {checkpoint}: the run has no {path}{why}. {way_out}")
@@ -82,20 +82,12 @@ def read_run(folder: Path, checkpoint: CheckpointName, data_dir: str | None) -> 
 
 def _read_report(folder: Path) -> dict[str, Any]:
     path = folder / "report.json"
-    if not folder.is_dir():
-        what = "is a file" if folder.exists() else "does not exist"
-        raise SettingError(f"RUN {folder} {what}. Name a run's folder, such as runs/optimized/version_0.")
     try:
         report = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        runs = sorted(folder.glob("version_*/report.json"), key=lambda found: found.stat().st_mtime)
-        example = runs[-1].parent if runs else "runs/optimized/version_0"
-        raise SettingError(
-            f"RUN {folder} is no run's folder, or of one that ended in its first epoch: it has no report.json. "
-            f"Name one that has, such as {example}."
-        ) from None
+    except (FileNotFoundError, NotADirectoryError):
+        raise SettingError(_no_run(folder)) from None
     except OSError as error:
-        raise SettingError(f"RUN {folder}: {path} cannot be read ({error.strerror}).") from None
+        raise SettingError(f"RUN {folder}: report.json cannot be read ({error.strerror}). Name another run.") from None
     except (ValueError, RecursionError):  # no JSON, or no text
         report = None
     if not _is_whole(report):
@@ -105,6 +97,20 @@ def _read_report(folder: Path) -> dict[str, Any]:
         )
     whole: dict[str, Any] = report
     return whole
+
+
+def _no_run(folder: Path) -> str:
+    example = "runs/optimized/version_0"
+    if not folder.is_dir():
+        return (
+            f"RUN {folder} {'is a file' if folder.exists() else 'does not exist'}. Name a run's folder, as {example}."
+        )
+    if runs := sorted(folder.glob("version_*/report.json"), key=lambda found: found.stat().st_mtime):
+        return f"RUN {folder} is a folder of runs. Name one of them, such as the newest: {runs[-1].parent}."
+    return (
+        f"RUN {folder} is no run's folder, or of one that was killed in its first epoch: it has no report.json. "
+        f"Name one that has, such as {example}."
+    )
 
 
 def _is_whole(report: Any) -> bool:

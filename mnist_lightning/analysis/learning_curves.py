@@ -35,7 +35,7 @@ def learning_curves_figure(report: dict[str, Any]) -> Figure:
         ("train", "training, while it went on", BLUE, "o"),
         ("val", f"validation: {report['validated_on']}", VERMILION, "s"),
     ):
-        shown = [row for row in rows if f"{stage}_loss" in row]
+        shown = [row for row in rows if f"{stage}_accuracy" in row]
         if shown:
             epochs = [row["epoch"] for row in shown]
             style: dict[str, Any] = {"color": colour, "marker": marker, "markersize": 4, "label": label}
@@ -83,7 +83,7 @@ def learning_rates(report: dict[str, Any]) -> list[float] | None:
         else:
             ends = [trainer["max_steps"]] if trainer["max_steps"] > 0 else []
             ends += [trainer["max_epochs"] * rows[0]["steps"]] if (trainer["max_epochs"] or 0) > 0 else []
-            rates = _one_cycle(model["max_lr"], model["pct_start"], min(ends))
+            rates = _one_cycle(model["max_lr"], model["pct_start"], min(ends), num_steps + 1)
         # A report has the rate of the step after the epoch; there is none after the last.
         pairs = [(rates[min(row["steps"], len(rates) - 1)], row["learning_rate"]) for row in rows]
     except (KeyError, IndexError, TypeError, ValueError, ZeroDivisionError):
@@ -91,12 +91,12 @@ def learning_rates(report: dict[str, Any]) -> list[float] | None:
     return rates[:num_steps] if all(math.isclose(*pair, rel_tol=1e-4) for pair in pairs) else None
 
 
-def _one_cycle(max_lr: float, pct_start: float, total_steps: int) -> list[float]:
-    """The rates of all steps of torch's one-cycle schedule."""
+def _one_cycle(max_lr: float, pct_start: float, total_steps: int, num_steps: int) -> list[float]:
+    """The rates of the first steps of torch's one-cycle schedule over `total_steps`."""
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], max_lr)
     schedule = OneCycleLR(optimizer, max_lr, total_steps, pct_start=pct_start, cycle_momentum=False)
     rates = [float(schedule.get_last_lr()[0])]
-    for _ in range(total_steps - 1):
+    for _ in range(min(num_steps, total_steps) - 1):
         optimizer.step()
         schedule.step()
         rates.append(float(schedule.get_last_lr()[0]))
