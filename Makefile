@@ -3,10 +3,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 MNIST_LIGHTNING := $(BIN)/python -m mnist_lightning
+RUN ?= runs/best/version_0
 STUDY := $(MNIST_LIGHTNING) study --config configs/studies
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart train test test-slow test-browser soak lint check format tensorboard study-recipe study-fast study-best study-ablations study-baseline results model benchmark benchmark-quick clean own-digits
+.PHONY: help quickstart train test test-slow test-browser soak lint check format tensorboard study-recipe study-fast study-best study-ablations study-baseline results model benchmark benchmark-quick clean own-digits pictures
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +55,11 @@ check: lint test ## Check format, lint and types, then run the tests
 format: $(INSTALLED) ## Format the code and sort the imports
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+pictures: $(INSTALLED) ## Draw the README's pictures anew, of RUN=runs/best/version_0
+	$(MNIST_LIGHTNING) report $(RUN)
+	mkdir -p docs/report
+	cp $(RUN)/figures/mistakes.png $(RUN)/figures/robustness.png docs/report/
 
 tensorboard: $(INSTALLED) ## Serve the dashboards of all runs on localhost
 	$(BIN)/tensorboard --logdir runs --host localhost

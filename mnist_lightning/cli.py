@@ -67,7 +67,10 @@ class CommandLine(LightningCLI):
             DigitsDataModule,
             args=args,
             parser_class=ShortErrorParser,
-            parser_kwargs={"epilog": f"`{PROGRAM} study --help`: several configs over several seeds, in one table."},
+            parser_kwargs={
+                "epilog": f"`{PROGRAM} study --help`: several configs over several seeds, in one table. "
+                f"`{PROGRAM} report --help`: the figures of a finished run."
+            },
             seed_everything_default=0,
             # before_fit saves the config: the framework's callback would do so for every subcommand.
             save_config_callback=None,
@@ -458,6 +461,10 @@ def main(args: ArgsType = None) -> None:
                     from mnist_lightning.export.command import run_export
 
                     run_export(rest)
+                case ["report", *rest]:
+                    from mnist_lightning.analysis.command import run_report
+
+                    run_report(rest)
                 case _:
                     CommandLine(args)
     except (UserError, MisconfigurationException) as error:

@@ -160,7 +160,8 @@ def _help_text(raw_dir: Path, problems: list[str], mirrors: list[str]) -> str:
         + "".join(f"  {problem}\n" for problem in problems)
         + f"Put these four files (MD5 before the name) into {raw_dir}:\n{files}\n"
         + f"They are served by {' and '.join(mirrors)}\n"
-        + "If they lie elsewhere, name the directory above MNIST/raw with --data.data_dir or MNIST_DATA_DIR.\n"
+        + "If they lie elsewhere, name the directory above MNIST/raw with --data.data_dir or MNIST_DATA_DIR; `report` "
+        + "calls it --data_dir.\n"
         + "Without them: `python -m mnist_lightning fit --config configs/offline.yaml` needs no network."
     )
 

@@ -21,6 +21,7 @@ from mnist_lightning.layer_table import format_layer_table, layer_table
 from mnist_lightning.learning_rate import current_learning_rate
 from mnist_lightning.networks import num_trainable_parameters
 from mnist_lightning.progress_bar import epoch_title, print_above_bar
+from mnist_lightning.report_section import figures_section
 from mnist_lightning.requirements import check_requirements
 from mnist_lightning.whole_files import replace_file
 
@@ -156,7 +157,9 @@ class RunReport(Callback):
         if self.folder is None:
             return
         replace_file(self.folder / "report.json", json.dumps(self.report, indent=2, ensure_ascii=False) + "\n")
-        replace_file(self.folder / "report.md", report_markdown(self.report))
+        markdown = self.folder / "report.md"
+        section = figures_section(markdown)  # of the run that is resumed
+        replace_file(markdown, report_markdown(self.report).encode() + (b"\n" + section if section else b""))
 
 
 def _data(trainer: Trainer) -> DigitsDataModule:

@@ -1,0 +1,1 @@
+"""The figures of a finished run: `python -m mnist_lightning report RUN`."""
