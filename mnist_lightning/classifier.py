@@ -163,15 +163,19 @@ class DigitClassifier(LightningModule):
         return self._measure(logits, batch.labels, self.train_metrics)
 
     @override
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self._measure(self._views(batch.images).mean(dim=0), batch.labels, self.val_metrics)
+    def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        logits = self._views(batch.images).mean(dim=0)  # (B, 10)
+        self._measure(logits, batch.labels, self.val_metrics)
+        return logits  # for the callbacks
 
     @override
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
+    def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
         views = self._views(batch.images)
-        self._measure(views.mean(dim=0), batch.labels, self.test_metrics)
+        logits = views.mean(dim=0)
+        self._measure(logits, batch.labels, self.test_metrics)
         if self.test_time_augmentation:
             self._measure(views[0], batch.labels, self.single_view_metrics)
+        return logits
 
     @override
     def predict_step(self, batch: Batch, batch_idx: int) -> Predictions:
