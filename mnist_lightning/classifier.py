@@ -97,7 +97,7 @@ class DigitClassifier(LightningModule):
                 "--model.optimizer muon fixes the scale of each convolution, and needs batch norm after it. "
                 "Use --model.network optimized with --model.batch_norm true, or --model.optimizer sgd."
             )
-        self.save_hyperparameters()
+        self.save_hyperparameters(ignore=["_instantiator"])  # which the framework's command line adds
         # Plain floats: the command line hands in subclasses, which a checkpoint must not hold.
         self.optimizer = optimizer
         self.max_lr = float(max_lr)

@@ -24,6 +24,7 @@ class AugmentedBatch(Callback):
         data = trainer.datamodule  # type: ignore[attr-defined]
         assert isinstance(data, DigitsDataModule)
         loader = trainer.train_dataloader
+        assert loader is not None
         # The sampler draws from generators of its own, so what training gets is the same.
         batch = loader.dataset[next(iter(loader.sampler))]
         batch = batch._replace(images=batch.images.to(pl_module.device))

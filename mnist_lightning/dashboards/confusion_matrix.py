@@ -31,5 +31,6 @@ class ConfusionMatrix(EvaluationDashboard):
             count = int(matrix[true, predicted])
             colour = "white" if count > shown_as_full / 2 else "black"
             axes.text(predicted, true, str(count), ha="center", va="center", color=colour, fontsize=9)
-        axes.set_title(f"{stage}, epoch {evaluated.epoch}: {len(evaluated.labels):,} images")
+        # With a place of its own: to find one measures all texts.
+        axes.set_title(f"{stage}, epoch {evaluated.epoch}: {len(evaluated.labels):,} images", y=1.01)
         writer.add_figure(f"{stage}/confusion_matrix", figure, evaluated.epoch)

@@ -78,11 +78,10 @@ def last_features(layers: nn.Sequential, images: Tensor) -> tuple[Tensor, Tensor
     Returns:
         Features (B, D) and logits (B, 10).
     """
-    last = max(
-        i for i, layer in enumerate(layers) if isinstance(layer, nn.AdaptiveAvgPool2d | nn.Linear | nn.Conv2d)
-    )
+    last = max(i for i, layer in enumerate(layers) if isinstance(layer, nn.AdaptiveAvgPool2d | nn.Linear | nn.Conv2d))
     inputs: Tensor = layers[:last](images)
-    return inputs.flatten(1), layers[last:](inputs)
+    logits: Tensor = layers[last:](inputs)
+    return inputs.flatten(1), logits
 
 
 def principal_components(features: Tensor, num: int) -> Tensor:
@@ -91,4 +90,5 @@ def principal_components(features: Tensor, num: int) -> Tensor:
     By torch.linalg.svd: torch.pca_lowrank draws from the random numbers of training.
     """
     left, sizes, _ = torch.linalg.svd(features - features.mean(dim=0), full_matrices=False)
-    return left[:, :num] * sizes[:num]
+    components: Tensor = left[:, :num] * sizes[:num]
+    return components

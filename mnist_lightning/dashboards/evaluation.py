@@ -70,7 +70,7 @@ class Evaluation(Callback):
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._gather(trainer, trainer.test_dataloaders, trainer.current_epoch)
 
-    def _gather(self, trainer: Trainer, loader: DataLoader[Batch], epoch: int) -> None:
+    def _gather(self, trainer: Trainer, loader: DataLoader[Batch] | None, epoch: int) -> None:
         if not self._logits:
             return
         logits, labels = [torch.cat(self._logits)], [torch.cat(self._labels)]
@@ -81,6 +81,7 @@ class Evaluation(Callback):
             logits, labels = gather_all_tensors(logits[0]), gather_all_tensors(labels[0])
         if not trainer.is_global_zero:
             return
+        assert loader is not None
         assert isinstance(loader.dataset, BatchDataset)
         data = LabelledImages(*(part.cpu() for part in loader.dataset.data))
         # Each process's share begins where OrderedBatches lets it; --trainer.limit_val_batches ends it early.

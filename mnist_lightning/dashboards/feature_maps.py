@@ -33,10 +33,11 @@ class FeatureMaps(Callback):
         assert isinstance(pl_module, DigitClassifier)
         data = trainer.datamodule  # type: ignore[attr-defined]
         assert isinstance(data, DigitsDataModule)
+        assert trainer.train_dataloader is not None
         images, labels = (part[:1] for part in trainer.train_dataloader.dataset.data)
         images = data.prepare(Batch(images.to(pl_module.device), labels, seed=0), augment=False).images
         # A copy: training goes on in its own mode, with its own batch-norm statistics.
-        layers = copy.deepcopy(pl_module.net.layers).eval()
+        layers = copy.deepcopy(pl_module.net).eval().layers
         assert isinstance(layers, nn.Sequential)
         outputs = images.to(pl_module.net_dtype)
         number = 0

@@ -2,17 +2,17 @@
 
 from typing import NamedTuple
 
-import torch
-from matplotlib.figure import Figure
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
-from torchvision.utils import make_grid
 from typing_extensions import override
 
 from mnist_lightning.dashboards.evaluation import Evaluated, EvaluationDashboard
 
 NUM_COLUMNS, NUM_ROWS = 5, 3
-_GAP_PIXELS = 10  # between images, where the text stands
+# In pixels; below each digit stand two lines of text.
+_DIGIT_SIDE, _CELL_WIDTH, _CELL_HEIGHT, _TITLE_HEIGHT = 84, 116, 124, 30
 
 
 class Mistakes(NamedTuple):
@@ -39,24 +39,19 @@ class ConfidentMistakes(EvaluationDashboard):
     @override
     def draw(self, writer: SummaryWriter, evaluated: Evaluated, stage: str) -> None:
         mistakes = most_confident_mistakes(evaluated, NUM_COLUMNS * NUM_ROWS)
-        figure = Figure(figsize=(7.5, 5), dpi=80)
-        # One picture in one pair of axes: a pair for each image takes five times as long.
-        axes = figure.add_axes((0, 0, 1, 0.92))
-        axes.set_axis_off()
-        axes.set_title(f"{stage}, epoch {evaluated.epoch}: the mistakes it is surest of", fontsize=10)
-        size = mistakes.images.shape[-1]
-        blank = torch.zeros(NUM_COLUMNS * NUM_ROWS - len(mistakes.images), 1, size, size, dtype=torch.uint8)
-        pictures = torch.cat([255 - mistakes.images, 255 - blank])
-        grid = make_grid(pictures, NUM_COLUMNS, padding=_GAP_PIXELS, pad_value=255)  # (3, H, W), dark on white
-        axes.imshow(grid[0], cmap="gray", vmin=0, vmax=255)
-        for number, (label, prediction, probability) in enumerate(zip(*mistakes[1:], strict=True)):
+        # Pillow writes these texts in a tenth of matplotlib's time.
+        picture = Image.new("L", (NUM_COLUMNS * _CELL_WIDTH, _TITLE_HEIGHT + NUM_ROWS * _CELL_HEIGHT), color=255)
+        draw = ImageDraw.Draw(picture)
+        font = ImageFont.load_default(size=12)
+        title = f"{stage}, epoch {evaluated.epoch}: " + (
+            "the mistakes it is surest of" if len(mistakes.labels) else "no mistake"
+        )
+        draw.text((picture.width / 2, 6), title, anchor="ma", font=ImageFont.load_default(size=14))
+        for number, (image, label, prediction, probability) in enumerate(zip(*mistakes, strict=True)):
             row, column = divmod(number, NUM_COLUMNS)
-            axes.text(
-                _GAP_PIXELS + column * (size + _GAP_PIXELS) + size / 2,
-                (row + 1) * (size + _GAP_PIXELS) + 1,
-                f"says {prediction} ({probability:.1%})\nis {label}",
-                ha="center",
-                va="top",
-                fontsize=8,
-            )
-        writer.add_figure(f"{stage}/confident_mistakes", figure, evaluated.epoch)
+            left, top = column * _CELL_WIDTH, _TITLE_HEIGHT + row * _CELL_HEIGHT
+            digit = Image.fromarray(255 - image[0].numpy()).resize((_DIGIT_SIDE, _DIGIT_SIDE))
+            picture.paste(digit, (left + (_CELL_WIDTH - _DIGIT_SIDE) // 2, top))
+            text = f"says {prediction} ({probability:.1%})\nis {label}"
+            draw.text((left + _CELL_WIDTH / 2, top + _DIGIT_SIDE), text, anchor="ma", align="center", font=font)
+        writer.add_image(f"{stage}/confident_mistakes", np.asarray(picture), evaluated.epoch, dataformats="HW")
