@@ -6,7 +6,7 @@ MNIST_LIGHTNING := $(BIN)/python -m mnist_lightning
 STUDY := $(MNIST_LIGHTNING) study --config configs/studies
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart train test test-slow soak lint check format tensorboard study-recipe study-fast study-best study-ablations study-baseline results benchmark benchmark-quick clean
+.PHONY: help quickstart train test test-slow soak lint check format tensorboard screenshots dashboards-cost study-recipe study-fast study-best study-ablations study-baseline results benchmark benchmark-quick clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,12 @@ format: $(INSTALLED) ## Format the code and sort the imports
 
 tensorboard: $(INSTALLED) ## Serve the dashboards of all runs on localhost
 	$(BIN)/tensorboard --logdir runs --host localhost
+
+screenshots: $(INSTALLED) ## Train twice for 3 epochs and write the pictures of TensorBoard into docs/: needs Chromium
+	$(BIN)/python tests/screenshots.py
+
+dashboards-cost: $(INSTALLED) ## Measure what TensorBoard's callbacks cost of training: five minutes, with the machine left alone
+	$(BIN)/python -m mnist_lightning.dashboards.cost --output results/dashboards.json
 
 study-recipe: $(INSTALLED) ## Train the recipe over 3 seeds; like all studies, goes on where it stopped
 	$(STUDY)/recipe.yaml

@@ -27,7 +27,7 @@ from mnist_lightning.cli import main
 from mnist_lightning.dashboards.confusion_matrix import ConfusionMatrix
 from mnist_lightning.dashboards.embedding import last_features, principal_components
 from mnist_lightning.dashboards.evaluation import Evaluated, Evaluation
-from mnist_lightning.dashboards.hyperparameters import METRICS, flat_settings
+from mnist_lightning.dashboards.hyperparameters import METRICS, SHOWN_FIRST, flat_settings
 from mnist_lightning.dashboards.mistakes import most_confident_mistakes
 from mnist_lightning.datamodule import DigitsDataModule
 from mnist_lightning.networks import BaselineNet, OptimizedNet
@@ -223,6 +223,7 @@ def test_hyperparameters_and_where_their_metrics_are(fit: Fit) -> None:
     assert not [name for name in started.hparams if "instantiator" in name or "data_dir" in name]
     experiment = hparams_of(events, "experiment").experiment
     assert [metric.name.tag for metric in experiment.metric_infos] == METRICS
+    assert {info.name for info in experiment.hparam_infos if info.differs} == set(SHOWN_FIRST)
     assert {info.name for info in experiment.hparam_infos} == set(started.hparams)
     assert {tag for tag in METRICS if "test" not in tag} <= set(events.Tags()["scalars"])
     assert hparams_of(events, "session_end_info").session_end_info.status  # of success
@@ -231,11 +232,12 @@ def test_hyperparameters_and_where_their_metrics_are(fit: Fit) -> None:
 
 def test_a_setting_is_of_one_type_in_all_runs() -> None:
     settings: Settings = {
-        "model": {"max_lr": 0.1},
+        "model": {"max_lr": 0.1, "nesterov": True},
         "trainer": {"max_epochs": 3, "gradient_clip_val": None, "plugins": []},
     }
     assert flat_settings(settings) == {
         "model.max_lr": 0.1,
+        "model.nesterov": "True",
         "trainer.max_epochs": "3",
         "trainer.gradient_clip_val": "none",
         "trainer.plugins": "none",
