@@ -7,7 +7,7 @@ RUN ?= runs/best/version_0
 STUDY := $(MNIST_LIGHTNING) study --config configs/studies
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart train test test-slow test-browser soak lint check format tensorboard study-recipe study-fast study-best study-ablations study-baseline results model benchmark benchmark-quick clean own-digits pictures
+.PHONY: help quickstart train test test-slow test-browser soak lint check format pictures tensorboard screenshots dashboards-cost study-recipe study-fast study-best study-ablations study-baseline results model benchmark benchmark-quick own-digits clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,6 +63,12 @@ pictures: $(INSTALLED) ## Draw the README's pictures anew, of RUN=runs/best/vers
 
 tensorboard: $(INSTALLED) ## Serve the dashboards of all runs on localhost
 	$(BIN)/tensorboard --logdir runs --host localhost
+
+screenshots: $(INSTALLED) ## Train twice for 3 epochs and write the pictures of TensorBoard into docs/: needs Chromium
+	$(BIN)/python tests/screenshots.py
+
+dashboards-cost: $(INSTALLED) ## Measure what TensorBoard's callbacks cost of training: five minutes, with the machine left alone
+	$(BIN)/python -m mnist_lightning.dashboards.cost --output results/dashboards.json
 
 study-recipe: $(INSTALLED) ## Train the recipe over 3 seeds; like all studies, goes on where it stopped
 	$(STUDY)/recipe.yaml

@@ -97,7 +97,7 @@ class DigitClassifier(LightningModule):
                 "--model.optimizer muon fixes the scale of each convolution, and needs batch norm after it. "
                 "Use --model.network optimized with --model.batch_norm true, or --model.optimizer sgd."
             )
-        self.save_hyperparameters()
+        self.save_hyperparameters(ignore=["_instantiator"])  # which the framework's command line adds
         # Plain floats: the command line hands in subclasses, which a checkpoint must not hold.
         self.optimizer = optimizer
         self.max_lr = float(max_lr)
@@ -167,15 +167,19 @@ class DigitClassifier(LightningModule):
         return self._measure(logits, batch.labels, self.train_metrics)
 
     @override
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self._measure(self._views(batch.images).mean(dim=0), batch.labels, self.val_metrics)
+    def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        logits = self._views(batch.images).mean(dim=0)  # (B, 10)
+        self._measure(logits, batch.labels, self.val_metrics)
+        return logits  # for the callbacks
 
     @override
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
+    def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
         views = self._views(batch.images)
-        self._measure(views.mean(dim=0), batch.labels, self.test_metrics)
+        logits = views.mean(dim=0)
+        self._measure(logits, batch.labels, self.test_metrics)
         if self.test_time_augmentation:
             self._measure(views[0], batch.labels, self.single_view_metrics)
+        return logits
 
     @override
     def predict_step(self, batch: Batch, batch_idx: int) -> Predictions:

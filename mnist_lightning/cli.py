@@ -25,6 +25,8 @@ from mnist_lightning.allocation import keep_freed_memory
 from mnist_lightning.checkpoints import BestCheckpoint, CheckpointFiles, LastCheckpoint, load_checkpoint
 from mnist_lightning.classifier import DigitClassifier
 from mnist_lightning.cli_parser import ShortErrorParser
+from mnist_lightning.dashboards.scalars import ScalarLogger
+from mnist_lightning.dashboards.throughput import Throughput
 from mnist_lightning.datamodule import DigitsDataModule
 from mnist_lightning.early_stopping import StopAtThreshold
 from mnist_lightning.errors import CheckpointError, SettingError, UserError
@@ -38,7 +40,6 @@ from mnist_lightning.progress_bar import EpochProgressBar
 from mnist_lightning.resuming import Settings, newest_last_checkpoint, run_folder_of, settings_of_run, take_over
 from mnist_lightning.run_folder import claim_run_folder
 from mnist_lightning.run_report import RunReport, is_part
-from mnist_lightning.scalars import ScalarLogger
 from mnist_lightning.setting_checks import (
     PROGRAM,
     check_accelerator,
@@ -232,7 +233,7 @@ class CommandLine(LightningCLI):
             if config.trainer.logger in (None, True):
                 kwargs["logger"] = self._tensorboard_logger(config)
             self.run_report = RunReport(self.run_folder, self.command, _report_settings(config))
-            callbacks = [FiniteLoss(), ScalarLogger(), self.run_report]
+            callbacks = [FiniteLoss(), ScalarLogger(), Throughput(), self.run_report]
         self.trainer_defaults["callbacks"] = callbacks
         try:
             trainer = super().instantiate_trainer(**kwargs)
@@ -257,6 +258,11 @@ class CommandLine(LightningCLI):
             callbacks = [callback for callback in callbacks if not isinstance(callback, Checkpoint)]
         if self.subcommand == "fit" and self.config.fit.weight_average.decay is None:
             callbacks = [callback for callback in callbacks if not isinstance(callback, WeightAverage)]
+        loggers = config["logger"] if isinstance(config["logger"], list) else [config["logger"]]
+        if self.subcommand == "fit" and any(isinstance(logger, TensorBoardLogger) for logger in loggers):
+            from mnist_lightning.dashboards.all import tensorboard_callbacks
+
+            self.trainer_defaults["callbacks"] += tensorboard_callbacks(self.run_report)
         config["plugins"] = [*(config["plugins"] or []), CheckpointFiles()]
         callbacks += [StopOnSignal(callback) for callback in callbacks if isinstance(callback, LastCheckpoint)]
         return super()._instantiate_trainer(config, callbacks)

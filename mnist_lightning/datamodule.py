@@ -73,8 +73,9 @@ class DigitsDataModule(LightningDataModule):
                 f"--data.num_workers {num_workers} with --data.on_device true: loader processes cannot reach the "
                 "device's memory. Use --data.num_workers 0, or --data.on_device false."
             )
-        # A checkpoint moves between machines: it keeps every setting but where the files lay.
-        self.save_hyperparameters(ignore=["data_dir"])
+        # A checkpoint moves between machines: it keeps every setting but where the files lay. The framework's command
+        # line adds `_instantiator`.
+        self.save_hyperparameters(ignore=["data_dir", "_instantiator"])
         self.data_dir = data_dir or default_data_dir()
         self.dataset = dataset
         self.batch_size = batch_size

@@ -129,10 +129,12 @@ class RunReport(Callback):
         """Takes up the one test that ends a run without validation."""
         figures = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("test/")}
         self.report["test"] = {name.removeprefix("test/"): value for name, value in figures.items()}
+        assert isinstance(pl_module, DigitClassifier)
+        self._judge(trainer, pl_module)
 
     def finish(self, trainer: Trainer, pl_module: DigitClassifier) -> None:
         """Prints the summary and writes the report for the last time."""
-        self.report["status"] = _status(trainer)
+        self.report["status"] = status_at_end(trainer)
         self._judge(trainer, pl_module)
         self._write()
         print_above_bar(f"\n{summary(self.report)}")
@@ -173,7 +175,8 @@ def is_part(limit: float) -> bool:
     return not (isinstance(limit, float) and limit == 1)
 
 
-def _status(trainer: Trainer) -> str:
+def status_at_end(trainer: Trainer) -> str:
+    """Why training has ended, where nothing interrupted it."""
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         if isinstance(callback, StopAtThreshold) and callback.stopped_epoch is not None:
             return f"stopped after epoch {callback.stopped_epoch}: validation accuracy ≥ {callback.stopping_threshold}"

@@ -166,9 +166,9 @@ class ImageRecorder(DigitClassifier):
         return super().training_step(batch, batch_idx)
 
     @override
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+    def validation_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
         self.val_batch = batch
-        super().validation_step(batch, batch_idx)
+        return super().validation_step(batch, batch_idx)
 
 
 def test_augmentation_is_for_training_only() -> None:

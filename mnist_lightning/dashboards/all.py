@@ -1,0 +1,46 @@
+"""All dashboards, in the order in which their hooks run."""
+
+from lightning.pytorch import Callback
+
+from mnist_lightning.dashboards.accuracy_per_digit import AccuracyPerDigit
+from mnist_lightning.dashboards.augmented_batch import AugmentedBatch
+from mnist_lightning.dashboards.charts import ChartLayout
+from mnist_lightning.dashboards.confusion_matrix import ConfusionMatrix
+from mnist_lightning.dashboards.embedding import Embedding
+from mnist_lightning.dashboards.evaluation import Evaluation
+from mnist_lightning.dashboards.feature_maps import FeatureMaps
+from mnist_lightning.dashboards.filters import FirstLayerFilters
+from mnist_lightning.dashboards.graph import Graph
+from mnist_lightning.dashboards.histograms import Histograms
+from mnist_lightning.dashboards.hyperparameters import Hyperparameters
+from mnist_lightning.dashboards.mistakes import ConfidentMistakes
+from mnist_lightning.dashboards.precision_recall import PrecisionRecall
+from mnist_lightning.dashboards.texts import DataSetText, LayerTableText, ReportText
+from mnist_lightning.run_report import RunReport
+
+
+def tensorboard_callbacks(run_report: RunReport) -> list[Callback]:
+    """What TensorBoard shows beside the scalars, which any logger gets.
+
+    Args:
+        run_report: Of the same run; comes before these among the callbacks.
+    """
+    evaluation = Evaluation()
+    return [
+        ChartLayout(),
+        Hyperparameters(run_report.report["settings"]),
+        DataSetText(),
+        LayerTableText(),
+        Graph(),
+        AugmentedBatch(),
+        evaluation,
+        ConfusionMatrix(evaluation),
+        AccuracyPerDigit(evaluation),
+        ConfidentMistakes(evaluation),
+        PrecisionRecall(evaluation),
+        FirstLayerFilters(),
+        FeatureMaps(),
+        Histograms(),
+        Embedding(evaluation),
+        ReportText(run_report),
+    ]

@@ -1,0 +1,94 @@
+"""Where the network puts the images: its last features, for the projector."""
+
+import copy
+from pathlib import Path
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor, nn
+from typing_extensions import override
+
+from mnist_lightning.batches import Batch
+from mnist_lightning.classifier import DigitClassifier
+from mnist_lightning.dashboards.evaluation import Evaluation
+from mnist_lightning.dashboards.writer import tensorboard_writer
+from mnist_lightning.datamodule import DigitsDataModule
+
+MAX_IMAGES = 1000  # what a browser turns smoothly
+# As is usual before t-SNE: https://lvdmaaten.github.io/tsne/ ("PCA ... to a reasonable number of dimensions, say 50").
+NUM_DIMENSIONS = 50
+_TAG = "features"
+
+
+class Embedding(Callback):
+    """Writes the features of a thousand evaluated images, with digit and prediction, once: at the end of the run.
+
+    Args:
+        evaluation: Tells which images were evaluated.
+    """
+
+    def __init__(self, evaluation: Evaluation) -> None:
+        self.evaluation = evaluation
+
+    @override
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._write(trainer, pl_module)
+
+    @override
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._write(trainer, pl_module)
+
+    @torch.no_grad()
+    def _write(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        writer, evaluated = tensorboard_writer(trainer), self.evaluation.last
+        if writer is None or evaluated is None:
+            return
+        step = trainer.global_step
+        if Path(writer.get_logdir(), f"{step:05d}", _TAG).exists():
+            return  # a run that had ended already was asked to go on
+        assert isinstance(pl_module, DigitClassifier)
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        assert isinstance(data, DigitsDataModule)
+        chosen = evaluated.indices[:MAX_IMAGES]
+        images, labels = (part[chosen] for part in evaluated.data)
+        net = copy.deepcopy(pl_module.net).float().cpu().eval()
+        layers = net.layers
+        assert isinstance(layers, nn.Sequential)
+        prepared = data.prepare(Batch(images, labels, seed=0), augment=False).images
+        features, logits = last_features(layers, prepared)
+        if not features.isfinite().all():
+            return
+        writer.add_embedding(
+            principal_components(features, NUM_DIMENSIONS),
+            metadata=[list(row) for row in zip(labels.tolist(), logits.argmax(dim=1).tolist(), strict=True)],
+            metadata_header=["digit", "prediction"],
+            label_img=images / 255,
+            global_step=step,
+            tag=_TAG,
+        )
+
+
+def last_features(layers: nn.Sequential, images: Tensor) -> tuple[Tensor, Tensor]:
+    """What goes into the global pooling, or into the last layer with weights where there is none; and the logits.
+
+    Args:
+        layers: of a network, in evaluation mode.
+        images: (B, 1, 28, 28), normalised.
+
+    Returns:
+        Features (B, D) and logits (B, 10).
+    """
+    last = max(i for i, layer in enumerate(layers) if isinstance(layer, nn.AdaptiveAvgPool2d | nn.Linear | nn.Conv2d))
+    inputs: Tensor = layers[:last](images)
+    logits: Tensor = layers[last:](inputs)
+    return inputs.flatten(1), logits
+
+
+def principal_components(features: Tensor, num: int) -> Tensor:
+    """Features (B, D) along the `num` directions in which they differ most, or as many as there are: (B, at most num).
+
+    By torch.linalg.svd: torch.pca_lowrank draws from the random numbers of training.
+    """
+    left, sizes, _ = torch.linalg.svd(features - features.mean(dim=0), full_matrices=False)
+    components: Tensor = left[:, :num] * sizes[:num]
+    return components

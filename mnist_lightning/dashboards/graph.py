@@ -1,0 +1,28 @@
+"""The network as a graph."""
+
+import copy
+import warnings
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from typing_extensions import override
+
+from mnist_lightning.classifier import DigitClassifier
+from mnist_lightning.dashboards.writer import tensorboard_writer
+from mnist_lightning.networks import IMAGE_SHAPE
+
+
+class Graph(Callback):
+    """Writes the graph of PyTorch's layers once, in evaluation mode; `--model.backend` may compute them otherwise."""
+
+    @override
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        writer = tensorboard_writer(trainer)
+        if writer is None:
+            return
+        assert isinstance(pl_module, DigitClassifier)
+        # A copy in evaluation mode: to trace dropout would draw from the random numbers of training.
+        net = copy.deepcopy(pl_module.net).float().cpu().eval()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that torch.jit, which the writer traces with, is deprecated
+            writer.add_graph(net, torch.zeros(1, *IMAGE_SHAPE))

@@ -1,0 +1,58 @@
+"""The scalars of a run for TensorBoard or another logger, against the step and against the epoch."""
+
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from typing_extensions import override
+
+from mnist_lightning.classifier import DigitClassifier
+from mnist_lightning.learning_rate import current_learning_rate, current_momentum
+
+
+class ScalarLogger(Callback):
+    """Logs `by_step/*` against optimizer steps, every `--trainer.log_every_n_steps`, and `by_epoch/*` against epochs.
+
+    By step: the training loss and accuracy since the epoch's start, the learning rate and the momentum, and at each
+    epoch's end the validation's too. By epoch: the same, after the epoch's last step; and where no image was held out
+    to validate on, the figures of the test that ends the run.
+    """
+
+    @override
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if not logs_after(trainer, batch_idx):
+            return
+        assert isinstance(pl_module, DigitClassifier)
+        loss, accuracy = pl_module.running_training_metrics()
+        scalars = {"train_loss": loss, "train_accuracy": accuracy, **_schedule(trainer)}
+        log_scalars(trainer, "by_step", scalars, trainer.global_step)
+
+    @override
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        assert isinstance(pl_module, DigitClassifier)
+        metrics = {name.replace("/", "_"): value for name, value in pl_module.epoch_metrics().items()}
+        log_scalars(trainer, "by_step", metrics, trainer.global_step)
+        log_scalars(trainer, "by_epoch", {**metrics, **_schedule(trainer)}, trainer.current_epoch + 1)
+
+    @override
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        figures = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("test/")}
+        scalars = {name.replace("/", "_"): value for name, value in figures.items()}
+        log_scalars(trainer, "by_epoch", scalars, trainer.current_epoch)
+
+
+def logs_after(trainer: Trainer, batch_idx: int) -> bool:
+    """Whether scalars are logged after this batch: then, and only then, may a hook wait for the device."""
+    interval: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
+    return bool(trainer.loggers) and interval > 0 and (batch_idx + 1) % interval == 0
+
+
+def log_scalars(trainer: Trainer, group: str, scalars: dict[str, float], step: int) -> None:
+    """Hands `GROUP/NAME` to all of the run's loggers."""
+    for logger in trainer.loggers:
+        logger.log_metrics({f"{group}/{name}": value for name, value in scalars.items()}, step=step)
+
+
+def _schedule(trainer: Trainer) -> dict[str, float]:
+    return {"learning_rate": current_learning_rate(trainer), "momentum": current_momentum(trainer)}

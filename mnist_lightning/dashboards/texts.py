@@ -1,0 +1,54 @@
+"""What is said of a run in words: the data set, the table of layers, and the report."""
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from typing_extensions import override
+
+from mnist_lightning.classifier import DigitClassifier
+from mnist_lightning.dashboards.writer import tensorboard_writer
+from mnist_lightning.layer_table import format_layer_table, layer_table
+from mnist_lightning.run_report import RunReport, report_markdown, status_at_end
+
+
+class DataSetText(Callback):
+    """Names the data set, once."""
+
+    @override
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if writer := tensorboard_writer(trainer):
+            writer.add_text("run/data_set", trainer.datamodule.title)  # type: ignore[attr-defined]
+
+
+class LayerTableText(Callback):
+    """Writes the table of layers with their receptive fields, once."""
+
+    @override
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if writer := tensorboard_writer(trainer):
+            assert isinstance(pl_module, DigitClassifier)
+            writer.add_text("run/layers", f"```\n{format_layer_table(layer_table(pl_module.net))}\n```")
+
+
+class ReportText(Callback):
+    """Writes the report at the end of the run, after the test if there is one.
+
+    Args:
+        run_report: Keeps the report; comes before this one among the callbacks.
+    """
+
+    def __init__(self, run_report: RunReport) -> None:
+        self.run_report = run_report
+
+    @override
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.datamodule.validation != "none":  # type: ignore[attr-defined]
+            self._write(trainer)
+
+    @override
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._write(trainer)
+
+    def _write(self, trainer: Trainer) -> None:
+        writer = tensorboard_writer(trainer)
+        if writer is not None and self.run_report.report["epochs"]:
+            report = self.run_report.report | {"status": status_at_end(trainer)}
+            writer.add_text("run/report", report_markdown(report), trainer.global_step)

@@ -1,0 +1,91 @@
+"""`make screenshots`: trains twice for three epochs, and writes the README's pictures of TensorBoard."""
+
+import argparse
+import io
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from conftest import PROJECT
+from PIL import Image
+from playwright.sync_api import Page
+from tensorboard_pages import browser_page, filter_tags, open_dashboard, projector_frame, server, wait_for_text
+
+from mnist_lightning.cli import main as command_line
+
+DIRECTORY = PROJECT / "docs" / "tensorboard"
+NUM_COLOURS = 96  # a picture then has a third of the bytes, and no colour that the eye misses
+RATES = ("0.1", "0.05")
+SETTLE_MS = 3000  # what moves on a page has come to rest: nothing tells
+
+
+def train(root: Path, epochs: int) -> None:
+    """Trains `optimized.yaml` once for each rate."""
+    for rate in RATES:
+        options = ["--model.max_lr", rate, "--trainer.max_epochs", str(epochs)]
+        config = str(PROJECT / "configs" / "optimized.yaml")
+        command_line(["fit", "--config", config, *options, "--trainer.default_root_dir", str(root)])
+
+
+def custom_scalars(page: Page, url: str) -> None:
+    """Training and validation in one chart."""
+    open_dashboard(page, url, "custom_scalars&_smoothingWeight=0")
+    wait_for_text(page, ["by_step/images_per_second (optimized/version_1)"])
+
+
+def images(page: Page, url: str) -> None:
+    """The confusion matrix, the accuracy of each digit, and the mistakes."""
+    open_dashboard(page, url, "images")
+    filter_tags(page, "validation/")
+    wait_for_text(page, ["validation/confusion_matrix"])
+
+
+def hparams(page: Page, url: str) -> None:
+    """Two runs in the table of hyperparameters."""
+    open_dashboard(page, url, "hparams")
+    wait_for_text(page, ["optimized/version_1", "0.050000"])
+
+
+def projector(page: Page, url: str) -> None:
+    """The test images where the network puts them."""
+    open_dashboard(page, url, "projector")
+    page.wait_for_selector("iframe")
+    wait_for_text(page, ["Points:", "1000"], projector_frame(page))
+
+
+PICTURES: dict[str, tuple[Callable[[Page, str], None], int, int]] = {  # with width and height in pixels
+    "custom_scalars": (custom_scalars, 1400, 620),
+    "images": (images, 1400, 640),
+    "hparams": (hparams, 1900, 300),
+    "projector": (projector, 1200, 720),
+}
+
+
+def take(root: Path) -> None:
+    """Writes the pictures of the runs under `root`."""
+    DIRECTORY.mkdir(parents=True, exist_ok=True)
+    with server(root) as url, browser_page() as (page, _):
+        for name, (show, width, height) in PICTURES.items():
+            page.set_viewport_size({"width": width, "height": height})
+            show(page, url)
+            page.wait_for_timeout(SETTLE_MS)
+            picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB").quantize(NUM_COLOURS)
+            picture.save(DIRECTORY / f"{name}.png", optimize=True)
+
+
+def main() -> None:
+    """Trains, unless runs are named, and takes the pictures."""
+    parser = argparse.ArgumentParser(description="Write the README's pictures of TensorBoard.")
+    parser.add_argument("--runs", type=Path, help="directory of two finished runs of optimized.yaml; trains by default")
+    parser.add_argument("--epochs", type=int, default=3, help="of each of the two runs")
+    args = parser.parse_args()
+    if args.runs is not None:
+        take(args.runs)
+        return
+    with tempfile.TemporaryDirectory() as directory:
+        train(Path(directory), args.epochs)
+        take(Path(directory))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,415 @@
+"""What a run's event files hold for TensorBoard, read back."""
+
+import io
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+from conftest import PROJECT, Fit, read_report
+from lightning.pytorch import Callback, LightningModule, Trainer
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams import plugin_data_pb2
+from tensorboard.util.tensor_util import make_ndarray
+from test_distributed import run_ranks
+from torch import Tensor
+from typing_extensions import override
+
+from mnist_lightning.batches import Batch, LabelledImages
+from mnist_lightning.cli import main
+from mnist_lightning.dashboards.confusion_matrix import ConfusionMatrix
+from mnist_lightning.dashboards.embedding import last_features, principal_components
+from mnist_lightning.dashboards.evaluation import Evaluated, Evaluation
+from mnist_lightning.dashboards.hyperparameters import METRICS, SHOWN_FIRST, flat_settings
+from mnist_lightning.dashboards.mistakes import most_confident_mistakes
+from mnist_lightning.datamodule import DigitsDataModule
+from mnist_lightning.networks import BaselineNet, OptimizedNet
+from mnist_lightning.resuming import Settings
+from mnist_lightning.trained import load_classifier
+
+EACH_EPOCH = ["confusion_matrix", "accuracy_per_digit", "confident_mistakes"]
+FEATURE_MAPS = [f"feature_maps/after_layer_{number}" for number in range(1, 7)]
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of two epochs, for the tests that only read it."""
+    root = tmp_path_factory.mktemp("shown")
+    short = ["--trainer.max_epochs", "2", "--trainer.limit_train_batches", "3", "--trainer.default_root_dir", str(root)]
+    main(["fit", "--config", str(PROJECT / "configs" / "offline.yaml"), *short])
+    return root / "offline" / "version_0"
+
+
+def read_events(folder: Path) -> EventAccumulator:
+    everything = dict.fromkeys(["images", "tensors", "scalars", "histograms"], 0)
+    return EventAccumulator(str(folder), size_guidance=everything).Reload()
+
+
+def steps(events: EventAccumulator, kind: str, tag: str) -> list[int]:
+    return [event.step for event in getattr(events, kind)(tag)]
+
+
+def text(events: EventAccumulator, tag: str) -> str:
+    event = events.Tensors(f"{tag}/text_summary")[-1]
+    said: str = event.tensor_proto.string_val[0].decode()
+    return said
+
+
+def pixels(events: EventAccumulator, tag: str) -> Any:
+    return np.asarray(Image.open(io.BytesIO(events.Images(tag)[-1].encoded_image_string)))
+
+
+def curve(events: EventAccumulator, tag: str) -> Any:
+    """(6, T): numbers of true and false positives, true and false negatives, precision, recall, by threshold."""
+    return make_ndarray(events.Tensors(tag)[-1].tensor_proto)
+
+
+def evaluated_again(folder: Path) -> tuple[Tensor, Tensor]:
+    """Logits and labels of the offline test images, from the checkpoint alone."""
+    data = DigitsDataModule(dataset="offline_digits")
+    data.setup("test")
+    batch: Batch = data.prepare(next(iter(data.test_dataloader())), augment=False)
+    assert len(batch.labels) == 360
+    with torch.no_grad():
+        return load_classifier(folder / "checkpoints" / "last.ckpt")(batch.images), batch.labels
+
+
+def hparams_of(events: EventAccumulator, name: str) -> plugin_data_pb2.HParamsPluginData:
+    content = events.summary_metadata[f"_hparams_/{name}"].plugin_data.content
+    return plugin_data_pb2.HParamsPluginData.FromString(content)
+
+
+def test_scalars_against_step_and_epoch(shown: Path) -> None:
+    events = read_events(shown)
+    scalars = {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+    rows = read_report(shown)["epochs"]
+    for name in ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "learning_rate"):
+        values = scalars[f"by_epoch/{name}"]
+        assert [step for step, _ in values] == [1, 2]
+        assert [value for _, value in values] == pytest.approx([row[name] for row in rows])
+    assert [step for step, _ in scalars["by_step/val_accuracy"]] == [3, 6]
+    for name in ("train_loss", "learning_rate", "momentum", "images_per_second"):
+        assert {step for step, _ in scalars[f"by_step/{name}"]} == {1, 2, 3, 4, 5, 6}
+    assert all(math.isfinite(value) for values in scalars.values() for _, value in values)
+    assert all(value > 0 for _, value in scalars["by_epoch/images_per_second"])
+
+
+def test_what_is_there_and_when(shown: Path) -> None:
+    events = read_events(shown)
+    tags = events.Tags()
+    assert set(tags["images"]) == {
+        *(f"validation/{name}" for name in EACH_EPOCH),
+        *("augmentation/stored_above_augmented_below", "first_layer/filters", *FEATURE_MAPS),
+    }
+    for tag in tags["images"]:
+        assert steps(events, "Images", tag) == ([1] if tag.startswith("augmentation") else [1, 2])
+    for group in ("weights", "gradients"):
+        names = [tag for tag in tags["histograms"] if tag.startswith(f"{group}/")]
+        assert len(names) == 18
+        assert all(steps(events, "Histograms", name) == [1, 2] for name in names)
+    for digit in range(10):
+        assert steps(events, "Tensors", f"validation_precision_recall/digit_{digit}") == [1, 2]
+    assert tags["graph"]
+    assert "receptive field" in text(events, "run/layers")
+    assert text(events, "run/data_set").startswith("NOT MNIST")
+    assert (text(events, "run/report") + "\n").count("\n") > 20
+    assert text(events, "run/report").strip() == (shown / "report.md").read_text().strip()
+    assert len(list(shown.glob("events*"))) == 1
+    assert plt.get_fignums() == []
+
+
+def test_the_confusion_matrix_is_that_of_the_checkpoint(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[Tensor] = []
+
+    def keep(self: ConfusionMatrix, writer: Any, evaluated: Evaluated, stage: str) -> None:
+        drawn.append(self._metric(evaluated.logits, evaluated.labels))
+        draw(self, writer, evaluated, stage)
+
+    draw = ConfusionMatrix.draw
+    monkeypatch.setattr(ConfusionMatrix, "draw", keep)
+    folder = fit("--data.eval_batch_size", "100")
+    logits, labels = evaluated_again(folder)
+    wanted = torch.zeros(10, 10, dtype=torch.int64)
+    for label, prediction in zip(labels, logits.argmax(dim=1), strict=True):
+        wanted[label, prediction] += 1
+    assert len(drawn) == 2
+    assert torch.equal(drawn[-1], wanted)
+    assert drawn[-1].diag().sum() / 360 == pytest.approx(read_report(folder)["epochs"][-1]["val_accuracy"])
+
+
+def test_precision_and_recall_are_those_of_the_checkpoint(shown: Path) -> None:
+    events = read_events(shown)
+    logits, labels = evaluated_again(shown)
+    for digit in range(10):
+        true_positives, false_positives, *_ = curve(events, f"validation_precision_recall/digit_{digit}")
+        middle = true_positives.shape[0] // 2
+        said = logits.softmax(dim=1)[:, digit] >= middle / (true_positives.shape[0] - 1)
+        assert true_positives[middle] == (said & (labels == digit)).sum()
+        assert false_positives[middle] == (said & (labels != digit)).sum()
+
+
+def made_up(logits: Tensor, labels: Tensor) -> Evaluated:
+    images = torch.arange(len(labels), dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 28, 28)
+    order = torch.arange(len(labels)).flip(0)  # the images are told apart by their pixels
+    return Evaluated(logits, labels, order, LabelledImages(images, labels.flip(0)), epoch=1)
+
+
+def test_mistakes_are_wrong_and_the_surest_first() -> None:
+    logits = torch.randn(100, 10, generator=torch.Generator().manual_seed(0))
+    evaluated = made_up(logits, torch.arange(100) % 10)
+    mistakes = most_confident_mistakes(evaluated, 12)
+    probabilities, predictions = logits.softmax(dim=1).max(dim=1)
+    wrong = predictions != evaluated.labels
+    assert (mistakes.predictions != mistakes.labels).all()
+    assert torch.equal(mistakes.probabilities, probabilities[wrong].sort(descending=True).values[:12])
+    positions = 99 - mistakes.images[:, 0, 0, 0].long()
+    assert torch.equal(evaluated.labels[positions], mistakes.labels)
+    assert torch.equal(probabilities[positions], mistakes.probabilities)
+
+
+def test_fewer_mistakes_than_places_and_none() -> None:
+    labels = torch.arange(20) % 10
+    logits = torch.nn.functional.one_hot(labels, 10).float()
+    assert len(most_confident_mistakes(made_up(logits, labels), 12).labels) == 0
+    logits[4] = logits[5]
+    assert most_confident_mistakes(made_up(logits, labels), 12).predictions.tolist() == [5]
+
+
+def test_the_augmented_batch_is_the_one_that_trains(shown: Path) -> None:
+    picture = pixels(read_events(shown), "augmentation/stored_above_augmented_below")
+    data = DigitsDataModule(dataset="offline_digits", batch_size=64)
+    data.setup("fit")
+    batch = next(iter(data.train_dataloader()))
+    for row, augment in enumerate((False, True)):
+        prepared = data.prepare(batch, augment).images[5, 0] * 0.3081 + 0.1307
+        top, left = 2 + row * 58, 2 + 5 * 58  # 2 × 28 pixels each, and a line of 2
+        found = picture[top : top + 56 : 2, left : left + 56 : 2, 0] / 255
+        np.testing.assert_allclose(found, prepared.clamp(0, 1).numpy(), atol=1 / 255)
+
+
+def test_filters_are_the_checkpoints(shown: Path) -> None:
+    picture = pixels(read_events(shown), "first_layer/filters")[..., 0] / 255
+    weight = load_classifier(shown / "checkpoints" / "last.ckpt").net.layers[0].weight[:, 0].detach()  # type: ignore[index,union-attr]
+    for number in range(10):
+        left = 4 + number * 52  # 3 × 16 pixels each, and a gap of 4
+        found = picture[4 : 4 + 48 : 16, left : left + 48 : 16]
+        np.testing.assert_allclose(found, (weight[number] / (2 * weight.abs().max()) + 0.5).numpy(), atol=2 / 255)
+
+
+def test_feature_maps_of_every_layer(shown: Path) -> None:
+    """10, 18, 18, 28, 28 and 10 maps, each 56 × 56 on the screen, with lines of two pixels, ten in a row."""
+    events = read_events(shown)
+    sizes = [pixels(events, tag).shape[:2] for tag in FEATURE_MAPS]
+    rows = [1, 2, 2, 3, 3, 1]
+    assert sizes == [(58 * num + 2, 582) for num in rows]
+    assert all(pixels(events, tag).max() == 255 for tag in FEATURE_MAPS)
+
+
+def test_hyperparameters_and_where_their_metrics_are(fit: Fit) -> None:
+    folder = fit("--model.max_lr", "0.07", "--early_stopping.stopping_threshold", "null")
+    events = read_events(folder)
+    started = hparams_of(events, "session_start_info").session_start_info
+    assert started.hparams["model.max_lr"].number_value == 0.07
+    assert started.hparams["data.seed"].number_value == 0
+    assert started.hparams["model.optimizer"].string_value == "sgd"
+    assert started.hparams["early_stopping.stopping_threshold"].string_value == "none"
+    assert not [name for name in started.hparams if "instantiator" in name or "data_dir" in name]
+    experiment = hparams_of(events, "experiment").experiment
+    assert [metric.name.tag for metric in experiment.metric_infos] == METRICS
+    assert {info.name for info in experiment.hparam_infos if info.differs} == set(SHOWN_FIRST)
+    assert {info.name for info in experiment.hparam_infos} == set(started.hparams)
+    assert {tag for tag in METRICS if "test" not in tag} <= set(events.Tags()["scalars"])
+    assert hparams_of(events, "session_end_info").session_end_info.status  # of success
+    assert "_instantiator" not in (folder / "hparams.yaml").read_text()
+
+
+def test_a_setting_is_of_one_type_in_all_runs() -> None:
+    settings: Settings = {
+        "model": {"max_lr": 0.1, "nesterov": True},
+        "trainer": {"max_epochs": 3, "gradient_clip_val": None, "plugins": []},
+    }
+    assert flat_settings(settings) == {
+        "model.max_lr": 0.1,
+        "model.nesterov": "True",
+        "trainer.max_epochs": "3",
+        "trainer.gradient_clip_val": "none",
+        "trainer.plugins": "none",
+    }
+
+
+def test_the_embedding_is_of_the_evaluated_images(shown: Path) -> None:
+    (directory,) = shown.glob("0*/features")
+    logits, labels = evaluated_again(shown)
+    header, *rows = (directory / "metadata.tsv").read_text().splitlines()
+    assert header == "digit\tprediction"
+    predictions = logits.argmax(dim=1)
+    assert rows == [f"{label}\t{prediction}" for label, prediction in zip(labels, predictions, strict=True)]
+    vectors = np.loadtxt(directory / "tensors.tsv")
+    assert vectors.shape == (360, 50)
+    with Image.open(directory / "sprite.png") as sprite:
+        assert sprite.size == (19 * 28, 19 * 28)  # 19² ≥ 360
+    assert f"{directory.parent.name}/features/tensors.tsv" in (shown / "projector_config.pbtxt").read_text()
+
+
+@pytest.mark.parametrize(
+    ("net", "num_features"),
+    [
+        (OptimizedNet(), 10 * 7 * 7),  # under the global pooling
+        (OptimizedNet(head="fully_connected"), 10 * 7 * 7),
+        (BaselineNet(), 1024 * 3 * 3),
+    ],
+)
+def test_features_are_those_under_the_head(net: torch.nn.Module, num_features: int) -> None:
+    images = torch.randn(4, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    layers = net.eval().layers
+    assert isinstance(layers, torch.nn.Sequential)
+    with torch.no_grad():
+        features, logits = last_features(layers, images)
+        assert features.shape == (4, num_features)
+        assert torch.equal(logits, net(images))
+
+
+def test_principal_components_keep_distances() -> None:
+    features = torch.randn(30, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    components = principal_components(features, 50)
+    torch.testing.assert_close(torch.cdist(components, components), torch.cdist(features, features))
+    variances = components.var(dim=0)
+    assert torch.equal(variances, variances.sort(descending=True).values)
+
+
+def weights(folder: Path) -> dict[str, Tensor]:
+    state: dict[str, Tensor] = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    return state
+
+
+@pytest.mark.parametrize("options", [(), ("--model.backend", "layers", "--data.validation", "none")])
+def test_dashboards_change_nothing_of_training(fit: Fit, options: tuple[str, ...]) -> None:
+    """Not even where training draws from the global random numbers: the state of these is saved too."""
+    states: list[Tensor] = []
+
+    class RandomState(Callback):
+        @override
+        def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+            states.append(torch.get_rng_state())
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys.modules[__name__], "RandomState", RandomState, raising=False)
+        added = f"--trainer.callbacks+={__name__}.RandomState"
+        shown, plain = (weights(fit(*options, added, *logger)) for logger in ((), ("--trainer.logger", "false")))
+    assert shown.keys() == plain.keys()
+    assert all(torch.equal(shown[name], plain[name]) for name in shown)
+    assert torch.equal(*states)
+
+
+def test_no_logger_no_events(fit: Fit) -> None:
+    folder = fit("--trainer.logger", "false")
+    assert {path.name for path in folder.iterdir()} == {"config.yaml", "report.json", "report.md", "checkpoints"}
+
+
+def test_another_logger_gets_the_scalars(fit: Fit, tmp_path: Path) -> None:
+    fit("--trainer.logger", "CSVLogger", "--trainer.logger.save_dir", str(tmp_path / "csv"))
+    (table,) = (tmp_path / "csv").rglob("metrics.csv")
+    assert {"by_epoch/val_accuracy", "by_step/images_per_second"} <= set(table.read_text().splitlines()[0].split(","))
+
+
+def test_without_validation_the_test_is_drawn(fit: Fit) -> None:
+    folder = fit("--data.validation", "none")
+    events = read_events(folder)
+    images = events.Tags()["images"]
+    assert {f"test/{name}" for name in EACH_EPOCH} <= set(images)
+    assert not [tag for tag in images if tag.startswith("validation")]
+    assert steps(events, "Images", "test/confusion_matrix") == [2]
+    assert steps(events, "Tensors", "test_precision_recall/digit_0") == [2]
+    report = read_report(folder)
+    (accuracy,) = events.Scalars("by_epoch/test_accuracy")
+    assert (accuracy.step, accuracy.value) == (2, pytest.approx(report["test"]["accuracy"]))
+    assert len(list(folder.glob("0*/features"))) == 1
+    assert text(events, "run/report").strip() == (folder / "report.md").read_text().strip()
+
+
+def test_an_epoch_without_validation_is_not_drawn(fit: Fit) -> None:
+    events = read_events(fit("--trainer.max_epochs", "3", "--trainer.check_val_every_n_epoch", "2"))
+    assert steps(events, "Images", "validation/confusion_matrix") == [2]
+    assert steps(events, "Images", "first_layer/filters") == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--model.network", "baseline_relu_on_logits", "--data.batch_size", "8", "--data.eval_batch_size", "20"),
+        ("--model.head", "fully_connected", "--model.batch_norm", "false"),
+        ("--model.optimizer", "muon", "--model.test_time_augmentation", "true", "--weight_average.decay", "0.9"),
+        ("--trainer.precision", "bf16-true", "--trainer.val_check_interval", "1"),
+        ("--trainer.num_sanity_val_steps", "1", "--trainer.max_steps", "2", "--trainer.accumulate_grad_batches", "2"),
+        ("--data.validation", "holdout", "--data.num_holdout", "100", "--model.width", "5"),
+    ],
+)
+def test_every_kind_of_run_is_shown(fit: Fit, options: tuple[str, ...]) -> None:
+    folder = fit(*options, "--trainer.max_epochs", "1", "--trainer.limit_val_batches", "1")
+    tags = read_events(folder).Tags()
+    assert {"validation/confusion_matrix", "first_layer/filters", "feature_maps/after_layer_6"} <= set(tags["images"])
+    assert [tag for tag in tags["histograms"] if tag.startswith("gradients/")]
+    assert tags["graph"]
+    assert list(folder.glob("0*/features/tensors.tsv"))
+
+
+def test_a_resumed_run_goes_on_in_its_folder(fit: Fit) -> None:
+    folder = fit("--model.schedule", "constant", "--trainer.max_epochs", "1")
+    last = str(folder / "checkpoints" / "last.ckpt")
+    go_on = ["fit", "--config", str(folder / "config.yaml"), "--trainer.max_epochs", "2", "--ckpt_path", last]
+    main(go_on)
+    events = read_events(folder)
+    assert steps(events, "Images", "validation/confusion_matrix") == [1, 2]
+    assert steps(events, "Images", "augmentation/stored_above_augmented_below") == [1, 2]
+    assert "| 2 |" in text(events, "run/report")
+    before = sorted(folder.rglob("*.tsv"))
+    assert len(before) == 2 * 2  # of the features after each end
+    main(go_on)  # has ended already
+    assert sorted(folder.rglob("*.tsv")) == before
+
+
+@pytest.mark.slow
+def test_two_processes_draw_the_whole(fit: Fit, tmp_path: Path) -> None:
+    """Of 360 images, which are 180 each, in batches of 50; the same as one process does with the same weights."""
+    options = ["--data.eval_batch_size", "50", "--trainer.limit_train_batches", "3", "--trainer.max_epochs", "1"]
+    run_ranks(2, tmp_path, "fit", "--config", "configs/offline.yaml", *options)
+    (folder,) = tmp_path.glob("offline/version_*")
+    events = read_events(folder)
+    assert steps(events, "Images", "validation/confusion_matrix") == [1]
+    (directory,) = folder.glob("0*/features")
+    logits, labels = evaluated_again(folder)
+    rows = (directory / "metadata.tsv").read_text().splitlines()[1:]
+    predictions = logits.argmax(dim=1)
+    assert rows == [f"{label}\t{prediction}" for label, prediction in zip(labels, predictions, strict=True)]
+    true_positives, false_positives, *_ = curve(events, "validation_precision_recall/digit_3")
+    assert true_positives[0] == (labels == 3).sum()
+    assert false_positives[0] == (labels != 3).sum()
+
+
+@pytest.mark.slow
+def test_no_figure_needs_a_screen(fit: Fit) -> None:
+    """The backend that a user's environment names is not started."""
+    code = "import sys; from mnist_lightning.cli import main; main(sys.argv[1:]); import matplotlib.pyplot as plt; "
+    code += "assert plt.get_fignums() == []"
+    folder = fit("--trainer.max_epochs", "1")
+    args = ["fit", "--config", str(folder / "config.yaml"), "--trainer.default_root_dir", str(folder)]
+    environment = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY")}
+    environment |= {"MPLBACKEND": "TkAgg", "OMP_NUM_THREADS": "1"}
+    subprocess.run(
+        [sys.executable, "-c", code, *args], env=environment, cwd=PROJECT, check=True, stdout=subprocess.DEVNULL
+    )
+
+
+def test_an_evaluation_of_another_epoch_is_not_this_ones() -> None:
+    evaluation = Evaluation()
+    assert evaluation.of_epoch(1) is None
+    evaluation.last = made_up(torch.zeros(1, 10), torch.zeros(1, dtype=torch.int64))
+    assert evaluation.of_epoch(1) is evaluation.last
+    assert evaluation.of_epoch(2) is None
