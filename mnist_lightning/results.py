@@ -1,11 +1,13 @@
 """The README's tables, from the files under `results/` alone: `python -m mnist_lightning.results` writes them anew."""
 
 import dataclasses
+import json
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
 from mnist_lightning.benchmark.report import epochs_table, precision_text, read_part, trainer_text
+from mnist_lightning.dashboards.cost import cost_text
 from mnist_lightning.networks import OptimizedNet, num_trainable_parameters
 from mnist_lightning.study.command import read_study
 from mnist_lightning.study.study import Study
@@ -161,11 +163,21 @@ def claims_table() -> str:
     return "\n".join(["| claim | what we measured |", "|---|---|", *lines])
 
 
+def dashboards_text() -> str:
+    """What TensorBoard's dashboards cost.
+
+    Raises:
+        FileNotFoundError: it was not measured.
+    """
+    return cost_text(json.loads((RESULTS / "dashboards.json").read_text(encoding="utf-8")))
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "results": results_table,
     "ablations": ablations_table,
     "speed": speed_table,
     "claims": claims_table,
+    "dashboards": dashboards_text,
 }
 
 
