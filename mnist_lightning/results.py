@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from mnist_lightning.benchmark.report import epochs_table, precision_text, read_part, trainer_text
+from mnist_lightning.dashboards.cost import cost_text
 from mnist_lightning.networks import OptimizedNet, num_trainable_parameters
 from mnist_lightning.study.command import read_study
 from mnist_lightning.study.study import Study
@@ -203,6 +204,15 @@ def own_digits_table() -> str:
     return "\n".join(lines)
 
 
+def dashboards_text() -> str:
+    """What TensorBoard's dashboards cost.
+
+    Raises:
+        FileNotFoundError: it was not measured.
+    """
+    return cost_text(json.loads((RESULTS / "dashboards.json").read_text(encoding="utf-8")))
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "results": results_table,
     "ablations": ablations_table,
@@ -210,6 +220,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "claims": claims_table,
     "reliability": reliability_text,
     "own_digits": own_digits_table,
+    "dashboards": dashboards_text,
 }
 
 

@@ -14,7 +14,7 @@ from tensorboard_pages import browser_page, filter_tags, open_dashboard, project
 from mnist_lightning.cli import main as command_line
 
 DIRECTORY = PROJECT / "docs" / "tensorboard"
-NUM_COLOURS = 96  # a picture then has a third of the bytes, and no colour that the eye misses
+NUM_COLOURS = 256  # a palette: half of the bytes, and no colour that the eye misses
 RATES = ("0.1", "0.05")
 SETTLE_MS = 3000  # what moves on a page has come to rest: nothing tells
 
@@ -31,12 +31,14 @@ def custom_scalars(page: Page, url: str) -> None:
     """Training and validation in one chart."""
     open_dashboard(page, url, "custom_scalars&_smoothingWeight=0")
     wait_for_text(page, ["by_step/images_per_second (optimized/version_1)"])
+    page.get_by_text("Ignore outliers in chart scaling").click()
 
 
 def images(page: Page, url: str) -> None:
-    """The confusion matrix, the accuracy of each digit, and the mistakes."""
+    """The confusion matrix, the accuracy of each digit, and the mistakes, of one run."""
     open_dashboard(page, url, "images")
     filter_tags(page, "validation/")
+    page.locator("tf-runs-selector input").first.fill("version_0")
     wait_for_text(page, ["validation/confusion_matrix"])
 
 
@@ -54,9 +56,9 @@ def projector(page: Page, url: str) -> None:
 
 
 PICTURES: dict[str, tuple[Callable[[Page, str], None], int, int]] = {  # with width and height in pixels
-    "custom_scalars": (custom_scalars, 1400, 620),
-    "images": (images, 1400, 640),
-    "hparams": (hparams, 1900, 300),
+    "custom_scalars": (custom_scalars, 1500, 620),
+    "images": (images, 1500, 560),
+    "hparams": (hparams, 1700, 300),
     "projector": (projector, 1200, 720),
 }
 
@@ -83,8 +85,9 @@ def main() -> None:
         take(args.runs)
         return
     with tempfile.TemporaryDirectory() as directory:
-        train(Path(directory), args.epochs)
-        take(Path(directory))
+        root = Path(directory, "runs")
+        train(root, args.epochs)
+        take(root)
 
 
 if __name__ == "__main__":

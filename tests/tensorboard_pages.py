@@ -42,10 +42,13 @@ def chromium() -> str | None:
 def server(logdir: Path) -> Iterator[str]:
     """Serves the runs under `logdir` until the block ends; gives the address, once all of them are found."""
     port = processes.free_port()
-    args = ["--logdir", str(logdir), "--host", "localhost", "--port", str(port)]
+    # Relative: the pages show what was given.
+    args = ["--logdir", logdir.name, "--host", "localhost", "--port", str(port)]
     executable = str(Path(sys.executable).parent / "tensorboard")
     url = f"http://localhost:{port}"
-    with subprocess.Popen([executable, *args], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+    with subprocess.Popen(
+        [executable, *args], cwd=logdir.parent, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
         try:
             _wait_for(f"{url}/data/runs", "version_", process)
             # This dashboard is looked for on the side, and has no page before.

@@ -1,6 +1,7 @@
 """What a run's event files hold for TensorBoard, read back."""
 
 import io
+import json
 import math
 import os
 import subprocess
@@ -24,14 +25,18 @@ from typing_extensions import override
 
 from mnist_lightning.batches import Batch, LabelledImages
 from mnist_lightning.cli import main
+from mnist_lightning.dashboards.all import tensorboard_callbacks
 from mnist_lightning.dashboards.confusion_matrix import ConfusionMatrix
+from mnist_lightning.dashboards.cost import cost_text, measure
 from mnist_lightning.dashboards.embedding import last_features, principal_components
 from mnist_lightning.dashboards.evaluation import Evaluated, Evaluation
 from mnist_lightning.dashboards.hyperparameters import METRICS, SHOWN_FIRST, flat_settings
 from mnist_lightning.dashboards.mistakes import most_confident_mistakes
 from mnist_lightning.datamodule import DigitsDataModule
 from mnist_lightning.networks import BaselineNet, OptimizedNet
+from mnist_lightning.results import RESULTS
 from mnist_lightning.resuming import Settings
+from mnist_lightning.run_report import RunReport
 from mnist_lightning.trained import load_classifier
 
 EACH_EPOCH = ["confusion_matrix", "accuracy_per_digit", "confident_mistakes"]
@@ -413,3 +418,20 @@ def test_an_evaluation_of_another_epoch_is_not_this_ones() -> None:
     evaluation.last = made_up(torch.zeros(1, 10), torch.zeros(1, dtype=torch.int64))
     assert evaluation.of_epoch(1) is evaluation.last
     assert evaluation.of_epoch(2) is None
+
+
+def test_the_cost_is_measured_of_every_dashboard(in_project: None) -> None:
+    short = ["--trainer.max_epochs", "1", "--trainer.limit_train_batches", "2"]
+    figures = measure("--data.dataset", "offline_digits", *short)
+    run_report = RunReport(None, "", {"model": {}})
+    names = {type(callback).__name__ for callback in tensorboard_callbacks(run_report)}
+    assert figures["hook_seconds_by_callback"].keys() == names | {"ScalarLogger", "Throughput"}
+    assert sum(figures["hook_seconds_by_callback"].values()) == pytest.approx(figures["hook_seconds"])
+    assert figures["share"] == figures["hook_seconds"] / figures["training_seconds"]
+    assert figures["epochs"] == 1
+
+
+def test_the_measured_cost_is_below_two_percent() -> None:
+    figures = json.loads((RESULTS / "dashboards.json").read_text())
+    assert 0 < figures["share"] < 0.02
+    assert f"{figures['share']:.1%} of the time" in cost_text(figures)

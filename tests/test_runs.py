@@ -1,6 +1,5 @@
 """A run from the outside: its folder, its report, what is validated, and what the other subcommands make of it."""
 
-import math
 import re
 from pathlib import Path
 
@@ -8,7 +7,6 @@ import pytest
 import torch
 import yaml
 from conftest import Fit, read_report
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from mnist_lightning.batches import Batch
 from mnist_lightning.classifier import DigitClassifier
@@ -151,21 +149,6 @@ def test_predict_gives_a_digit_and_a_probability_per_image(fit: Fit, capfd: pyte
     assert [int(row[1]) for row in rows] == list(range(360))
     assert {int(row[2]) for row in rows} <= set(range(10))
     assert all(0.1 <= float(row[3]) <= 1 for row in rows)
-
-
-def test_tensorboard_scalars_against_step_and_epoch(fit: Fit) -> None:
-    folder = fit()
-    events = EventAccumulator(str(folder))
-    events.Reload()
-    scalars = {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
-    rows = read_report(folder)["epochs"]
-    for name in ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "learning_rate"):
-        values = scalars[f"by_epoch/{name}"]
-        assert [step for step, _ in values] == [1, 2]
-        assert [value for _, value in values] == pytest.approx([row[name] for row in rows])
-    assert [step for step, _ in scalars["by_step/val_accuracy"]] == [3, 6]
-    assert {step for step, _ in scalars["by_step/train_loss"]} == {1, 2, 3, 4, 5, 6}
-    assert all(math.isfinite(value) for values in scalars.values() for _, value in values)
 
 
 def test_print_config_runs_again(fit: Fit, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import shlex
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +12,7 @@ from mnist_lightning.dashboards.hook_timer import HookTimer
 from mnist_lightning.environment import hardware, versions
 
 CONFIG = "configs/optimized.yaml"
+COMMAND = ("python", "-m", "mnist_lightning.dashboards.cost")
 
 
 def measure(*args: str) -> dict[str, Any]:
@@ -64,7 +66,7 @@ def main() -> None:
     parser.add_argument("fit", nargs="*", metavar="OPTION", help="options of fit, after --")
     args = parser.parse_args()
     figures = {
-        "command": f"python -m mnist_lightning.dashboards.cost --output {args.output.name}",
+        "command": shlex.join([*COMMAND, "--output", args.output.name, *(["--", *args.fit] if args.fit else [])]),
         "date": datetime.now(UTC).date().isoformat(),
         **measure(*args.fit),
         "hardware": hardware(),
