@@ -322,6 +322,14 @@ class CommandLine(LightningCLI):
         """Prints the figures."""
         self._print_evaluation("test", "test images")
 
+    def before_predict(self) -> None:
+        """Refuses to write one file from several processes."""
+        if self.config.predict.output is not None and self.trainer.world_size > 1:
+            raise SettingError(
+                f"--output {self.config.predict.output}: of {self.trainer.world_size} processes each has a share of "
+                "the images. Use --trainer.devices 1."
+            )
+
     def after_predict(self) -> None:
         """Writes a line per image to --output, or as CSV to standard output."""
         rows = prediction_rows(self.trainer.predict_loop.predictions, self.datamodule.title)

@@ -127,11 +127,20 @@ def status_of(args: list[str]) -> object:
     return 0
 
 
+NOT_READ = {
+    "blank.png": "no digit found: nothing on it looks like a digit",
+    "missing.png": "no such file",
+    "empty": "a folder without image files",
+    "x" * 300: "cannot be read (File name too long)",
+}
+
+
 def test_a_line_for_each_file_and_status_1(
     folder: Path, checkpoint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Image.new("L", (50, 50), 255).save(tmp_path / "blank.png")
-    names = [str(folder), str(folder / "notes.txt"), str(tmp_path / "blank.png"), str(tmp_path / "missing.png")]
+    (tmp_path / "empty").mkdir()
+    names = [str(folder), str(folder / "notes.txt"), *(str(tmp_path / name) for name in NOT_READ)]
     assert status_of(["--images", *names, "--ckpt_path", checkpoint, "--num_threads", "1"]) == 1
     header, *lines = capsys.readouterr().out.splitlines()
     assert header.split() == ["file", "digit", "probability", "runner-up"]
@@ -143,11 +152,7 @@ def test_a_line_for_each_file_and_status_1(
         assert {digit, runner_up} < set("0123456789")
         assert (sign, last_sign) == ("%", "%)")
         assert float(probability) >= float(runner_up_probability[1:])
-    assert [shown[name] for name in names[1:]] == [
-        "–  not an image",
-        "–  no digit found: nothing on it looks like a digit",
-        "–  no such file",
-    ]
+    assert [shown[name] for name in names[1:]] == [f"–  {problem}" for problem in ("not an image", *NOT_READ.values())]
 
 
 @pytest.mark.parametrize("suffix", ["csv", "json"])

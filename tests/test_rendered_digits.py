@@ -30,7 +30,7 @@ def test_every_digit_can_be_drawn_in_every_way() -> None:
             for pen in PENS.values():
                 image = np.asarray(draw_digit(digit, way, pen, 100, np.random.default_rng(0)))
                 assert image.max() == 255
-                assert 100 <= image.shape[0] <= 150
+                assert 90 <= image.shape[0] <= 150  # the points wobble
                 assert image[0].any()
                 assert image[:, 0].any()
 

@@ -87,7 +87,7 @@ def read_images(classifier: DigitClassifier, config: Namespace) -> bool:
             flush=True,
         )
         if config.prepared is not None:
-            stem = _unused(_printable(path.stem), stems)
+            stem = _unused(_printable(path.stem)[:100], stems)  # with a suffix it stays within a file system's 255
             stems.add(stem)
             _write_png(Path(config.prepared) / f"{stem}.png", result.prepared)
     if config.output is not None:
@@ -111,7 +111,14 @@ def _unused(stem: str, used: set[str]) -> str:
 
 
 def _write_png(path: Path, image: Tensor) -> None:
-    """Writes an image (28, 28) uint8."""
+    """Writes an image (28, 28) uint8.
+
+    Raises:
+        SettingError: the file cannot be written.
+    """
     file = io.BytesIO()
     Image.fromarray(image.numpy()).save(file, "PNG")
-    replace_file(path, file.getvalue())
+    try:
+        replace_file(path, file.getvalue())
+    except OSError as error:
+        raise SettingError(f"--prepared: {path} cannot be written ({error.strerror}). Name another folder.") from None

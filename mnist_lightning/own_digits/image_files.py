@@ -20,13 +20,16 @@ def find_images(names: Iterable[str]) -> list[Path]:
 
 def _images_below(folder: Path) -> list[Path]:
     suffixes = Image.registered_extensions()
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in suffixes
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and path.is_file()
-    )
+    try:
+        return sorted(
+            path
+            for path in folder.rglob("*")
+            if path.suffix.lower() in suffixes
+            and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+            and path.is_file()
+        )
+    except OSError:  # such as a name that is too long
+        return []
 
 
 def read_image(path: Path) -> Image.Image:
