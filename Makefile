@@ -7,7 +7,7 @@ RUN ?= runs/best/version_0
 STUDY := $(MNIST_LIGHTNING) study --config configs/studies
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart train test test-slow test-browser soak lint check format pictures tensorboard screenshots dashboards-cost study-recipe study-fast study-best study-ablations study-baseline results model benchmark benchmark-quick own-digits clean
+.PHONY: help quickstart train test test-slow test-browser soak lint check format tensorboard dashboards-cost study-recipe study-fast study-best study-ablations study-baseline results demo readme model benchmark benchmark-quick own-digits clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,16 +56,8 @@ format: $(INSTALLED) ## Format the code and sort the imports
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-pictures: $(INSTALLED) ## Draw the README's pictures anew, of RUN=runs/best/version_0
-	$(MNIST_LIGHTNING) report $(RUN)
-	mkdir -p docs/report
-	cp $(RUN)/figures/mistakes.png $(RUN)/figures/robustness.png docs/report/
-
 tensorboard: $(INSTALLED) ## Serve the dashboards of all runs on localhost
 	$(BIN)/tensorboard --logdir runs --host localhost
-
-screenshots: $(INSTALLED) ## Train twice for 3 epochs and write the pictures of TensorBoard into docs/: needs Chromium
-	$(BIN)/python tests/screenshots.py
 
 dashboards-cost: $(INSTALLED) ## Measure what TensorBoard's callbacks cost of training: five minutes, with the machine left alone
 	$(BIN)/python -m mnist_lightning.dashboards.cost --output results/dashboards.json
@@ -86,6 +78,22 @@ study-baseline: $(INSTALLED) ## Train the original's first network
 	$(STUDY)/baseline.yaml
 
 results: study-recipe study-fast study-best study-ablations study-baseline ## Train what is missing under results/, and write all tables and charts
+	$(BIN)/python -m mnist_lightning.results
+
+demo: $(INSTALLED) ## Serve a page to draw on, with the model that is there
+	$(MNIST_LIGHTNING) demo --ckpt_path models/mnist.ckpt
+
+EXPORTS := runs/exports
+readme: $(INSTALLED) ## Run again what the README shows, outputs and pictures: of the model, and of its run RUN=runs/best/version_0
+	mkdir -p results/outputs docs/report $(EXPORTS)
+	rm -f $(EXPORTS)/*
+	$(MNIST_LIGHTNING) predict --ckpt_path models/mnist.ckpt --images examples > results/outputs/predict.txt; test $$? = 1
+	for export in onnx/mnist.onnx onnx_int8/mnist_int8.onnx torch/mnist.pt2; do \
+		$(MNIST_LIGHTNING) export --ckpt_path models/mnist.ckpt --format $${export%/*} --output $(EXPORTS)/$${export#*/} || exit; \
+	done > results/outputs/export.txt
+	$(MNIST_LIGHTNING) report $(RUN) > results/outputs/report.txt
+	cp $(RUN)/figures/robustness.png docs/report/
+	$(BIN)/python tests/screenshots.py
 	$(BIN)/python -m mnist_lightning.results
 
 model: $(INSTALLED) ## Train models/mnist.ckpt anew, by configs/best.yaml; its report goes beside it

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 from mnist_lightning.benchmark.report import epochs_table, precision_text, read_part, trainer_text
@@ -22,6 +22,7 @@ from mnist_lightning.study.summary import (
 
 PROJECT = Path(__file__).parent.parent
 RESULTS = PROJECT / "results"
+OUTPUTS = RESULTS / "outputs"  # which `make readme` writes
 RELIABILITY = RESULTS / "reliability.json"  # which `make soak` writes
 README = PROJECT / "README.md"
 # The rows of the first table: the study, its variant, and the config as a reader calls it.
@@ -213,6 +214,11 @@ def dashboards_text() -> str:
     return cost_text(json.loads((RESULTS / "dashboards.json").read_text(encoding="utf-8")))
 
 
+def _output(command: str) -> str:
+    """What a command has printed, when `make readme` ran it."""
+    return f"```\n{(OUTPUTS / f'{command}.txt').read_text(encoding='utf-8').strip()}\n```"
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "results": results_table,
     "ablations": ablations_table,
@@ -221,6 +227,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "reliability": reliability_text,
     "own_digits": own_digits_table,
     "dashboards": dashboards_text,
+    **{f"{command}_output": partial(_output, command) for command in ("report", "predict", "export")},
 }
 
 

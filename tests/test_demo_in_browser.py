@@ -13,6 +13,7 @@ from browser import open_page
 from conftest import PROJECT
 from playwright.sync_api import Page, expect
 
+DEMO = ["demo", "--ckpt_path", "models/mnist.ckpt"]
 SEVEN = [(0.25, 0.2), (0.75, 0.2), (0.45, 0.85)]
 ONE = [(0.5, 0.15), (0.5, 0.85)]
 
@@ -21,7 +22,7 @@ ONE = [(0.5, 0.15), (0.5, 0.85)]
 def url() -> Iterator[str]:
     """Of a server in a process of its own."""
     port = processes.free_port()
-    command = [sys.executable, "-m", "mnist_lightning", "demo", "--ckpt_path", "models/mnist.ckpt", "--port", str(port)]
+    command = [sys.executable, "-m", "mnist_lightning", *DEMO, "--port", str(port)]
     environment = os.environ | {"PYTHONPATH": str(PROJECT)}
     with subprocess.Popen(command, cwd=PROJECT, env=environment, stdout=subprocess.PIPE, text=True) as server:
         try:

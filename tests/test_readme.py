@@ -14,8 +14,10 @@ from pathlib import Path
 
 import pytest
 from conftest import PROJECT
+from test_demo_in_browser import DEMO
 
 from mnist_lightning.cli import main
+from mnist_lightning.results import OUTPUTS
 
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
 COMMANDS = [
@@ -23,6 +25,14 @@ COMMANDS = [
 ]
 PYTHON_COMMANDS = [command for command in COMMANDS if command.startswith("python -m mnist_lightning ")]
 COMMANDS_APART = [command for command in PYTHON_COMMANDS if ">" in command or "ddp" in command]
+# Of the model that is there, whose output the README shows; a page is served until it is told to end.
+SHIPPED_MODEL_COMMANDS = [command for command in PYTHON_COMMANDS if "models/mnist.ckpt" in command]
+REPORT_COMMANDS = [command for command in PYTHON_COMMANDS if " report " in command]
+COMMANDS_HERE = [
+    command
+    for command in PYTHON_COMMANDS
+    if command not in [*COMMANDS_APART, *SHIPPED_MODEL_COMMANDS, *REPORT_COMMANDS]
+]
 MAKE_COMMANDS = [command for command in COMMANDS if command.startswith("make ")]
 PROGRAM_WORDS = 3  # python -m mnist_lightning
 
@@ -31,7 +41,8 @@ PROGRAM_WORDS = 3  # python -m mnist_lightning
 def workplace(tmp_path_factory: pytest.TempPathFactory, mnist_dir: Path) -> Iterator[Path]:
     """A directory with the configs, MNIST, and the run that the README's checkpoints come from."""
     directory = tmp_path_factory.mktemp("readme")
-    (directory / "configs").symlink_to(PROJECT / "configs")
+    for name in ("configs", "models", "examples"):
+        (directory / name).symlink_to(PROJECT / name)
     previous = Path.cwd()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MNIST_DATA_DIR", str(mnist_dir))
@@ -48,6 +59,8 @@ def shortened(command: str) -> list[str]:
     args = shlex.split(command)[PROGRAM_WORDS:]
     if "--help" in args or "--print_config" in args:
         return args
+    if args[0] in ("report", "export"):
+        return args
     if args[0] == "study":
         short = "--trainer.max_epochs 1 --trainer.limit_train_batches 2 --data.validation none"
         return [*args, "--seeds", "1", "--fit", f"{short} --trainer.limit_test_batches 2"]
@@ -63,7 +76,7 @@ def test_every_command_is_tried_here() -> None:
     assert {"make quickstart", "make test"} <= set(MAKE_COMMANDS)
 
 
-@pytest.mark.parametrize("command", [command for command in PYTHON_COMMANDS if command not in COMMANDS_APART])
+@pytest.mark.parametrize("command", COMMANDS_HERE)
 def test_command(command: str, workplace: Path, capfd: pytest.CaptureFixture[str]) -> None:
     args = shortened(command)
     if "--help" in args or "--print_config" in args:
@@ -74,6 +87,43 @@ def test_command(command: str, workplace: Path, capfd: pytest.CaptureFixture[str
         return
     main(args)
     assert "accuracy" in capfd.readouterr().out
+
+
+def test_digits_are_read_as_shown(workplace: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (command,) = [command for command in SHIPPED_MODEL_COMMANDS if " predict " in command]
+    with pytest.raises(SystemExit, match="1"):  # one of the examples holds no digit
+        main(shlex.split(command)[PROGRAM_WORDS:])
+    shown = (OUTPUTS / "predict.txt").read_text(encoding="utf-8")
+    assert without_figures(capfd.readouterr().out) == without_figures(shown)
+
+
+@pytest.mark.slow
+def test_the_model_is_exported_as_shown(workplace: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    commands = [command for command in SHIPPED_MODEL_COMMANDS if " export " in command]
+    assert len(commands) == 3
+    for command in commands:
+        main(shortened(command))
+        assert Path(shlex.split(command)[-1]).stat().st_size > 10_000
+    shown = (OUTPUTS / "export.txt").read_text(encoding="utf-8")
+    assert without_figures(capfd.readouterr().out) == without_figures(shown)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", REPORT_COMMANDS)
+def test_a_run_is_reported_as_shown(
+    command: str, workplace: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("mnist_lightning.analysis.evaluation.MAX_OPERATIONS", 0)  # as of a large network
+    (workplace / "runs" / "best").symlink_to("optimized")
+    main(shortened(command))
+    found = [re.split(r"  |:|,", line)[0] for line in capfd.readouterr().out.splitlines()]
+    shown = [re.split(r"  |:|,", line)[0] for line in (OUTPUTS / "report.txt").read_text(encoding="utf-8").splitlines()]
+    assert [line for line in found if line] == [line for line in shown if line]
+
+
+def test_the_page_to_draw_on_is_tried_in_a_browser() -> None:
+    (command,) = [command for command in SHIPPED_MODEL_COMMANDS if " demo " in command]
+    assert command == f"python -m mnist_lightning {shlex.join(DEMO)}"
 
 
 @pytest.mark.parametrize("command", COMMANDS_APART)
@@ -118,6 +168,11 @@ def test_tensorboard_serves(workplace: Path) -> None:
         finally:
             server.terminate()
     assert "optimized/version_0" in runs
+
+
+def without_figures(text: str) -> str:
+    """The text without numbers that have a fraction or a thousand's comma: they differ from machine to machine."""
+    return re.sub(r" *\d[\d,]*[.,]\d+(e-\d+)?", " …", text)
 
 
 def make(*args: str) -> list[str]:
