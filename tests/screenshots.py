@@ -57,7 +57,7 @@ def projector(page: Page, url: str) -> None:
 
 PICTURES: dict[str, tuple[Callable[[Page, str], None], int, int]] = {  # with width and height in pixels
     "custom_scalars": (custom_scalars, 1500, 620),
-    "images": (images, 1500, 560),
+    "images": (images, 1500, 640),
     "hparams": (hparams, 1700, 300),
     "projector": (projector, 1200, 720),
 }

@@ -16,19 +16,20 @@ COMMAND = ("python", "-m", "mnist_lightning.dashboards.cost")
 
 
 def measure(*args: str) -> dict[str, Any]:
-    """Runs `fit` with the config and `args`, in a folder that is removed; returns the seconds of training and hooks."""
+    """Runs `fit` in a folder that is removed.
+
+    Args:
+        args: options of `fit` beside the config.
+
+    Returns:
+        Seconds of training, from its start to the last epoch's end, and of the hooks, before and after that too.
+    """
     # Imported here: the command line imports this package.
     from mnist_lightning.cli import main
 
     with tempfile.TemporaryDirectory() as directory:
-        command = [
-            "fit",
-            "--config",
-            CONFIG,
-            *args,
-            "--trainer.callbacks+=mnist_lightning.dashboards.hook_timer.HookTimer",
-        ]
-        main([*command, "--trainer.default_root_dir", directory])
+        timer = f"--trainer.callbacks+={HookTimer.__module__}.HookTimer"
+        main(["fit", "--config", CONFIG, *args, timer, "--trainer.default_root_dir", directory])
         (path,) = Path(directory).glob("*/version_0/report.json")
         report = json.loads(path.read_text(encoding="utf-8"))
     hook_seconds = {name: sum(hooks.values()) for name, hooks in HookTimer.seconds.items()}

@@ -15,7 +15,7 @@ from mnist_lightning.dashboards.writer import tensorboard_writer
 from mnist_lightning.datamodule import DigitsDataModule
 
 MAX_IMAGES = 1000  # what a browser turns smoothly
-# As is usual before t-SNE: https://lvdmaaten.github.io/tsne/ ("PCA ... to a reasonable number of dimensions, say 50").
+# As scikit-learn advises before t-SNE: https://scikit-learn.org/stable/modules/generated/sklearn.manifold.TSNE.html
 NUM_DIMENSIONS = 50
 _TAG = "features"
 

@@ -47,6 +47,8 @@ class FeatureMaps(Callback):
                 continue
             number += 1
             maps = outputs[0, :MAX_MAPS].float().cpu().unsqueeze(1)  # (C, 1, H, H)
+            if not maps.isfinite().all():
+                return  # the run is about to end, and says why
             shades = maps / maps.max().clamp(min=1e-12)
             enlargement = max(1, _SIDE_PIXELS // maps.shape[-1])
             enlarged = shades.repeat_interleave(enlargement, -1).repeat_interleave(enlargement, -2)

@@ -21,6 +21,8 @@ class FirstLayerFilters(Callback):
             return
         conv = next(module for module in pl_module.modules() if isinstance(module, nn.Conv2d))
         weight = conv.weight.detach().float().cpu()  # (C, 1, 3, 3)
+        if not weight.isfinite().all():
+            return  # the run is about to end, and says why
         shades = weight / (2 * weight.abs().max().clamp(min=1e-12)) + 0.5  # in [0, 1]
         enlarged = shades.repeat_interleave(_ENLARGEMENT, -1).repeat_interleave(_ENLARGEMENT, -2)
         grid = make_grid(enlarged, _NUM_COLUMNS, padding=4, pad_value=1)
