@@ -51,11 +51,12 @@ def cost_text(figures: dict[str, Any]) -> str:
         f"{name} {seconds / figures['hook_seconds']:.0%}"
         for name, seconds in list(figures["hook_seconds_by_callback"].items())[:3]
     ]
+    threads = "1 thread" if machine["threads"] == 1 else f"{machine['threads']} threads"
     return (
         f"All of this takes {figures['share']:.1%} of the time: {figures['hook_seconds']:.1f} s inside the callbacks' "
         f"hooks, of {figures['training_seconds']:.0f} s in which `{Path(figures['config']).name}` trained for "
         f"{figures['epochs']} epochs; most of it for {', '.join(shares)}. {machine['processor']}, {machine['cores']} "
-        f"cores, {machine['threads']} threads; torch {versions_used['torch']}, lightning {versions_used['lightning']}, "
+        f"cores, {threads}; torch {versions_used['torch']}, lightning {versions_used['lightning']}, "
         f"Python {versions_used['python']}; {figures['date']}."
     )
 
