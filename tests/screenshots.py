@@ -1,4 +1,4 @@
-"""`make screenshots`: trains twice for three epochs, and writes the README's pictures of TensorBoard."""
+"""The README's pictures of pages, part of `make readme`: TensorBoard, after two runs of three epochs, and the demo."""
 
 import argparse
 import io
@@ -6,14 +6,16 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import demo_page
+from browser import open_page
 from conftest import PROJECT
 from PIL import Image
 from playwright.sync_api import Page
-from tensorboard_pages import browser_page, filter_tags, open_dashboard, projector_frame, server, wait_for_text
+from tensorboard_pages import TIMEOUT_MS, filter_tags, open_dashboard, projector_frame, server, wait_for_text
 
 from mnist_lightning.cli import main as command_line
 
-DIRECTORY = PROJECT / "docs" / "tensorboard"
+DOCS = PROJECT / "docs"
 NUM_COLOURS = 256  # a palette: half of the bytes, and no colour that the eye misses
 RATES = ("0.1", "0.05")
 SETTLE_MS = 3000  # what moves on a page has come to rest: nothing tells
@@ -63,31 +65,43 @@ PICTURES: dict[str, tuple[Callable[[Page, str], None], int, int]] = {  # with wi
 }
 
 
-def take(root: Path) -> None:
+def take_of_tensorboard(root: Path) -> None:
     """Writes the pictures of the runs under `root`."""
-    DIRECTORY.mkdir(parents=True, exist_ok=True)
-    with server(root) as url, browser_page() as (page, _):
+    with server(root) as url, open_page(may_ask_outside=True) as page:
+        page.set_default_timeout(TIMEOUT_MS)
         for name, (show, width, height) in PICTURES.items():
             page.set_viewport_size({"width": width, "height": height})
             show(page, url)
-            page.wait_for_timeout(SETTLE_MS)
-            picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB").quantize(NUM_COLOURS)
-            picture.save(DIRECTORY / f"{name}.png", optimize=True)
+            save(page, DOCS / "tensorboard" / f"{name}.png")
+
+
+def take_of_demo() -> None:
+    """Draws a digit, and writes the picture of what the page says of it."""
+    with demo_page.served() as url, open_page(900, 450) as page:
+        demo_page.show(page, url)
+        demo_page.draw(page, demo_page.SEVEN)
+        save(page, DOCS / "demo.png")
+
+
+def save(page: Page, path: Path) -> None:
+    """Writes what the page shows when it has come to rest."""
+    page.wait_for_timeout(SETTLE_MS)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.open(io.BytesIO(page.screenshot())).convert("RGB").quantize(NUM_COLOURS).save(path, optimize=True)
 
 
 def main() -> None:
     """Trains, unless runs are named, and takes the pictures."""
-    parser = argparse.ArgumentParser(description="Write the README's pictures of TensorBoard.")
+    parser = argparse.ArgumentParser(description="Write the README's pictures of pages.")
     parser.add_argument("--runs", type=Path, help="directory of two finished runs of optimized.yaml; trains by default")
     parser.add_argument("--epochs", type=int, default=3, help="of each of the two runs")
     args = parser.parse_args()
-    if args.runs is not None:
-        take(args.runs)
-        return
+    take_of_demo()
     with tempfile.TemporaryDirectory() as directory:
-        root = Path(directory, "runs")
-        train(root, args.epochs)
-        take(root)
+        root = args.runs or Path(directory, "runs")
+        if args.runs is None:
+            train(root, args.epochs)
+        take_of_tensorboard(root)
 
 
 if __name__ == "__main__":

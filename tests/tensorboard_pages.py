@@ -1,6 +1,5 @@
-"""A TensorBoard server over some runs, and its pages in a browser that reaches nothing else."""
+"""A TensorBoard server over some runs, and how its pages are read."""
 
-import shutil
 import subprocess
 import sys
 import time
@@ -9,16 +8,11 @@ import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import processes
-from playwright.sync_api import Frame, Page, Route, sync_playwright
+from playwright.sync_api import Frame, Page
 
 TIMEOUT_MS = 120_000  # of what takes a second on a machine that is left alone
-CHROMIUM_ARGS = (
-    *("--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"),
-    *("--no-first-run",),
-)
 # All that is written on a page, in shadow roots too, but not what a style or script consists of.
 TEXT = """() => {
     const found = [];
@@ -31,11 +25,6 @@ TEXT = """() => {
     walk(document.body);
     return found.join('\\n');
 }"""
-
-
-def chromium() -> str | None:
-    """Where Debian's Chromium is; None where it is not installed."""
-    return shutil.which("chromium")
 
 
 @contextmanager
@@ -70,27 +59,6 @@ def _wait_for(url: str, wanted: str, process: subprocess.Popen[bytes]) -> None:
             pass
         time.sleep(0.2)
     raise AssertionError(f"no {wanted} at {url}; the server's status is {process.poll()}")
-
-
-@contextmanager
-def browser_page(width: int = 1400, height: int = 900) -> Iterator[tuple[Page, list[str]]]:
-    """A page, and the list of what it says of its own faults; what it asks of other machines is refused."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium(), args=CHROMIUM_ARGS)
-        page = browser.new_page(viewport={"width": width, "height": height})
-        page.set_default_timeout(TIMEOUT_MS)
-        faults: list[str] = []
-        page.on("pageerror", lambda error: faults.append(str(error)))
-
-        def answer(route: Route) -> None:
-            is_here = urlsplit(route.request.url).hostname in ("localhost", None)
-            route.continue_() if is_here else route.abort()
-
-        page.route("**/*", answer)
-        try:
-            yield page, faults
-        finally:
-            browser.close()
 
 
 def open_dashboard(page: Page, url: str, name: str) -> None:

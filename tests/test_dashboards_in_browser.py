@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from browser import open_page
 from conftest import PROJECT, read_report
 from playwright.sync_api import Page
 from tensorboard_pages import (
-    browser_page,
-    chromium,
+    TIMEOUT_MS,
     filter_tags,
     open_dashboard,
     projector_frame,
@@ -24,10 +24,7 @@ from tensorboard_pages import (
 from mnist_lightning.cli import main
 from mnist_lightning.dashboards.hyperparameters import METRICS, SHOWN_FIRST
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(chromium() is None, reason="needs Chromium: apt-get install chromium"),
-]
+pytestmark = pytest.mark.browser
 RUNS = ["offline/version_0", "offline/version_1"]
 
 
@@ -36,7 +33,6 @@ class Shown(NamedTuple):
 
     url: str
     page: Page
-    faults: list[str]
     reports: list[dict[str, Any]]
 
 
@@ -48,15 +44,9 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
         config = str(PROJECT / "configs" / "offline.yaml")
         main(["fit", "--config", config, *short, "--trainer.default_root_dir", str(root)])
     reports = [read_report(Path(root, run)) for run in RUNS]
-    with server(root) as url, browser_page() as (page, faults):
-        yield Shown(url, page, faults, reports)
-
-
-@pytest.fixture(autouse=True)
-def no_fault(shown: Shown) -> Iterator[None]:
-    shown.faults.clear()
-    yield
-    assert shown.faults == []
+    with server(root) as url, open_page(1400, 900, may_ask_outside=True) as page:
+        page.set_default_timeout(TIMEOUT_MS)
+        yield Shown(url, page, reports)
 
 
 def test_time_series(shown: Shown) -> None:

@@ -1,49 +1,18 @@
 """The page to draw on, in Chromium: real pointer events, and what the page then shows."""
 
-import os
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import processes
 import pytest
 from browser import open_page
-from conftest import PROJECT
+from demo_page import ONE, SEVEN, draw, served, show
 from playwright.sync_api import Page, expect
-
-DEMO = ["demo", "--ckpt_path", "models/mnist.ckpt"]
-SEVEN = [(0.25, 0.2), (0.75, 0.2), (0.45, 0.85)]
-ONE = [(0.5, 0.15), (0.5, 0.85)]
 
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    """Of a server in a process of its own."""
-    port = processes.free_port()
-    command = [sys.executable, "-m", "mnist_lightning", *DEMO, "--port", str(port)]
-    environment = os.environ | {"PYTHONPATH": str(PROJECT)}
-    with subprocess.Popen(command, cwd=PROJECT, env=environment, stdout=subprocess.PIPE, text=True) as server:
-        try:
-            assert server.stdout is not None
-            assert server.stdout.readline() == f"Draw on http://127.0.0.1:{port} (Ctrl-C ends)\n"
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            server.terminate()
-
-
-def draw(page: Page, points: list[tuple[float, float]]) -> None:
-    """Draws lines from point to point, in shares of the canvas."""
-    box = page.locator("canvas.paper").bounding_box()
-    assert box is not None
-    places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in points]
-    page.mouse.move(*places[0])
-    page.mouse.down()
-    for place in places[1:]:
-        page.mouse.move(*place, steps=15)
-        time.sleep(0.1)
-    page.mouse.up()
+    with served() as address:
+        yield address
 
 
 def probabilities(page: Page) -> list[float]:
@@ -53,9 +22,8 @@ def probabilities(page: Page) -> list[float]:
 @pytest.mark.browser
 def test_a_seven_is_read_as_seven(url: str) -> None:
     with open_page() as page:
-        page.goto(url)
+        show(page, url)
         answer = page.locator(".answer")
-        expect(page.locator(".bars li")).to_have_count(10, timeout=60_000)
         draw(page, SEVEN)
         expect(answer).to_have_text("This is a 7.")
         expect(page.locator(".bars .best")).to_contain_text("7")
@@ -80,8 +48,7 @@ def test_a_seven_is_read_as_seven(url: str) -> None:
 @pytest.mark.browser
 def test_the_answer_comes_while_one_draws(url: str) -> None:
     with open_page() as page:
-        page.goto(url)
-        expect(page.locator(".bars li")).to_have_count(10, timeout=60_000)
+        show(page, url)
         box = page.locator("canvas.paper").bounding_box()
         assert box is not None
         page.mouse.move(box["x"] + 140, box["y"] + 40)
@@ -94,8 +61,7 @@ def test_the_answer_comes_while_one_draws(url: str) -> None:
 @pytest.mark.browser
 def test_a_finger_draws_on_a_small_screen(url: str) -> None:
     with open_page(390, 800) as page:
-        page.goto(url)
-        expect(page.locator(".bars li")).to_have_count(10, timeout=60_000)
+        show(page, url)
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
         paper = page.locator("canvas.paper")
         assert paper.evaluate("canvas => getComputedStyle(canvas).touchAction") == "none"  # a stroke scrolls nothing

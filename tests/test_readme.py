@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from conftest import PROJECT
-from test_demo_in_browser import DEMO
+from demo_page import COMMAND as DEMO
 
 from mnist_lightning.cli import main
 from mnist_lightning.results import OUTPUTS
