@@ -77,7 +77,7 @@ def take_of_tensorboard(root: Path) -> None:
 
 def take_of_demo() -> None:
     """Draws a digit, and writes the picture of what the page says of it."""
-    with demo_page.served() as url, open_page(900, 450) as page:
+    with demo_page.served() as url, open_page(860, 430) as page:
         demo_page.show(page, url)
         demo_page.draw(page, demo_page.SEVEN)
         save(page, DOCS / "demo.png")

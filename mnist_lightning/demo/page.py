@@ -70,7 +70,7 @@ def build_page(classifier: DigitClassifier) -> Blocks:
 
     parts = {kind: (Path(__file__).parent / f"drawing.{kind}").read_text("utf-8") for kind in ("html", "css", "js")}
     page: Blocks
-    with gradio.Blocks(title=TITLE, analytics_enabled=False) as page:
+    with gradio.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as page:
         gradio.HTML(
             html_template=parts["html"],
             css_template=parts["css"],
