@@ -19,7 +19,7 @@ ABLATIONS = sorted(path.stem for path in PROJECT.glob("configs/ablations/*.yaml"
 def test_config(name: str, fit: Fit, mnist_dir: Path, capfd: pytest.CaptureFixture[str]) -> None:
     shortened = [
         *("--data.data_dir", str(mnist_dir), "--trainer.max_epochs", "1", "--trainer.limit_train_batches", "2"),
-        *("--trainer.limit_val_batches", "1", "--data.eval_batch_size", "100"),
+        *("--trainer.limit_val_batches", "1", "--trainer.limit_test_batches", "1", "--data.eval_batch_size", "100"),
     ]
     folder = fit(*shortened, config=name)
     assert folder.parent.name == name

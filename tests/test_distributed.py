@@ -77,7 +77,8 @@ def test_the_frameworks_own_launcher(tmp_path: Path, in_project: None) -> None:
     assert read_report(folder)["num_processes"] == 2
 
 
-@pytest.mark.parametrize("num_ranks", [pytest.param(2, marks=pytest.mark.slow), 3])
+@pytest.mark.slow
+@pytest.mark.parametrize("num_ranks", [2, 3])
 def test_accuracy_is_exact_for_any_number_of_ranks(
     num_ranks: int, fit: Fit, mnist_dir: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -216,7 +216,7 @@ def prepared_or_blank(picture: Image.Image) -> Tensor:
         return torch.zeros(28, 28, dtype=torch.uint8)
 
 
-@pytest.mark.parametrize("num_images", [100, pytest.param(800, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("num_images", [100, pytest.param(400, marks=pytest.mark.slow)])
 def test_mnists_digits_are_read_from_pictures(num_images: int, mnist: Mnist, trained: DigitClassifier) -> None:
     """A picture reads as the image in it does, in 97 of 100 cases."""
     rng = np.random.default_rng(0)

@@ -28,10 +28,11 @@ COMMANDS_APART = [command for command in PYTHON_COMMANDS if ">" in command or "d
 # Of the model that is there, whose output the README shows; a page is served until it is told to end.
 SHIPPED_MODEL_COMMANDS = [command for command in PYTHON_COMMANDS if "models/mnist.ckpt" in command]
 REPORT_COMMANDS = [command for command in PYTHON_COMMANDS if " report " in command]
+STUDY_COMMANDS = [command for command in PYTHON_COMMANDS if " study " in command]
 COMMANDS_HERE = [
     command
     for command in PYTHON_COMMANDS
-    if command not in [*COMMANDS_APART, *SHIPPED_MODEL_COMMANDS, *REPORT_COMMANDS]
+    if command not in [*COMMANDS_APART, *SHIPPED_MODEL_COMMANDS, *REPORT_COMMANDS, *STUDY_COMMANDS]
 ]
 MAKE_COMMANDS = [command for command in COMMANDS if command.startswith("make ")]
 PROGRAM_WORDS = 3  # python -m mnist_lightning
@@ -76,7 +77,9 @@ def test_every_command_is_tried_here() -> None:
     assert {"make quickstart", "make test"} <= set(MAKE_COMMANDS)
 
 
-@pytest.mark.parametrize("command", COMMANDS_HERE)
+@pytest.mark.parametrize(
+    "command", [*COMMANDS_HERE, *(pytest.param(command, marks=pytest.mark.slow) for command in STUDY_COMMANDS)]
+)
 def test_command(command: str, workplace: Path, capfd: pytest.CaptureFixture[str]) -> None:
     args = shortened(command)
     if "--help" in args or "--print_config" in args:
@@ -116,9 +119,13 @@ def test_a_run_is_reported_as_shown(
     monkeypatch.setattr("mnist_lightning.analysis.evaluation.MAX_OPERATIONS", 0)  # as of a large network
     (workplace / "runs" / "best").symlink_to("optimized")
     main(shortened(command))
-    found = [re.split(r"  |:|,", line)[0] for line in capfd.readouterr().out.splitlines()]
-    shown = [re.split(r"  |:|,", line)[0] for line in (OUTPUTS / "report.txt").read_text(encoding="utf-8").splitlines()]
-    assert [line for line in found if line] == [line for line in shown if line]
+    shown = (OUTPUTS / "report.txt").read_text(encoding="utf-8")
+    assert labels(capfd.readouterr().out) == labels(shown)
+
+
+def labels(text: str) -> list[str]:
+    """What the indented lines of a report are about."""
+    return re.findall(r"^  (\w+(?: \w+)*)  ", text, re.MULTILINE)
 
 
 def test_the_page_to_draw_on_is_tried_in_a_browser() -> None:
@@ -126,6 +133,7 @@ def test_the_page_to_draw_on_is_tried_in_a_browser() -> None:
     assert command == f"python -m mnist_lightning {shlex.join(DEMO)}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS_APART)
 def test_command_in_a_process_of_its_own(command: str, workplace: Path) -> None:
     """What is written to a file, or starts other processes like itself."""

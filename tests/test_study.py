@@ -132,6 +132,7 @@ def test_a_killed_study_ends_with_the_table_of_one_that_was_not(
     assert command.endswith("--trainer.limit_train_batches 4 --seed_everything 1 --num_threads 1")
 
 
+@pytest.mark.slow
 def test_a_seed_that_fails_does_not_end_the_others(
     tmp_path: Path, in_project: None, capfd: pytest.CaptureFixture[str]
 ) -> None:
