@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from mnist_lightning import cli
 from mnist_lightning.cli import main
+from mnist_lightning.command_line import NotRun
 
 OFFLINE = ["fit", "--config", "configs/offline.yaml"]
 
@@ -153,7 +154,7 @@ def _try(num_times: int, strategy: st.SearchStrategy[object], check: Callable[[o
 
 def try_command_lines(num_times: int, seed: int) -> int:
     """Parses odd command lines, and checks what the parser lets through."""
-    with mock.patch.object(cli, "CommandLine", cli._NotRun), mock.patch.object(torch, "set_num_threads"):
+    with mock.patch.object(cli, "CommandLine", NotRun), mock.patch.object(torch, "set_num_threads"):
         return _try(num_times, command_lines(option_names()), outcome, seed)  # type: ignore[arg-type]
 
 
@@ -168,7 +169,7 @@ def try_configs(num_times: int, seed: int) -> int:
             outcome(["fit", "--config", str(path)])
             outcome([*OFFLINE, "--config", str(path)])
 
-        with mock.patch.object(cli, "CommandLine", cli._NotRun), mock.patch.object(torch, "set_num_threads"):
+        with mock.patch.object(cli, "CommandLine", NotRun), mock.patch.object(torch, "set_num_threads"):
             return _try(num_times, configs(option_names()), check, seed)
 
 

@@ -6,7 +6,8 @@ import pytest
 import yaml
 from conftest import PROJECT, Fit, read_report
 
-from mnist_lightning.cli import main, resolved_settings
+from mnist_lightning.cli import main
+from mnist_lightning.command_line import resolved_settings
 from mnist_lightning.cpu_precision import bfloat16_speedup
 
 OVERLAYS = {"cpu", "gpu"}

@@ -17,6 +17,6 @@ def test_a_mistake_of_ours_would_be_found(in_project: None, monkeypatch: pytest.
     def mistake(*args: object) -> None:
         raise LookupError("a mistake of ours")
 
-    monkeypatch.setattr("mnist_lightning.cli.check_fit_settings", mistake)
+    monkeypatch.setattr("mnist_lightning.command_line.check_fit_settings", mistake)
     with pytest.raises(LookupError):
         odd_input.outcome(odd_input.OFFLINE)

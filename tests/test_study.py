@@ -16,7 +16,8 @@ import pytest
 from conftest import PROJECT
 from scipy import stats
 
-from mnist_lightning.cli import main, resolved_settings
+from mnist_lightning.cli import main
+from mnist_lightning.command_line import resolved_settings
 from mnist_lightning.environment import hardware, versions
 from mnist_lightning.study.command import read_study
 from mnist_lightning.study.seed_runs import Outcome, SeedRun, run_on_ray

@@ -49,18 +49,7 @@ class Evaluation(Callback):
         self._logits.append(outputs)
         self._labels.append(batch.labels)
 
-    @override
-    def on_test_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Batch,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        self._logits.append(outputs)
-        self._labels.append(batch.labels)
+    on_test_batch_end = on_validation_batch_end
 
     @override
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -92,7 +92,7 @@ def _fit(args: Sequence[str], folder: str) -> None:
     output = os.open(f"{folder}/{OUTPUT}", os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         os.dup2(output, stream.fileno())
-    from mnist_lightning.cli import main  # here: that module needs this one
+    from mnist_lightning.cli import main  # here: it takes seconds, and what it says is kept
 
     args = [*args, "--trainer.default_root_dir", folder, "--run_name", "seed"]
     sys.argv[1:] = args  # where the other processes of a distributed run look for their arguments

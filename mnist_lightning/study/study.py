@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mnist_lightning.cli import command_text, resolved_settings
+from mnist_lightning.command_line import resolved_settings
 from mnist_lightning.errors import SettingError
 from mnist_lightning.option_types import Count, PathText
 from mnist_lightning.run_report import report_markdown
+from mnist_lightning.run_settings import command_text
 from mnist_lightning.setting_checks import PROGRAM
 from mnist_lightning.study.seed_runs import Outcome, SeedRun
 from mnist_lightning.study.summary import (
