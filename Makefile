@@ -84,14 +84,17 @@ demo: $(INSTALLED) ## Serve a page to draw on, with the model that is there
 	$(MNIST_LIGHTNING) demo --ckpt_path models/mnist.ckpt
 
 EXPORTS := runs/exports
-readme: $(INSTALLED) ## Run again what the README shows, outputs and pictures: of the model, and of its run RUN=runs/best/version_0
-	mkdir -p results/outputs docs/report $(EXPORTS)
-	rm -f $(EXPORTS)/*
-	$(MNIST_LIGHTNING) predict --ckpt_path models/mnist.ckpt --images examples > results/outputs/predict.txt; test $$? = 1
+readme: $(INSTALLED) ## Run again what the README shows, with Chromium: of the model, and of its run RUN=runs/best/version_0
+	@test -f $(RUN)/report.json || { echo "There is no run in $(RUN): name one with RUN=, or train it with make model"; exit 1; }
+	rm -rf $(EXPORTS)
+	mkdir -p $(EXPORTS) results/outputs docs/report
+	$(MNIST_LIGHTNING) predict --ckpt_path models/mnist.ckpt --images examples > $(EXPORTS)/predict.txt; test $$? = 1
 	for export in onnx/mnist.onnx onnx_int8/mnist_int8.onnx torch/mnist.pt2; do \
 		$(MNIST_LIGHTNING) export --ckpt_path models/mnist.ckpt --format $${export%/*} --output $(EXPORTS)/$${export#*/} || exit; \
-	done > results/outputs/export.txt
-	$(MNIST_LIGHTNING) report $(RUN) > results/outputs/report.txt
+	done > $(EXPORTS)/export.txt
+	$(BIN)/python -m mnist_lightning.environment > $(EXPORTS)/environment.json
+	$(MNIST_LIGHTNING) report $(RUN) > $(EXPORTS)/report.txt
+	mv $(EXPORTS)/*.txt $(EXPORTS)/environment.json results/outputs/
 	cp $(RUN)/figures/robustness.png docs/report/
 	$(BIN)/python tests/screenshots.py
 	$(BIN)/python -m mnist_lightning.results

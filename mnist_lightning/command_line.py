@@ -63,8 +63,11 @@ class CommandLine(LightningCLI):
             args=args,
             parser_class=ShortErrorParser,
             parser_kwargs={
+                "prog": PROGRAM,
                 "epilog": f"`{PROGRAM} study --help`: several configs over several seeds, in one table. "
-                f"`{PROGRAM} report --help`: the figures of a finished run."
+                f"`{PROGRAM} report --help`: the figures of a finished run. "
+                f"`{PROGRAM} export --help`: a trained network as one file. "
+                f"`{PROGRAM} demo --help`: a page to draw on.",
             },
             seed_everything_default=0,
             # before_fit saves the config: the framework's callback would do so for every subcommand.

@@ -1,7 +1,12 @@
-"""The versions and the hardware that a measurement was made with; no host name and no path."""
+"""The versions and the hardware that a measurement was made with; no host name and no path.
 
+`python -m mnist_lightning.environment` prints them as JSON.
+"""
+
+import json
 import os
 import platform
+from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
@@ -51,3 +56,8 @@ def _processor_name() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
+
+
+if __name__ == "__main__":
+    environment = {"date": datetime.now(UTC).date().isoformat(), "hardware": hardware(), "versions": versions()}
+    print(json.dumps(environment, indent=2, ensure_ascii=False))

@@ -1,4 +1,7 @@
-"""The errors that a user can meet and mend: `main` prints their text, without a traceback, and exits with status 2."""
+"""The errors that a user can meet and mend: `main` prints their text, without a traceback, and exits with status 2.
+
+But of several pictures, one that cannot be read has a line of its own, and the others are read.
+"""
 
 
 class UserError(Exception):

@@ -32,8 +32,13 @@ DOWNLOAD_TIMEOUT_SECONDS = 20
 
 
 def normalise_(images: Tensor) -> Tensor:
-    """Shifts and scales pixels in [0, 1] as the training pixels to mean 0 and deviation 1, in place."""
+    """Shifts and scales pixels in [0, 1], of any shape, as the training pixels to mean 0 and deviation 1, in place."""
     return images.sub_(PIXEL_MEAN).div_(PIXEL_STD)
+
+
+def normalised(images: Tensor) -> Tensor:
+    """Stored pixels in [0, 255], of any shape, as a network takes them, in float32."""
+    return normalise_(images.float() / 255)
 
 
 class MnistFile(NamedTuple):
@@ -161,7 +166,7 @@ def _help_text(raw_dir: Path, problems: list[str], mirrors: list[str]) -> str:
         + f"Put these four files (MD5 before the name) into {raw_dir}:\n{files}\n"
         + f"They are served by {' and '.join(mirrors)}\n"
         + "If they lie elsewhere, name the directory above MNIST/raw with --data.data_dir or MNIST_DATA_DIR; `report` "
-        + "calls it --data_dir.\n"
+        + "and `export` call it --data_dir.\n"
         + "Without them: `python -m mnist_lightning fit --config configs/offline.yaml` needs no network."
     )
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mnist_lightning.benchmark.report import epochs_table, precision_text, read_part, trainer_text
 from mnist_lightning.dashboards.cost import cost_text
+from mnist_lightning.export.comparison import BATCH_SIZE, NUM_ROUNDS
 from mnist_lightning.networks import OptimizedNet, num_trainable_parameters
 from mnist_lightning.study.command import read_study
 from mnist_lightning.study.study import Study
@@ -219,6 +220,17 @@ def _output(command: str) -> str:
     return f"```\n{(OUTPUTS / f'{command}.txt').read_text(encoding='utf-8').strip()}\n```"
 
 
+def export_output() -> str:
+    """What `export` has printed, and on which machine: speeds hang on it."""
+    machine = json.loads((OUTPUTS / "environment.json").read_text(encoding="utf-8"))
+    hardware, versions = machine["hardware"], machine["versions"]
+    return (
+        f"{_output('export')}\n\nImages a second in batches of {BATCH_SIZE}, and the median (range) of how many times "
+        f"as many, in {NUM_ROUNDS} turns. {hardware['processor']}, {hardware['cores']} cores; "
+        f"torch {versions['torch']}; {machine['date']}."
+    )
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "results": results_table,
     "ablations": ablations_table,
@@ -227,7 +239,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "reliability": reliability_text,
     "own_digits": own_digits_table,
     "dashboards": dashboards_text,
-    **{f"{command}_output": partial(_output, command) for command in ("report", "predict", "export")},
+    **{f"{command}_output": partial(_output, command) for command in ("report", "predict")},
+    "export_output": export_output,
 }
 
 

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import resource
+import signal
 import socket
 import sys
 from collections.abc import Mapping
@@ -59,6 +60,7 @@ def _run(args: list[str], output: Path, environment: Mapping[str, str], max_file
     if "RANK" in environment:
         rank_zero_only.rank = int(environment["RANK"])  # type: ignore[attr-defined]  # which lightning asked for when it was imported, before
     resource.setrlimit(resource.RLIMIT_FSIZE, (max_file_bytes, resource.RLIM_INFINITY))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's job in the background ignores
     torch.set_num_threads(1)
     descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(descriptor, sys.stdout.fileno())

@@ -13,6 +13,7 @@ from damage import damage_checkpoint
 from mnist_lightning.checkpoints import load_checkpoint
 from mnist_lightning.cli import main
 from mnist_lightning.errors import CheckpointError
+from mnist_lightning.trained import load_datamodule
 
 COMMANDS = ("fit", "validate", "test", "predict")
 OFFLINE = ("--config", "configs/offline.yaml")
@@ -124,3 +125,23 @@ def test_weights_that_do_not_fit_their_own_settings(
     with pytest.raises(SystemExit, match="2"):
         main(["fit", *OFFLINE, "--ckpt_path", str(path), "--trainer.default_root_dir", str(tmp_path)])
     assert "the checkpoint holds the weights of another network" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"dataset": "foo"},
+        {"validation": "holdout", "num_holdout": -5},
+        {"eval_batch_size": 0},
+        {"seed": "x"},
+        {"on_device": True, "num_workers": 1},
+    ],
+)
+def test_settings_of_the_data_that_are_not_ours(settings: dict[str, object], checkpoint: Path, tmp_path: Path) -> None:
+    content = load_checkpoint(checkpoint)
+    content["datamodule_hyper_parameters"] |= settings
+    path = tmp_path / "odd.ckpt"
+    torch.save(content, path)
+    with pytest.raises(CheckpointError, match="settings that are not this project's"):
+        load_datamodule(path)
+    assert load_datamodule(checkpoint).dataset == "offline_digits"

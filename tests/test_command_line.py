@@ -1,9 +1,11 @@
 """Mistakes on the command line and in configs: a status that is not 0, and a few lines that say what to change."""
 
+import re
 from pathlib import Path
 
 import pytest
 import yaml
+from conftest import PROJECT
 
 from mnist_lightning.cli import main
 
@@ -189,3 +191,25 @@ def test_help_documents_every_option_of_ours(capfd: pytest.CaptureFixture[str]) 
     out = capfd.readouterr().out
     for text in ("Peak of the one-cycle learning rate", "largest rotation to either side", "accuracy to stop at"):
         assert text in " ".join(out.split())
+
+
+COMMANDS = re.findall(r'case \["(\w+)", \*rest\]', (PROJECT / "mnist_lightning" / "cli.py").read_text(encoding="utf-8"))
+
+
+def test_help_names_every_command(capfd: pytest.CaptureFixture[str]) -> None:
+    assert len(COMMANDS) == 4
+    with pytest.raises(SystemExit, match="0"):
+        main(["--help"])
+    out = capfd.readouterr().out
+    assert out.startswith("usage: python -m mnist_lightning")
+    for command in ["fit", "validate", "test", "predict", *COMMANDS]:
+        assert re.search(rf"\b{command}\b", out), command
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "predict"])
+def test_help_of_a_command_reads_well(command: str, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main([command, "--help"])
+    out = capfd.readouterr().out
+    assert re.search(rf"python -m mnist_lightning (\[options\] )?{command}\b", " ".join(out.split()))
+    assert "%%" not in out

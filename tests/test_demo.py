@@ -2,7 +2,10 @@
 
 import base64
 import io
+import os
+import signal
 import socket
+import time
 from pathlib import Path
 
 import processes
@@ -88,3 +91,21 @@ def test_a_port_that_is_taken(in_project: None, tmp_path: Path) -> None:
         process.join(120)
     assert process.exitcode == 2
     assert f"error: --port {port}: another program serves there" in (tmp_path / "log").read_text()
+
+
+@pytest.mark.slow
+def test_no_proxy_is_asked_and_ctrl_c_ends_it(in_project: None, tmp_path: Path) -> None:
+    port = processes.free_port()
+    proxy = dict.fromkeys(("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY"), "http://127.0.0.1:9")
+    no_proxy = {"NO_PROXY": "example.org", "no_proxy": ""}
+    command = ["demo", "--ckpt_path", str(SHIPPED), "--port", str(port)]
+    (tmp_path / "log").touch()
+    process = processes.start(command, tmp_path / "log", proxy | no_proxy)
+    deadline = time.monotonic() + 120
+    while process.is_alive() and "Draw on" not in (tmp_path / "log").read_text() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGINT)
+    process.join(60)
+    assert process.exitcode == 130
+    assert (tmp_path / "log").read_text() == f"Draw on http://127.0.0.1:{port} (Ctrl-C ends)\n\nended by Ctrl-C\n"

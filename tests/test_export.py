@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from mnist_lightning.cli import main
 from mnist_lightning.errors import ExportError
 from mnist_lightning.export import command
 from mnist_lightning.export.command import export
+from mnist_lightning.export.comparison import Comparison
 from mnist_lightning.export.formats import METADATA, Exported
 from mnist_lightning.export.onnx_model import Int8OnnxFormat
 from mnist_lightning.export.pixel_network import PixelNetwork, pixel_network
@@ -57,7 +59,9 @@ def test_a_file_computes_what_the_network_does(
     main(["export", "--ckpt_path", str(checkpoint), "--format", name, "--output", str(output)])
     network, file, compared = capfd.readouterr().out.splitlines()
     assert re.fullmatch(r"the network +75\.8 kB  accuracy \d+\.\d\d%  +[\d,]+ images/s", network)
-    assert re.fullmatch(rf"digits\{output.suffix} +[\d.]+ kB  accuracy \d+\.\d\d%  +[\d,]+ images/s", file)
+    assert re.fullmatch(
+        rf"digits\{output.suffix} +[\d.]+ kB  accuracy \d+\.\d\d%  +[\d,]+ images/s, [\d.]+ times.*", file
+    )
     assert compared.startswith("Compared on 360 test images: logits within ")
     assert "the same classes" in compared
     assert "360 NOT MNIST (scikit-learn's offline digits) test images" in compared
@@ -70,6 +74,13 @@ def test_a_file_computes_what_the_network_does(
     assert metadata["num_parameters"] == 18_962
     assert f"accuracy {metadata['accuracy']:.2%}" in file
     assert [path.name for path in tmp_path.iterdir() if path.name != "runs"] == [output.name]
+
+
+@pytest.mark.parametrize(("loss", "is_refused"), [(0.001, True), (0.0009, False), (-0.002, False)])
+def test_int8_may_lose_less_than_a_thousandth_of_accuracy(loss: float, is_refused: bool) -> None:
+    comparison = Comparison(1000, 1, 0.2, 1.0, 1.0, [1.0])
+    with pytest.raises(ExportError, match=r"would lose 0\.10%") if is_refused else nullcontext():
+        command._check(comparison, Int8OnnxFormat(), network_accuracy=0.99, measured=0.99 - loss, output=Path("a.onnx"))
 
 
 @pytest.mark.slow

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import PROJECT
+from PIL import Image
 
 from mnist_lightning.classifier import DigitClassifier
 from mnist_lightning.own_digits.evaluation import evaluate, figures_of, main
 from mnist_lightning.own_digits.examples import FOLDER, pictures
 from mnist_lightning.own_digits.pen_strokes import PENS, WAYS, draw_digit
-from mnist_lightning.own_digits.preparation import prepare_digit
 from mnist_lightning.own_digits.rendered_digits import FONTS, PENS_OF, SEEDS, WAYS_OF_WRITING, rendered_digits
 
 FIGURES = json.loads((PROJECT / "results" / "own_digits" / "own_digits.json").read_text(encoding="utf-8"))
@@ -79,4 +79,8 @@ def test_a_missing_checkpoint_is_a_short_error(tmp_path: Path, capsys: pytest.Ca
 
 def test_the_examples_are_what_draws_them() -> None:
     assert {path.name for path in FOLDER.iterdir()} == pictures().keys()
-    assert prepare_digit(pictures()["drawing.png"]).any()
+    for name, picture in pictures().items():
+        with Image.open(FOLDER / name) as committed:
+            assert committed.mode == picture.mode
+            found, wanted = (np.asarray(image, dtype=float) for image in (committed, picture))
+        assert np.abs(found - wanted).mean() < 3  # of 255: JPEG, and rounding on another processor

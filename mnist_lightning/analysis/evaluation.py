@@ -7,9 +7,10 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from mnist_lightning.augmentation import AffineParameters, affine
-from mnist_lightning.batches import Batch, BatchDataset, LabelledImages
+from mnist_lightning.batches import LabelledImages
 from mnist_lightning.classifier import DigitClassifier
 from mnist_lightning.datamodule import DigitsDataModule
+from mnist_lightning.mnist_files import normalised
 from mnist_lightning.networks import IMAGE_SHAPE
 
 ROTATIONS_DEGREES = tuple(range(-30, 31, 5))
@@ -40,15 +41,13 @@ def read_test_images(data: DigitsDataModule) -> LabelledImages:
         DataFilesError: the files are missing or damaged, and could not be downloaded.
     """
     data.setup("test")
-    dataset = data.test_dataloader().dataset
-    assert isinstance(dataset, BatchDataset)
-    return dataset.data
+    return data.images("test")
 
 
 def predict(classifier: DigitClassifier, data: DigitsDataModule, images: Tensor) -> Tensor:
     """Probabilities (N, 10) of images (N, 1, 28, 28) uint8, with test-time augmentation if the run's test has it."""
     with torch.inference_mode():
-        parts = [classifier.probabilities(_prepared(data, part)) for part in images.split(data.eval_batch_size)]
+        parts = [classifier.probabilities(normalised(part)) for part in images.split(data.eval_batch_size)]
         return torch.cat(parts)
 
 
@@ -90,7 +89,7 @@ def _num_correct(
             images.images.split(data.eval_batch_size), images.labels.split(data.eval_batch_size), strict=True
         ):
             moved = part if amounts is None else _moved(part, amounts)
-            num_correct += int((classifier(_prepared(data, moved)).argmax(dim=1) == labels).sum())
+            num_correct += int((classifier(normalised(moved)).argmax(dim=1) == labels).sum())
     return num_correct
 
 
@@ -99,8 +98,3 @@ def _moved(images: Tensor, amounts: dict[str, int]) -> Tensor:
     neutral = {name: float(name == "scale") for name in AffineParameters._fields}
     values = {name: torch.full((len(images),), float(value)) for name, value in (neutral | amounts).items()}
     return affine(images.float(), AffineParameters(**values), "bilinear")
-
-
-def _prepared(data: DigitsDataModule, images: Tensor) -> Tensor:
-    """Normalised images; the labels and the seed play no part in it."""
-    return data.prepare(Batch(images, torch.empty(0), seed=0), augment=False).images

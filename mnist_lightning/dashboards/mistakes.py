@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from typing_extensions import override
 
+from mnist_lightning.analysis.mistakes import worst_mistakes
 from mnist_lightning.dashboards.evaluation import Evaluated, EvaluationDashboard
 
 NUM_COLUMNS, NUM_ROWS = 5, 3
@@ -26,11 +27,11 @@ class Mistakes(NamedTuple):
 
 def most_confident_mistakes(evaluated: Evaluated, num: int) -> Mistakes:
     """The `num` mistakes with the greatest probability, or as many as there are."""
-    probabilities, predictions = evaluated.logits.softmax(dim=1).max(dim=1)
-    wrong = (predictions != evaluated.labels).nonzero().squeeze(1)
-    chosen = wrong[probabilities[wrong].argsort(descending=True, stable=True)[:num]]
+    probabilities = evaluated.logits.softmax(dim=1)  # (N, 10)
+    chosen = worst_mistakes(evaluated.labels, probabilities)[:num]
     images = evaluated.data.images[evaluated.indices[chosen]]
-    return Mistakes(images, evaluated.labels[chosen], predictions[chosen], probabilities[chosen])
+    certainties, predictions = probabilities[chosen].max(dim=1)
+    return Mistakes(images, evaluated.labels[chosen], predictions, certainties)
 
 
 class ConfidentMistakes(EvaluationDashboard):

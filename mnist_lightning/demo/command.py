@@ -1,6 +1,7 @@
 """`python -m mnist_lightning demo`: serves the page on this machine alone."""
 
 import os
+import threading
 from collections.abc import Sequence
 
 import torch
@@ -25,8 +26,10 @@ def run_demo(args: Sequence[str]) -> None:
         CheckpointError: the checkpoint cannot be read.
     """
     options = _parser().parse_args(list(args))
-    # Before the import: nothing asks for a newer version, and nothing is reported.
+    # Before the import: nothing asks for a newer version, nothing is reported, and no proxy is asked for this machine.
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    for name in ("NO_PROXY", "no_proxy"):
+        os.environ[name] = ",".join(filter(None, [os.environ.get(name), HOST]))
     try:
         import gradio
     except ImportError:
@@ -50,7 +53,10 @@ def run_demo(args: Sequence[str]) -> None:
             f"--port {options.port}: another program serves there. Name another, such as --port {options.port + 1}."
         ) from None
     print(f"Draw on http://{HOST}:{options.port} (Ctrl-C ends)", flush=True)
-    page.block_thread()
+    try:
+        threading.Event().wait()
+    finally:
+        page.close(verbose=False)
 
 
 class _Parser(ShortErrorParser):

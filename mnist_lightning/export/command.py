@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any, Literal
 
 import torch
@@ -99,7 +100,7 @@ def export(
             exported = export_format.load(partial)
             comparison = compare(network, exported, as_pixels(test.images[:NUM_COMPARED]))
             network_accuracy = accuracy(Exported(network, {}), test)
-            _check(comparison, export_format, network_accuracy - measured, output)
+            _check(comparison, export_format, network_accuracy, measured, output)
             num_bytes = partial.stat().st_size
             partial.replace(output)
     except OSError as error:
@@ -109,8 +110,11 @@ def export(
     return _lines(output, num_bytes, metadata, comparison, network_accuracy, export_format.is_exact)
 
 
-def _check(comparison: Comparison, export_format: ExportFormat[Any], loss: float, output: Path) -> None:
+def _check(
+    comparison: Comparison, export_format: ExportFormat[Any], network_accuracy: float, measured: float, output: Path
+) -> None:
     if not export_format.is_exact:
+        loss = round(network_accuracy - measured, 9)  # the difference of two shares of as many images
         if loss >= MAX_INT8_ACCURACY_LOSS:
             raise ExportError(
                 f"--format onnx_int8: {output} would lose {loss:.2%} of accuracy, and at most "
@@ -138,9 +142,11 @@ def _lines(
     others = comparison.num_other_classes
     compared += "the same classes." if others == 0 else f"{others} of another class."
     num_bytes_of_network = 4 * metadata["num_parameters"]
+    ratios = comparison.speed_ratios
+    ratio = f", {median(ratios):.1f} times as many ({min(ratios):.1f}–{max(ratios):.1f})"
     return (
         _line("the network", width, num_bytes_of_network, network_accuracy, comparison.network_images_per_second),
-        _line(output.name, width, num_bytes, metadata["accuracy"], comparison.exported_images_per_second),
+        _line(output.name, width, num_bytes, metadata["accuracy"], comparison.exported_images_per_second) + ratio,
         f"{compared} Accuracy is that of {metadata['measured_on']}, one view of each.",
     )
 
@@ -160,7 +166,7 @@ def _parser() -> ShortErrorParser:
         "--format",
         type=FormatName,
         required=True,
-        help="onnx; onnx_int8, a smaller one that is refused where it loses 0.1 %% of accuracy; torch, for "
+        help="onnx; onnx_int8, a smaller one that is refused where it loses 0.1 % of accuracy; torch, for "
         "torch.export.load; weights, a small checkpoint for this project's commands, not to train on.",
     )
     parser.add_argument(

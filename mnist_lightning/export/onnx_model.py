@@ -78,6 +78,8 @@ class OnnxFormat(ExportFormat[ModelProto]):
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
+        # Threads that wait for more work by spinning would slow PyTorch's down.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
         def logits(images: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ def find_images(names: Iterable[str]) -> list[Path]:
 
 
 def _images_below(folder: Path) -> list[Path]:
-    suffixes = Image.registered_extensions()
+    suffixes = {suffix for suffix, kind in Image.registered_extensions().items() if kind in {*Image.OPEN, "MPO"}}
     try:
         return sorted(
             path

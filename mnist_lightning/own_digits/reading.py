@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mnist_lightning.classifier import DigitClassifier
 from mnist_lightning.errors import ImageFileError, NoDigitError
-from mnist_lightning.mnist_files import normalise_
+from mnist_lightning.mnist_files import normalised
 from mnist_lightning.output_files import Row
 from mnist_lightning.own_digits.image_files import read_image
 from mnist_lightning.own_digits.preparation import prepare_digit
@@ -38,8 +38,7 @@ def classify(classifier: DigitClassifier, images: Tensor) -> Tensor:
         images: (N, 28, 28) uint8, in MNIST's form.
     """
     with torch.inference_mode():
-        pixels = images.unsqueeze(1).to(classifier.device).float().div_(255)
-        return classifier.probabilities(normalise_(pixels)).cpu()
+        return classifier.probabilities(normalised(images.unsqueeze(1).to(classifier.device))).cpu()
 
 
 def read_digit(classifier: DigitClassifier, path: Path) -> ReadDigit | Problem:
