@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import processes
-from playwright.sync_api import Frame, Page
+from playwright.sync_api import Error, Frame, Page
 
 TIMEOUT_MS = 120_000  # of what takes a second on a machine that is left alone
 # All that is written on a page, in shadow roots too, but not what a style or script consists of.
@@ -22,7 +22,7 @@ TEXT = """() => {
         if (node.shadowRoot) walk(node.shadowRoot);
         node.childNodes.forEach(walk);
     };
-    walk(document.body);
+    if (document.body) walk(document.body);
     return found.join('\\n');
 }"""
 
@@ -87,7 +87,10 @@ def wait_for_text(page: Page, wanted: Sequence[str], frame: Frame | None = None)
     """
 
     def text() -> str:
-        found: str = (frame or page).evaluate(TEXT)
+        try:
+            found: str = (frame or page).evaluate(TEXT)
+        except Error:  # the page was being replaced: it has no text yet
+            return ""
         return found
 
     wait_until(page, lambda: all(each in text() for each in wanted), f"not all of {wanted} is on the page")
