@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
 
-from mnist_lightning.benchmark.report import epochs_table, precision_text, read_part, trainer_text
+from mnist_lightning.benchmark.report import epochs_table, precision_text, process_table, read_part, trainer_text
 from mnist_lightning.dashboards.cost import cost_text
 from mnist_lightning.export.comparison import BATCH_SIZE, NUM_ROUNDS
 from mnist_lightning.networks import OptimizedNet, num_trainable_parameters
@@ -121,15 +121,16 @@ def _ingredients(effect: str) -> str:
 
 
 def speed_table() -> str:
-    """The table of the benchmark's epochs, the precision, and what the Trainer costs.
+    """The tables of the benchmark's epochs and whole processes, the precision, and what the Trainer costs.
 
     Raises:
         FileNotFoundError: the benchmark was not run.
     """
-    epochs, scaling, trainer = (read_part(RESULTS / "benchmark", part) for part in ("epochs", "scaling", "trainer"))
-    if epochs is None or scaling is None or trainer is None:
+    parts = ("epochs", "scaling", "trainer", "process")
+    epochs, scaling, trainer, process = (read_part(RESULTS / "benchmark", part) for part in parts)
+    if epochs is None or scaling is None or trainer is None or process is None:
         raise FileNotFoundError("results/benchmark is not complete: run `make benchmark`")
-    return f"{epochs_table(epochs)}\n\n{precision_text(scaling)} {trainer_text(trainer)}"
+    return f"{epochs_table(epochs)}\n\n{precision_text(scaling)} {trainer_text(trainer)}\n\n{process_table(process)}"
 
 
 def claims_table() -> str:
