@@ -113,7 +113,7 @@ def test_the_model_is_exported_as_shown(workplace: Path, capfd: pytest.CaptureFi
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", REPORT_COMMANDS)
-def test_a_run_is_reported_as_shown(
+def test_a_report_has_the_lines_shown(
     command: str, workplace: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("mnist_lightning.analysis.evaluation.MAX_OPERATIONS", 0)  # as of a large network
