@@ -18,11 +18,11 @@ from mnist_lightning.analysis.pictures import (
     robustness_picture,
 )
 from mnist_lightning.cli_parser import ShortErrorParser
+from mnist_lightning.command_parser import add_evaluation_options, command_parser
 from mnist_lightning.errors import SettingError
-from mnist_lightning.option_types import PathText, Threads
+from mnist_lightning.option_types import PathText
 from mnist_lightning.report_section import with_figures_section
 from mnist_lightning.run_report import report_markdown
-from mnist_lightning.setting_checks import PROGRAM
 from mnist_lightning.whole_files import replace_file
 
 
@@ -68,9 +68,9 @@ def run_report(args: Sequence[str]) -> None:
 
 
 def _parser() -> ShortErrorParser:
-    parser = _Parser(
-        prog=f"{PROGRAM} report",
-        description="Draw a finished run's figures into its folder: report.html, figures/, analysis.json, report.md.",
+    parser = command_parser(
+        "report",
+        "Draw a finished run's figures into its folder: report.html, figures/, analysis.json, report.md.",
     )
     parser.add_argument("run", metavar="RUN", type=PathText, help="The run's folder, such as runs/optimized/version_0.")
     parser.add_argument(
@@ -79,20 +79,8 @@ def _parser() -> ShortErrorParser:
         default="last",
         help="Whose weights: the `last` epoch's, which is what a run reports, or those that were the `best`.",
     )
-    parser.add_argument(
-        "--data_dir",
-        type=PathText | None,
-        default=None,
-        help="Directory that holds MNIST/raw; by default the environment variable MNIST_DATA_DIR, else `data`.",
-    )
-    parser.add_argument(
-        "--num_threads", type=Threads | None, default=None, help="Threads on the CPU; by default one for each core."
-    )
+    add_evaluation_options(parser)
     return parser
-
-
-class _Parser(ShortErrorParser):
-    help_command = f"{PROGRAM} report --help"
 
 
 def _measured_text(run: FinishedRun, measured_on: str) -> str:

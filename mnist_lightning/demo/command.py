@@ -8,10 +8,10 @@ import torch
 from jsonargparse.typing import restricted_number_type
 
 from mnist_lightning.cli_parser import ShortErrorParser
+from mnist_lightning.command_parser import command_parser
 from mnist_lightning.demo.page import build_page
 from mnist_lightning.errors import SettingError
 from mnist_lightning.option_types import PathText
-from mnist_lightning.setting_checks import PROGRAM
 from mnist_lightning.trained import load_classifier
 
 Port = restricted_number_type("Port", int, [(">=", 1), ("<=", 65_535)])
@@ -59,12 +59,8 @@ def run_demo(args: Sequence[str]) -> None:
         page.close(verbose=False)
 
 
-class _Parser(ShortErrorParser):
-    help_command = f"{PROGRAM} demo --help"
-
-
 def _parser() -> ShortErrorParser:
-    parser = _Parser(prog=f"{PROGRAM} demo", description="Serve a page to draw digits on, on this machine.")
+    parser = command_parser("demo", "Serve a page to draw digits on, on this machine.")
     parser.add_argument("--ckpt_path", type=PathText, required=True, help="The checkpoint.")
     parser.add_argument("--port", type=Port, default=7860, help="Port to serve on.")
     return parser

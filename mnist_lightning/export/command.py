@@ -10,6 +10,7 @@ import torch
 
 import mnist_lightning
 from mnist_lightning.cli_parser import ShortErrorParser
+from mnist_lightning.command_parser import add_evaluation_options, command_parser
 from mnist_lightning.datamodule import DigitsDataModule
 from mnist_lightning.errors import ExportError, SettingError
 from mnist_lightning.export.comparison import (
@@ -27,9 +28,8 @@ from mnist_lightning.export.pixel_network import PixelNetwork, pixel_network
 from mnist_lightning.export.torch_program import TorchFormat
 from mnist_lightning.export.weights import WeightsFormat
 from mnist_lightning.networks import NUM_CLASSES, num_trainable_parameters
-from mnist_lightning.option_types import PathText, Threads
+from mnist_lightning.option_types import PathText
 from mnist_lightning.output_files import check_output
-from mnist_lightning.setting_checks import PROGRAM
 from mnist_lightning.trained import load_classifier, load_datamodule
 
 FormatName = Literal["onnx", "onnx_int8", "torch", "weights"]
@@ -155,12 +155,8 @@ def _line(name: str, width: int, num_bytes: int, measured: float, images_per_sec
     return f"{name:<{width}}  {num_bytes / 1000:6.1f} kB  accuracy {measured:.2%}  {images_per_second:7,.0f} images/s"
 
 
-class _Parser(ShortErrorParser):
-    help_command = f"{PROGRAM} export --help"
-
-
 def _parser() -> ShortErrorParser:
-    parser = _Parser(prog=f"{PROGRAM} export", description="Write a trained network as one file, and try the file.")
+    parser = command_parser("export", "Write a trained network as one file, and try the file.")
     parser.add_argument("--ckpt_path", type=PathText, required=True, help="The checkpoint.")
     parser.add_argument(
         "--format",
@@ -172,13 +168,5 @@ def _parser() -> ShortErrorParser:
     parser.add_argument(
         "--output", type=PathText, required=True, help="The file: .onnx, .pt2 for torch, .ckpt for weights."
     )
-    parser.add_argument(
-        "--data_dir",
-        type=PathText | None,
-        default=None,
-        help="Directory that holds MNIST/raw, to try the file on; as --data.data_dir of `fit`.",
-    )
-    parser.add_argument(
-        "--num_threads", type=Threads | None, default=None, help="Threads on the CPU; by default one for each core."
-    )
+    add_evaluation_options(parser)
     return parser

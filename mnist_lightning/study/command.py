@@ -9,9 +9,9 @@ from pathlib import Path
 from jsonargparse import Namespace
 
 from mnist_lightning.cli_parser import ShortErrorParser
+from mnist_lightning.command_parser import command_parser
 from mnist_lightning.environment import num_cores
 from mnist_lightning.option_types import Threads
-from mnist_lightning.setting_checks import PROGRAM
 from mnist_lightning.study.seed_runs import run_here, run_on_ray
 from mnist_lightning.study.study import Engine, Study
 
@@ -48,13 +48,9 @@ def _study(options: Namespace) -> Study:
     return Study(**{field.name: options[field.name] for field in dataclasses.fields(Study)})
 
 
-class _Parser(ShortErrorParser):
-    help_command = f"{PROGRAM} study --help"
-    example_config = "configs/studies/recipe.yaml"
-
-
 def _parser() -> ShortErrorParser:
-    parser = _Parser(prog=f"{PROGRAM} study", description="Run several configs over several seeds.")
+    parser = command_parser("study", "Run several configs over several seeds.")
+    parser.example_config = "configs/studies/recipe.yaml"
     parser.add_argument("--config", action="config", help="YAML file that sets the options below.")
     parser.add_class_arguments(Study)
     parser.add_argument(
