@@ -20,7 +20,7 @@ $(INSTALLED): pyproject.toml
 	@touch $@
 
 quickstart: $(INSTALLED) ## Install and train: on MNIST, or offline on scikit-learn's digits if MNIST cannot be had
-	@if $(BIN)/python -m mnist_lightning.mnist_files; then \
+	@if $(BIN)/python -m mnist_lightning.data.mnist_files; then \
 		$(MNIST_LIGHTNING) fit --config configs/optimized.yaml; \
 	else \
 		echo; \
@@ -41,9 +41,9 @@ test-slow: $(INSTALLED) ## Run the tests that take longer
 test-browser: $(INSTALLED) ## Run the tests of what is shown in a browser: needs Chromium, on Debian `apt-get install chromium`
 	$(BIN)/python -m pytest -m browser
 
-soak: $(INSTALLED) ## Kill runs 50 times, damage checkpoints, try odd input at length: counts into results/ and the README
-	$(BIN)/python tests/soak.py
-	$(BIN)/python -m mnist_lightning.results
+soak: $(INSTALLED) ## Kill runs 50 times, damage checkpoints, try odd input at length: counts into results/ and docs/
+	PYTHONPATH=tests $(BIN)/python -m support.soak
+	$(BIN)/python -m mnist_lightning.evidence.tables
 
 lint: $(INSTALLED) ## Check format, lint and types
 	$(BIN)/ruff format --check .
@@ -60,7 +60,7 @@ tensorboard: $(INSTALLED) ## Serve the dashboards of all runs on localhost
 	$(BIN)/tensorboard --logdir runs --host localhost
 
 dashboards-cost: $(INSTALLED) ## Measure what TensorBoard's callbacks cost of training: five minutes, with the machine left alone
-	$(BIN)/python -m mnist_lightning.dashboards.cost --output results/dashboards.json
+	$(BIN)/python -m mnist_lightning.evidence.dashboards_cost --output results/dashboards.json
 
 study-recipe: $(INSTALLED) ## Train the recipe over 3 seeds; like all studies, goes on where it stopped
 	$(STUDY)/recipe.yaml
@@ -78,26 +78,26 @@ study-baseline: $(INSTALLED) ## Train the original's first network
 	$(STUDY)/baseline.yaml
 
 results: study-recipe study-fast study-best study-ablations study-baseline ## Train what is missing under results/, and write all tables and charts
-	$(BIN)/python -m mnist_lightning.results
+	$(BIN)/python -m mnist_lightning.evidence.tables
 
 demo: $(INSTALLED) ## Serve a page to draw on, with the model that is there
-	$(MNIST_LIGHTNING) demo --ckpt_path models/mnist.ckpt
+	$(MNIST_LIGHTNING) demo
 
 EXPORTS := runs/exports
-readme: $(INSTALLED) ## Run again what the README shows, with Chromium: of the model, and of its run RUN=runs/best/version_0
+readme: $(INSTALLED) ## Run again what README.md and docs/ show, with Chromium: of the model, and of its run RUN=runs/best/version_0
 	@test -f $(RUN)/report.json || { echo "There is no run in $(RUN): name one with RUN=, or train it with make model"; exit 1; }
 	rm -rf $(EXPORTS)
 	mkdir -p $(EXPORTS) results/outputs docs/report
-	$(MNIST_LIGHTNING) predict --ckpt_path models/mnist.ckpt --images examples > $(EXPORTS)/predict.txt; test $$? = 1
+	$(MNIST_LIGHTNING) read examples > $(EXPORTS)/read.txt; test $$? = 1
 	for export in onnx/mnist.onnx onnx_int8/mnist_int8.onnx torch/mnist.pt2; do \
 		$(MNIST_LIGHTNING) export --ckpt_path models/mnist.ckpt --format $${export%/*} --output $(EXPORTS)/$${export#*/} || exit; \
 	done > $(EXPORTS)/export.txt
-	$(BIN)/python -m mnist_lightning.environment > $(EXPORTS)/environment.json
+	$(BIN)/python -m mnist_lightning.runs.environment > $(EXPORTS)/environment.json
 	$(MNIST_LIGHTNING) report $(RUN) > $(EXPORTS)/report.txt
 	mv $(EXPORTS)/*.txt $(EXPORTS)/environment.json results/outputs/
 	cp $(RUN)/figures/robustness.png docs/report/
-	$(BIN)/python tests/screenshots.py
-	$(BIN)/python -m mnist_lightning.results
+	PYTHONPATH=tests $(BIN)/python -m support.screenshots
+	$(BIN)/python -m mnist_lightning.evidence.tables
 
 model: $(INSTALLED) ## Train models/mnist.ckpt anew, by configs/best.yaml; its report goes beside it
 	$(MNIST_LIGHTNING) fit --config configs/best.yaml --num_threads 1
@@ -106,16 +106,16 @@ model: $(INSTALLED) ## Train models/mnist.ckpt anew, by configs/best.yaml; its r
 	&& $(MNIST_LIGHTNING) export --ckpt_path $$run/checkpoints/last.ckpt --format weights --output models/mnist.ckpt \
 	&& cp $$run/report.json models/mnist.json && cp $$run/report.md models/mnist.md
 
-benchmark: $(INSTALLED) ## Measure speed anew, into results/benchmark and the README: two hours, with the machine left alone
-	$(BIN)/python -m mnist_lightning.benchmark --output results/benchmark
-	$(BIN)/python -m mnist_lightning.results
+benchmark: $(INSTALLED) ## Measure speed anew, into results/benchmark and docs/: two hours, with the machine left alone
+	$(BIN)/python -m mnist_lightning.evidence.benchmark --output results/benchmark
+	$(BIN)/python -m mnist_lightning.evidence.tables
 
 benchmark-quick: $(INSTALLED) ## The same with epochs of a few steps, into runs/benchmark: some minutes
-	$(BIN)/python -m mnist_lightning.benchmark --quick --output runs/benchmark
+	$(BIN)/python -m mnist_lightning.evidence.benchmark --quick --output runs/benchmark
 
-own-digits: $(INSTALLED) ## Read digits that are not MNIST's with models/mnist.ckpt: figures into results/own_digits and the README
-	$(BIN)/python -m mnist_lightning.own_digits.evaluation
-	$(BIN)/python -m mnist_lightning.results
+own-digits: $(INSTALLED) ## Read digits that are not MNIST's with models/mnist.ckpt: figures into results/own_digits and docs/
+	$(BIN)/python -m mnist_lightning.evidence.own_digits.evaluation
+	$(BIN)/python -m mnist_lightning.evidence.tables
 
 clean: ## Remove .venv and caches; runs, data and results stay
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache *.egg-info

@@ -1,31 +1,32 @@
 """The LightningModule: a network, its loss and metrics, the optimizer and the one-cycle schedule."""
 
 import copy
-from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import torch
 from jsonargparse.typing import OpenUnitInterval
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import LRSchedulerTypeUnion, OptimizerLRScheduler
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  (the name that all of PyTorch uses)
 from torch.optim.lr_scheduler import OneCycleLR
 from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 from typing_extensions import override
 
-from mnist_lightning.augmentation import one_pixel_shifts
-from mnist_lightning.batches import Batch
-from mnist_lightning.errors import SettingError
-from mnist_lightning.fused_layers import fused_forward
-from mnist_lightning.mnist_files import BACKGROUND
-from mnist_lightning.muon import Muon
-from mnist_lightning.networks import IMAGE_SHAPE, NUM_CLASSES, BaselineNet, Head, OptimizedNet
-from mnist_lightning.option_types import BelowOne, Rate, RateOrZero, Width
+from mnist_lightning.bounds import BelowOne, Rate, RateOrZero, Width
+from mnist_lightning.data.augmentation import one_pixel_shifts
+from mnist_lightning.data.batches import Batch
+from mnist_lightning.data.mnist_files import BACKGROUND
+from mnist_lightning.errors import DivergenceError, SettingError
+from mnist_lightning.fast.fused_layers import fused_forward
+from mnist_lightning.fast.muon import Muon
+from mnist_lightning.network import IMAGE_SHAPE, NUM_CLASSES, BaselineNet, Head, OptimizedNet
 
 NetworkName = Literal["optimized", "baseline", "baseline_relu_on_logits"]
-Backend = Literal["fused", "layers", "compiled"]
+Backend = Literal["fused", "layers"]
+# A data module's batch, or what any loader of images (B, 1, 28, 28) float and labels (B,) int64 gives.
+AnyBatch = Batch | tuple[Tensor, Tensor] | list[Tensor]
 
 
 class Predictions(NamedTuple):
@@ -35,11 +36,30 @@ class Predictions(NamedTuple):
     probabilities: Tensor  # (B,) float32, of that digit
 
 
-def build_network(name: NetworkName, dropout: float, width: int, batch_norm: bool, head: Head) -> nn.Module:
+Net = OptimizedNet | BaselineNet
+
+
+def build_network(name: NetworkName, dropout: float, width: int, batch_norm: bool, head: Head) -> Net:
     """The network that a config names; all but the name belongs to the optimized one alone."""
     if name == "optimized":
         return OptimizedNet(dropout, width, batch_norm, head)
     return BaselineNet(relu_on_logits=name == "baseline_relu_on_logits")
+
+
+def check_finite(figures: Tensor) -> None:
+    """Checks what the network of a checkpoint gives.
+
+    Args:
+        figures: logits (..., 10), or a loss ().
+
+    Raises:
+        DivergenceError: they are not all finite.
+    """
+    if not figures.isfinite().all():
+        raise DivergenceError(
+            "the network of this checkpoint gives numbers that are not finite: its weights are too large. Name another "
+            "with --ckpt_path (in `report`, with --checkpoint)."
+        )
 
 
 class DigitClassifier(LightningModule):
@@ -68,7 +88,7 @@ class DigitClassifier(LightningModule):
             rounding.
         backend: How the network is computed, with the same result up to rounding: `fused` takes convolution, batch
             norm, ReLU, dropout and pooling together, on a CPU, and is `layers` elsewhere; `layers` calls PyTorch's
-            layers one after the other; `compiled` hands these to torch.compile.
+            layers one after the other.
     """
 
     def __init__(
@@ -112,10 +132,6 @@ class DigitClassifier(LightningModule):
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.backend = backend
         self.net = build_network(network, dropout, width, batch_norm, head).to(memory_format=self.memory_format)
-        # The function, not the module: names in checkpoints stay as they are.
-        self._forward: Callable[[Tensor], Tensor] = (
-            torch.compile(self.net.forward) if backend == "compiled" else self.net.forward
-        )
         self.example_input_array = torch.zeros(1, *IMAGE_SHAPE)
         self._last_validated_epoch: int | None = None
         metrics = MetricCollection(
@@ -140,10 +156,9 @@ class DigitClassifier(LightningModule):
         # The type differs from the images' float32 under a true half precision.
         images = images.to(self.net_dtype, memory_format=self.memory_format)
         if self.backend == "fused" and images.device.type == "cpu" and images.dtype in (torch.float32, torch.float64):
-            layers = self.net.layers
-            assert isinstance(layers, nn.Sequential)
-            return fused_forward(layers, images)
-        return self._forward(images)
+            return fused_forward(self.net.layers, images)
+        logits: Tensor = self.net(images)
+        return logits
 
     def _views(self, images: Tensor) -> Tensor:
         """Logits (V, B, 10) of what an evaluation averages: of the images (B, 1, 28, 28), then of their shifts."""
@@ -152,38 +167,51 @@ class DigitClassifier(LightningModule):
         return logits.float().view(*views.shape[:2], -1)
 
     def probabilities(self, images: Tensor) -> Tensor:
-        """Probabilities (B, 10) of the digits, as an evaluation has them, for normalised images (B, 1, 28, 28)."""
-        return self._views(images).mean(dim=0).softmax(dim=1)
+        """Probabilities (B, 10) of the digits, as an evaluation has them, for normalised images (B, 1, 28, 28).
+
+        Raises:
+            DivergenceError: the logits are not finite.
+        """
+        logits = self._views(images).mean(dim=0)
+        check_finite(logits)
+        return logits.softmax(dim=1)
 
     def _measure(self, logits: Tensor, labels: Tensor, metrics: MetricCollection) -> Tensor:
         loss = F.cross_entropy(logits, labels)  # (), the NLL of log_softmax(logits)
-        metrics.update(value=loss.detach(), weight=len(labels), preds=logits.detach(), target=labels)
+        # One value per image, so that a smaller last batch counts for less: with nan_strategy="disable", MeanMetric
+        # ignores its `weight`.
+        metrics.update(value=loss.detach().expand(len(labels)), preds=logits.detach(), target=labels)
         return loss
 
     @override
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        torch.manual_seed(batch.seed)  # the dropout masks then depend on (seed, epoch, step, rank) alone
-        logits = self(batch.images).float()  # (B, 10), float32 also under autocast
-        return self._measure(logits, batch.labels, self.train_metrics)
+    def training_step(self, batch: AnyBatch, batch_idx: int) -> Tensor:
+        if isinstance(batch, Batch):
+            torch.manual_seed(batch.seed)  # the dropout masks then depend on (seed, epoch, step, rank) alone
+        images, labels = batch[:2]
+        logits = self(images).float()  # (B, 10), float32 also under autocast
+        return self._measure(logits, labels, self.train_metrics)
 
     @override
-    def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        logits = self._views(batch.images).mean(dim=0)  # (B, 10)
-        self._measure(logits, batch.labels, self.val_metrics)
+    def validation_step(self, batch: AnyBatch, batch_idx: int) -> Tensor:
+        images, labels = batch[:2]
+        logits = self._views(images).mean(dim=0)  # (B, 10)
+        self._measure(logits, labels, self.val_metrics)
         return logits  # for the callbacks
 
     @override
-    def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        views = self._views(batch.images)
+    def test_step(self, batch: AnyBatch, batch_idx: int) -> Tensor:
+        images, labels = batch[:2]
+        views = self._views(images)
         logits = views.mean(dim=0)
-        self._measure(logits, batch.labels, self.test_metrics)
+        self._measure(logits, labels, self.test_metrics)
         if self.test_time_augmentation:
-            self._measure(views[0], batch.labels, self.single_view_metrics)
+            self._measure(views[0], labels, self.single_view_metrics)
         return logits
 
     @override
-    def predict_step(self, batch: Batch, batch_idx: int) -> Predictions:
-        probabilities, digits = self.probabilities(batch.images).max(dim=1)
+    def predict_step(self, batch: AnyBatch | Tensor, batch_idx: int) -> Predictions:
+        images = batch if isinstance(batch, Tensor) else batch[0]
+        probabilities, digits = self.probabilities(images).max(dim=1)
         return Predictions(digits, probabilities)
 
     @override
@@ -198,8 +226,10 @@ class DigitClassifier(LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Goes on with them."""
         for name, metric in self.train_metrics.items():
-            for key, value in checkpoint.get("train_metrics", {}).get(name, {}).items():
-                setattr(metric, key, value)
+            saved = checkpoint.get("train_metrics", {}).get(name, {})
+            for key, state in metric.metric_state.items():
+                if key in saved:
+                    setattr(metric, key, saved[key].to(state).view_as(state))
 
     @override
     def on_train_start(self) -> None:
@@ -229,8 +259,7 @@ class DigitClassifier(LightningModule):
         return {name: float(value) for name, value in {**self.train_metrics.compute(), **validation}.items()}
 
     def _log_and_reset(self, metrics: MetricCollection) -> None:
-        # Loggers get these from the ScalarLogger callback, against the step and the epoch.
-        self.log_dict(metrics.compute(), logger=False)
+        self.log_dict(metrics.compute())
         metrics.reset()
 
     @override

@@ -1,81 +1,487 @@
-"""The command line: `main`, all of its commands, and how each may end."""
+"""`fit`, `validate`, `test` and `predict`: LightningCLI with a folder for every run, and checked settings."""
 
-import errno
-import os
+import shutil
 import sys
 import warnings
+from argparse import RawDescriptionHelpFormatter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import torch
+from jsonargparse import DefaultHelpFormatter
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.cli import ArgsType
-from lightning.pytorch.utilities.exceptions import SIGTERMException
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import Checkpoint, ProgressBar
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
+from typing_extensions import override
 
-from mnist_lightning.allocation import keep_freed_memory
-from mnist_lightning.command_line import CommandLine
-from mnist_lightning.errors import UserError
-from mnist_lightning.framework_messages import quieten
+import mnist_lightning
+from mnist_lightning.bounds import PathText, Threads, bound_trainer_options
+from mnist_lightning.callbacks.checkpoints import BestCheckpoint, CheckpointFiles, LastCheckpoint
+from mnist_lightning.callbacks.early_stopping import StopAtThreshold
+from mnist_lightning.callbacks.finite_loss import FiniteLoss
+from mnist_lightning.callbacks.interruption import StopOnSignal
+from mnist_lightning.callbacks.progress_bar import EpochProgressBar, close_bars
+from mnist_lightning.callbacks.run_report import RunReport
+from mnist_lightning.callbacks.weight_average import WeightAverage
+from mnist_lightning.classifier import DigitClassifier
+from mnist_lightning.dashboards.event_files import failed_writes_are_raised
+from mnist_lightning.dashboards.scalars import ScalarLogger
+from mnist_lightning.dashboards.throughput import Throughput
+from mnist_lightning.datamodule import DigitsDataModule, check_holdout
+from mnist_lightning.errors import PROGRAM, CheckpointError, SettingError, UserError
+from mnist_lightning.options.checks import (
+    check_accelerator,
+    check_added,
+    check_devices,
+    check_fit_settings,
+    check_groups,
+    check_run_name,
+    check_trainer,
+    checked_seed,
+)
+from mnist_lightning.options.classes import RunParser, make
+from mnist_lightning.options.messages import quieten
+from mnist_lightning.options.parser import configs_first, overridden_options
+from mnist_lightning.runs.checkpoint import read_checkpoint
+from mnist_lightning.runs.checkpoint_file import NAME_ANOTHER
+from mnist_lightning.runs.files import replace_file
+from mnist_lightning.runs.folder import claim_run_folder, held
+from mnist_lightning.runs.markdown import one_line
+from mnist_lightning.runs.outputs import check_output, csv_text, write_rows
+from mnist_lightning.runs.predictions import prediction_rows
+from mnist_lightning.runs.report import part_of
+from mnist_lightning.runs.resuming import (
+    is_raised_while_restoring,
+    newest_last_checkpoint,
+    run_folder_of,
+    settings_of_run,
+    take_over,
+    why_nothing_is_left,
+)
+from mnist_lightning.runs.settings import (
+    SETTINGS_OF_A_CHECKPOINT,
+    Settings,
+    check_limits,
+    command_text,
+    report_settings,
+)
 
 
-def _is_lost_connection(error: RuntimeError) -> bool:
-    """Whether processes that train together have lost one another; gloo has no error type of its own."""
-    return isinstance(error, torch.distributed.DistError) or "/gloo/" in str(error)
+class _HelpFormatter(RawDescriptionHelpFormatter, DefaultHelpFormatter):
+    """Keeps the lines of the other commands apart."""
 
 
-def main(args: ArgsType = None) -> None:
-    """Runs the command line: `main(["fit", "--config", "configs/optimized.yaml"])`.
+class CommandLine(LightningCLI):
+    """`fit`, `validate`, `test` and `predict`, for one module and one data module.
+
+    Args:
+        args: The command line's words; None takes the process's.
+        other_commands: What else there is, by name, for `--help`.
+    """
+
+    model: DigitClassifier
+    datamodule: DigitsDataModule
+
+    def __init__(self, args: ArgsType, other_commands: Mapping[str, str] | None = None) -> None:
+        self._args = sys.argv[1:] if args is None else args
+        self.command = command_text(self._args)
+        self.run_folder: Path | None = None
+        self._is_new_folder = False
+        self._asked: Settings = {}  # of a run that is resumed: what the command asked for, and its first step
+        self._first_step: int | None = None
+        super().__init__(
+            DigitClassifier,
+            DigitsDataModule,
+            args=args,
+            parser_class=RunParser,
+            parser_kwargs={
+                "prog": PROGRAM,
+                "description": mnist_lightning.__doc__,
+                "formatter_class": _HelpFormatter,
+                "epilog": "Other commands:\n"
+                + "\n".join(f"    {name:20}{text}" for name, text in (other_commands or {}).items()),
+            },
+            seed_everything_default=0,
+            # before_fit saves the config: the framework's callback would do so for every subcommand.
+            save_config_callback=None,
+            auto_configure_optimizers=False,
+            trainer_defaults={
+                "default_root_dir": "runs",
+                "num_sanity_val_steps": 0,  # the first epoch ends soon enough to show a broken validation
+                "enable_model_summary": False,  # RunReport prints the table of layers
+                "use_distributed_sampler": False,  # the samplers in data/batches.py share out among processes, exactly
+            },
+        )
+
+    @override
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]  # static there: it knows no arguments
+        """The subcommand that is asked for, or all: each has a parser, which takes a tenth of a second to build.
+
+        The values are the Trainer's arguments that are no options: a checkpoint is always loaded with `weights_only`.
+        """
+        skipped = {name: names | {"weights_only"} for name, names in LightningCLI.subcommands().items()}
+        asked = self._args[:1] if isinstance(self._args, list) else []
+        return {name: skipped[name] for name in asked if name in skipped} or skipped
+
+    @override
+    def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
+        parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        if subcommand == "predict":
+            parser.add_argument(
+                "--output",
+                type=PathText | None,
+                default=None,
+                help="A new file for the results: FILE.csv or FILE.json.",
+            )
+        return parser
+
+    @override
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument(
+            "--run_name",
+            type=str | None,
+            default=None,
+            help="Folder under runs; by default the configs' names, as in optimized-cpu.",
+        )
+        parser.add_argument(
+            "--num_threads",
+            type=Threads | None,
+            default=None,
+            help="Threads of this process on the CPU; by default one for each core. Beside other work, 1 is faster.",
+        )
+        parser.add_lightning_class_args(StopAtThreshold, "early_stopping")
+        parser.add_lightning_class_args(WeightAverage, "weight_average")
+        parser.add_lightning_class_args(BestCheckpoint, "best_checkpoint")
+        parser.add_lightning_class_args(LastCheckpoint, "last_checkpoint")
+        parser.add_lightning_class_args(EpochProgressBar, "progress_bar")
+        bound_trainer_options(parser)
+        parser.link_arguments("seed_everything", "data.seed", compute_fn=checked_seed)
+
+    @override
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        args = sys.argv[1:] if args is None else args
+        # --print_config ends the parsing, and has to wait until the checkpoint's settings are known.
+        first = [arg for arg in args if not arg.startswith("--print_config")] if isinstance(args, list) else args
+        try:
+            super().parse_arguments(parser, first)
+        except UnicodeDecodeError:
+            raise SettingError(
+                "--config: the file is not text. Give it a YAML file, such as configs/optimized.yaml."
+            ) from None
+        subcommand = self.config.subcommand
+        if isinstance(first, list) and (reordered := configs_first(first)) != first:
+            asked = parser.parse_args(reordered)[subcommand]
+            for line in overridden_options(first, asked, self.config[subcommand]):
+                _tell(line)
+        ckpt_path = self._named_checkpoint()
+        if subcommand == "fit":
+            if args != first:
+                super().parse_arguments(parser, args)
+            return
+        if not ckpt_path:
+            raise SettingError(
+                f"{subcommand} needs trained weights: add --ckpt_path, such as "
+                f"`{PROGRAM} {subcommand} --ckpt_path runs/optimized/version_0/checkpoints/best.ckpt`."
+            )
+        # What the checkpoint was trained with is the default; the command line and configs go before it.
+        trained = read_checkpoint(ckpt_path)
+        settings = {f"model.{name}": value for name, value in trained.model.items()}
+        settings |= {f"data.{name}": value for name, value in trained.data.items()}
+        known = {name: value for name, value in settings.items() if name in SETTINGS_OF_A_CHECKPOINT}
+        self._parser(subcommand).set_defaults(known)
+        super().parse_arguments(parser, args)
+        self.config[subcommand].ckpt_path = ckpt_path
+        for name, value in known.items():
+            asked = self.config[subcommand][name]
+            if asked != value:
+                _tell(f"--{name} {asked}: the checkpoint was trained with {value}; what is asked now is done")
+        if subcommand == "validate" and self.config.validate.data.validation == "none":
+            raise SettingError(
+                "--data.validation none, which the checkpoint was trained with or the command asks for, leaves nothing "
+                f"to validate on. Use `{PROGRAM} test`, or --data.validation test or holdout."
+            )
+
+    def _named_checkpoint(self) -> str | None:
+        """The file that --ckpt_path names; `last` is the newest `last.ckpt` of this config's runs."""
+        config = self.config[self.config.subcommand]
+        if config.ckpt_path != "last":
+            path: str | None = config.ckpt_path
+            return path
+        return str(newest_last_checkpoint(Path(config.trainer.default_root_dir), _run_name(config) or "*"))
+
+    @override
+    def _parse_ckpt_path(self) -> None:
+        """Does nothing: the framework would put a checkpoint's settings above the command line, without a word."""
+
+    @override
+    def before_instantiate_classes(self) -> None:
+        subcommand = self.config.subcommand
+        config = self.config[subcommand]
+        check_groups(config)
+        check_accelerator(config.trainer.accelerator)
+        check_devices(config.trainer.accelerator, config.trainer.devices)
+        check_trainer(config.trainer)
+        check_limits(config.trainer)
+        check_holdout(config.data)
+        config.trainer.plugins = _as_list(config.trainer.plugins) or None
+        if config.num_threads is not None:
+            torch.set_num_threads(config.num_threads)
+        if subcommand != "fit":
+            config.trainer.logger = False
+            if "verbose" in config:
+                config.verbose = False  # after_test and after_validate print the figures
+            if "return_predictions" in config:
+                config.return_predictions = True  # after_predict writes them
+            if subcommand == "predict" and config.output is not None:
+                check_output(Path(config.output), ".csv", ".json")
+            return
+        check_fit_settings(config)
+        config.ckpt_path = self._named_checkpoint()
+        config.run_name = _run_name(config)
+        check_run_name(config.run_name)
+        if config.ckpt_path:
+            path = Path(config.ckpt_path)
+            checkpoint = read_checkpoint(path)
+            started = settings_of_run(
+                checkpoint, path, {"early_stopping": StopAtThreshold, "weight_average": WeightAverage}
+            )
+            self._asked, self._first_step = report_settings(config), checkpoint.content["global_step"]
+            for line in take_over(config, self._asked, started):
+                _tell(line)
+
+    @override
+    def instantiate_classes(self) -> None:
+        try:
+            super().instantiate_classes()
+        except BaseException:
+            self._remove_new_folder()
+            raise
+
+    @override
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        config = self.config[self.config.subcommand]
+        callbacks: list[Callback] = [FiniteLoss()]
+        if self.subcommand == "fit":
+            if getattr(rank_zero_only, "rank", 0) == 0 and not config.trainer.fast_dev_run:
+                self.datamodule.prepare_data()  # without data there is no run, and no folder
+                try:
+                    resumed = run_folder_of(Path(config.ckpt_path)) if config.ckpt_path else None
+                    self._is_new_folder = resumed is None
+                    self.run_folder = resumed or claim_run_folder(
+                        Path(config.trainer.default_root_dir), config.run_name
+                    )
+                except OSError as error:
+                    raise SettingError(
+                        f"--trainer.default_root_dir {config.trainer.default_root_dir}: no folder can be made there "
+                        f"({error.strerror}). Name a directory that can be written."
+                    ) from None
+            self.run_report = RunReport(self.run_folder, self.command, report_settings(config))
+            callbacks += [ScalarLogger(), Throughput(), self.run_report]
+        self.trainer_defaults["callbacks"] = callbacks
+        try:
+            trainer = super().instantiate_trainer(**kwargs)
+        except (ValueError, TypeError, RuntimeError, ImportError, MisconfigurationException) as error:
+            raise SettingError(
+                f"the trainer cannot be set up: {str(error)[:200]}\nChange the --trainer options."
+            ) from None
+        if self.run_folder is not None:
+            for callback in trainer.checkpoint_callbacks:
+                if isinstance(callback, BestCheckpoint | LastCheckpoint):
+                    callback.dirpath = str(self.run_folder / "checkpoints")
+        return trainer
+
+    def _remove_new_folder(self) -> None:
+        """A run that does not begin leaves no folder behind."""
+        if self.run_folder is not None and self._is_new_folder and not (self.run_folder / "checkpoints").exists():
+            shutil.rmtree(self.run_folder, ignore_errors=True)
+
+    @override
+    def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
+        is_fit = self.subcommand == "fit"
+        # Ranks above 0 write nothing: the name only has to be there, and no other logger than TensorBoard's.
+        folder = self.run_folder or Path(config["default_root_dir"], "version_0")
+        if self.run_folder is None and config["logger"] is not False:
+            config["logger"] = True
+        config = {name: make(f"--trainer.{name}", value, folder) for name, value in config.items()}
+        callbacks = make("callbacks", callbacks, folder)
+        added = _as_list(config["callbacks"])
+        check_added(added, _as_list(config["plugins"]))
+        # The framework takes one bar, and refuses a callback whose kind the trainer is told to do without.
+        if config["enable_progress_bar"] is False or any(isinstance(callback, ProgressBar) for callback in added):
+            callbacks = [callback for callback in callbacks if not isinstance(callback, ProgressBar)]
+        if config["enable_checkpointing"] is False:
+            callbacks = [callback for callback in callbacks if not isinstance(callback, Checkpoint)]
+        if is_fit and self.config.fit.weight_average.decay is None:
+            callbacks = [callback for callback in callbacks if not isinstance(callback, WeightAverage)]
+        if is_fit and config["logger"] is not False and not config["fast_dev_run"]:
+            config["logger"] = self._loggers(config["logger"], folder)
+            from mnist_lightning.dashboards.all import tensorboard_callbacks
+
+            self.trainer_defaults["callbacks"] += tensorboard_callbacks(
+                self.run_report, logs_settings=config["enable_autolog_hparams"]
+            )
+        else:
+            config["logger"] = False
+        config["enable_autolog_hparams"] = False  # it would log the module's and the data's settings, and no others
+        if self.run_folder is not None:
+            config["default_root_dir"] = self.run_folder  # for the files of callbacks and profilers
+        config["plugins"] = [*_as_list(config["plugins"]), CheckpointFiles(self.run_folder)]
+        callbacks += [StopOnSignal(callback) for callback in callbacks if isinstance(callback, LastCheckpoint)]
+        return super()._instantiate_trainer(config, callbacks)
+
+    def _loggers(self, asked: Any, folder: Path) -> list[Logger]:
+        """TensorBoard's, and those that --trainer.logger adds."""
+        # Events that a killed run wrote after its checkpoint are written anew.
+        purge_step = None if self._first_step is None else self._first_step + 1
+        tensorboard = TensorBoardLogger(
+            folder.parent, name="", version=folder.name, default_hp_metric=False, purge_step=purge_step
+        )
+        return [tensorboard, *([] if asked is True else _as_list(asked))]
+
+    @override
+    def _run_subcommand(self, subcommand: str) -> None:
+        try:
+            self._run(subcommand)
+        except BaseException:
+            close_bars()
+            if subcommand == "fit" and self.trainer.global_step == (self._first_step or 0):
+                self._remove_new_folder()
+            raise
+
+    def _run(self, subcommand: str) -> None:
+        try:
+            with held(self.run_folder), failed_writes_are_raised():
+                super()._run_subcommand(subcommand)
+        except OSError:
+            if self.run_folder is None or self.run_folder.is_dir():
+                raise
+            raise SettingError(
+                f"{self.run_folder} is gone: it was deleted or moved while the run was training in it. Leave it there, "
+                "and start again; or go on from where it is now, with --ckpt_path and the last.ckpt in it."
+            ) from None
+        except ModuleNotFoundError as error:
+            raise SettingError(f"what a --trainer option asks for needs a package: {error}") from None
+        except Exception as error:
+            if "val_check_interval" in str(error) and isinstance(error, ValueError):
+                raise SettingError(
+                    f"--trainer.val_check_interval {self.trainer.val_check_interval}: an epoch has fewer batches. Use "
+                    "a smaller one, or a share such as 0.5; with --trainer.check_val_every_n_epoch null it counts on "
+                    "from epoch to epoch."
+                ) from None
+            path = self.config[subcommand].ckpt_path
+            if "loading state_dict" in str(error):
+                raise CheckpointError(
+                    f"--ckpt_path {path}: the checkpoint holds the weights of another network than --model.network "
+                    "asks for. Leave --model.network and its config away: the checkpoint knows its own."
+                ) from None
+            if isinstance(error, UserError) or not is_raised_while_restoring(error):
+                raise
+            raise CheckpointError(
+                f"--ckpt_path {path}: a run cannot go on from it ({type(error).__name__}: "
+                f"{one_line(str(error))[:200]}). {NAME_ANOTHER}"
+            ) from None
+        except SystemExit as ended:
+            if isinstance(ended.__context__, KeyboardInterrupt):  # which the framework ends without a word
+                raise KeyboardInterrupt from None
+            raise
+
+    def before_fit(self) -> None:
+        """Saves the resolved config, which runs again as `fit --config`."""
+        if self.run_folder is not None and not (self.run_folder / "config.yaml").exists():
+            config = self.config.fit.clone()
+            config.ckpt_path = None  # a run that starts from this config starts at the beginning
+            replace_file(self.run_folder / "config.yaml", self._parser("fit").dump(config, skip_none=False))
+
+    def after_fit(self) -> None:
+        """Tests the last weights once, where no image was held out to validate on, and ends the report."""
+        if self.datamodule.validation == "none" and not self.config.fit.trainer.fast_dev_run:
+            self.trainer.test(self.model, datamodule=self.datamodule, verbose=False)
+        assert self.run_report is not None
+        self.run_report.finish(self.trainer, self.model)
+        if self._first_step == self.trainer.global_step:
+            _tell(why_nothing_is_left(self.run_report.report, self._asked))
+
+    def after_validate(self) -> None:
+        """Prints the figures."""
+        self._print_evaluation("val", self.datamodule.validation_title)
+
+    def after_test(self) -> None:
+        """Prints the figures."""
+        self._print_evaluation("test", "test images")
+
+    def before_predict(self) -> None:
+        """Refuses to write one file from several processes."""
+        if self.config.predict.output is not None and self.trainer.world_size > 1:
+            raise SettingError(
+                f"--output {self.config.predict.output}: of {self.trainer.world_size} processes each has a share of "
+                "the images. Use --trainer.devices 1."
+            )
+
+    def after_predict(self) -> None:
+        """Writes a line per image to --output, or as CSV to standard output."""
+        rows = prediction_rows(self.trainer.predict_loop.predictions, self.datamodule.title)
+        if self.config.predict.output is None:
+            sys.stdout.write(csv_text(rows))
+        else:
+            write_rows(Path(self.config.predict.output), rows)
+
+    @rank_zero_only
+    def _print_evaluation(self, stage: str, images: str) -> None:
+        figures = self.trainer.callback_metrics
+        limit = self.trainer.limit_test_batches if stage == "test" else self.trainer.limit_val_batches
+        if f"{stage}/accuracy" not in figures:
+            raise SettingError(f"--trainer.limit_{stage}_batches {limit} leaves nothing to evaluate. Use a larger one.")
+        accuracy, loss = float(figures[f"{stage}/accuracy"]), float(figures[f"{stage}/loss"])
+        line = f"{self.datamodule.title}, {part_of(limit)}{images}: accuracy {accuracy:.2%}, loss {loss:.4f}"
+        if (single_view := figures.get(f"{stage}/single_view_accuracy")) is not None:
+            line += f"; {float(single_view):.2%} without test-time augmentation"
+        print(line, flush=True)
+
+
+def _run_name(config: Any) -> str | None:
+    """The name that is asked for, or those of all configs, as in `optimized-cpu`; None without either."""
+    return config.run_name or "-".join(Path(str(path)).stem for path in config.config or []) or None
+
+
+def _as_list(value: Any) -> list[Any]:
+    if value is None:
+        return []
+    return value if isinstance(value, list) else [value]
+
+
+class NotRun(CommandLine):
+    """Parses and checks a command line, and does no more."""
+
+    @override
+    def _set_seed(self) -> None:
+        pass
+
+    @override
+    def instantiate_classes(self) -> None:
+        pass
+
+    @override
+    def _run_subcommand(self, subcommand: str) -> None:
+        pass
+
+
+def resolved_settings(args: list[str]) -> Settings:
+    """The settings that a `fit` with these arguments would report, in the report's own form, without running it.
 
     Raises:
-        SystemExit: status 2 after a mistake of the user's, whose text says what to change; 1 after a study in which a
-            seed failed, pictures that did not all hold a digit, or another process's end; 130 after Ctrl-C and 143
-            after SIGTERM.
+        SystemExit: the parser refuses them; it has said why.
+        SettingError: they cannot work.
     """
-    try:
-        with warnings.catch_warnings():
-            quieten()
-            keep_freed_memory()
-            # The commands that are not the framework's are imported where they are asked for.
-            match sys.argv[1:] if args is None else args:
-                case ["study", *rest]:
-                    from mnist_lightning.study.command import run_study
+    with warnings.catch_warnings():
+        quieten()
+        config = NotRun(args).config.fit
+    return report_settings(config)
 
-                    run_study(rest)
-                case ["demo", *rest]:
-                    from mnist_lightning.demo.command import run_demo
 
-                    run_demo(rest)
-                case ["export", *rest]:
-                    from mnist_lightning.export.command import run_export
-
-                    run_export(rest)
-                case ["report", *rest]:
-                    from mnist_lightning.analysis.command import run_report
-
-                    run_report(rest)
-                case _:
-                    CommandLine(args)
-    except (UserError, MisconfigurationException) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except BrokenPipeError:
-        # The reader of the output is gone, as with `| head`. Nothing is left to flush at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise
-        print(f"error: {error.filename or 'a file'} cannot be written ({error.strerror}): make room.", file=sys.stderr)
-        sys.exit(2)
-    except RuntimeError as error:
-        if not _is_lost_connection(error):
-            raise
-        print(
-            "error: another process of this run has ended or cannot be reached; its own output says why. The run goes "
-            "on with --ckpt_path last, and as many processes.",
-            file=sys.stderr,
-        )
-        sys.exit(1)
-    except KeyboardInterrupt:
-        print("\nended by Ctrl-C", file=sys.stderr)
-        sys.exit(130)
-    except SIGTERMException:
-        sys.exit(143)
+@rank_zero_only
+def _tell(line: str) -> None:
+    print(f"note: {line}", file=sys.stderr, flush=True)

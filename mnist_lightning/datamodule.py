@@ -8,13 +8,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from typing_extensions import override
 
-from mnist_lightning.augmentation import Interpolation, RandomAffine
-from mnist_lightning.batches import Batch, BatchDataset, LabelledImages, OrderedBatches, ShuffledBatches
+from mnist_lightning.bounds import BatchSize, Count, Degrees, PathText, Percent, Processes, Seed, ShearDegrees
+from mnist_lightning.data.augmentation import Interpolation, RandomAffine
+from mnist_lightning.data.batches import Batch, BatchDataset, LabelledImages, OrderedBatches, ShuffledBatches
+from mnist_lightning.data.mnist_files import default_data_dir, normalise_, read_mnist
+from mnist_lightning.data.offline_digits import read_offline_digits
+from mnist_lightning.data.stratified_split import stratified_split
 from mnist_lightning.errors import SettingError
-from mnist_lightning.mnist_files import default_data_dir, normalise_, read_mnist
-from mnist_lightning.offline_digits import read_offline_digits
-from mnist_lightning.option_types import Count, Degrees, PathText, Percent, Processes, Seed, ShearDegrees
-from mnist_lightning.stratified_split import stratified_split
 
 DatasetName = Literal["mnist", "offline_digits"]
 Validation = Literal["test", "holdout", "none"]
@@ -53,8 +53,8 @@ class DigitsDataModule(LightningDataModule):
         self,
         data_dir: PathText | None = None,
         dataset: DatasetName = "mnist",
-        batch_size: Count = 512,
-        eval_batch_size: Count = 512,
+        batch_size: BatchSize = 512,
+        eval_batch_size: BatchSize = 512,
         validation: Validation = "test",
         num_holdout: Count = 5000,
         split_seed: Seed = 0,
@@ -83,7 +83,7 @@ class DigitsDataModule(LightningDataModule):
         self.validation = validation
         self.num_holdout = num_holdout
         self.split_seed = split_seed
-        self.num_workers = num_workers
+        self.num_workers = int(num_workers)  # a subclass from the command line, which no loader process could unpickle
         self.on_device = on_device
         self.seed = seed
         self.augmentation = RandomAffine(
@@ -213,3 +213,17 @@ class DigitsDataModule(LightningDataModule):
             # + 1: the step draws its dropout masks from the seed itself.
             images = self.augmentation(images, (batch.seed + 1) % 2**64)
         return batch._replace(images=normalise_(images))
+
+
+def check_holdout(data: Any) -> None:
+    """Checks that holding images out leaves some to train on.
+
+    Raises:
+        SettingError: it does not.
+    """
+    num_images = NUM_TRAINING_IMAGES[data.dataset]
+    if data.validation == "holdout" and data.num_holdout >= num_images:
+        raise SettingError(
+            f"--data.num_holdout {data.num_holdout} leaves nothing to train on: there are {num_images} training "
+            "images. Hold out fewer."
+        )

@@ -3,6 +3,8 @@
 But of several pictures, one that cannot be read has a line of its own, and the others are read.
 """
 
+PROGRAM = "python -m mnist_lightning"
+
 
 class UserError(Exception):
     """A setting, file or machine that the run cannot work with; the message says what to change."""

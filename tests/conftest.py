@@ -1,27 +1,73 @@
-"""What several tests share: the real data, and the command line run in this process."""
+"""What several tests share: the real data, the command line run in this process, and an end that leaves nothing."""
 
-import json
+import logging
 import os
+import random
 import shutil
-from collections.abc import Callable
+import signal
+import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from lightning.pytorch.utilities import rank_zero_only
+from matplotlib import pyplot as plt
 from torchvision.datasets import MNIST
+from tqdm import tqdm  # type: ignore[import-untyped]
 
-from mnist_lightning.batches import LabelledImages
 from mnist_lightning.classifier import DigitClassifier
-from mnist_lightning.cli import main
-from mnist_lightning.mnist_files import MNIST_FILES, read_mnist
-from mnist_lightning.trained import load_classifier
-
-PROJECT = Path(__file__).parent.parent
+from mnist_lightning.data.batches import LabelledImages
+from mnist_lightning.data.mnist_files import MNIST_FILES, read_mnist
+from mnist_lightning.main import main
+from mnist_lightning.runs.checkpoint import load_classifier
+from support import leaks, mirrors
+from support.runs import PROJECT, Fit, contents
 
 # Beside another busy process, two threads are several times slower than one: each waits for the other.
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"
+tqdm.monitor_interval = 0  # a thread that would redraw bars which nobody looks at
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _a_module_leaves_nothing_running() -> Iterator[None]:
+    with leaks.nothing_left_running():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _a_test_leaves_nothing_running() -> Iterator[None]:
+    with leaks.nothing_left_running():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _state_of_the_process(_a_test_leaves_nothing_running: None) -> Iterator[None]:
+    """Each test starts with the same random numbers, and the state that the ones before it found."""
+    directory, environment, arguments = Path.cwd(), dict(os.environ), sys.argv.copy()
+    rank = rank_zero_only.rank  # type: ignore[attr-defined]
+    levels = {name: logging.getLogger(name).level for name in ("", "lightning.pytorch", "lightning.fabric")}
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    dtype, picks_fastest = torch.get_default_dtype(), torch.backends.cudnn.benchmark
+    for seed in (random.seed, np.random.seed, torch.manual_seed):
+        seed(0)
+    yield
+    os.chdir(directory)
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.argv[:] = arguments
+    rank_zero_only.rank = rank  # type: ignore[attr-defined]
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+    torch.set_num_threads(1)
+    torch.set_default_dtype(dtype)
+    torch.use_deterministic_algorithms(False)
+    torch.backends.cudnn.benchmark = picks_fastest
+    plt.close("all")
 
 
 def find_mnist() -> Path | None:
@@ -67,6 +113,13 @@ def packed_dir(mnist_dir: Path) -> Path:
 
 
 @pytest.fixture
+def server(packed_dir: Path) -> Iterator[str]:
+    """The address of a server that plays all mirrors."""
+    with mirrors.serve(packed_dir) as address:
+        yield address
+
+
+@pytest.fixture
 def own_copy(packed_dir: Path, tmp_path: Path) -> Path:
     raw = tmp_path / "MNIST" / "raw"
     raw.mkdir(parents=True)
@@ -81,22 +134,36 @@ def in_project(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(PROJECT)
 
 
-Fit = Callable[..., Path]
+SHORT = ("--trainer.max_epochs", "2", "--trainer.limit_train_batches", "3")
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of a short run of `offline.yaml`, dashboards and all, for the tests that only read it."""
+    root = tmp_path_factory.mktemp("finished")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(PROJECT)
+        main(["fit", "--config", "configs/offline.yaml", *SHORT, "--trainer.default_root_dir", str(root)])
+    before = contents(root)
+    yield root / "offline" / "version_0"
+    assert contents(root) == before
 
 
 @pytest.fixture
 def fit(tmp_path: Path, in_project: None) -> Fit:
     """Runs `fit` on the offline digits, two short epochs unless told otherwise; returns the run's folder.
 
-    `config` is the name of one of ours, or the path of another.
+    `config` is the name of one of ours, or the path of another. The dashboards take as long as the rest: they are left
+    out, unless `dashboards` or a logger asks for them.
     """
 
-    def run(*overrides: str, config: str = "offline") -> Path:
+    def run(*overrides: str, config: str = "offline", dashboards: bool = False) -> Path:
+        shows = dashboards or any(word.startswith("--trainer.logger") for word in overrides)
         before = set(tmp_path.glob("runs/*/version_*"))
         main(
             [
-                *("fit", "--config", config if "/" in config else f"configs/{config}.yaml"),
-                *("--trainer.max_epochs", "2", "--trainer.limit_train_batches", "3"),
+                *("fit", "--config", config if "/" in config else f"configs/{config}.yaml", *SHORT),
+                *(() if shows else ("--trainer.logger", "false")),
                 *overrides,
                 *("--trainer.default_root_dir", str(tmp_path / "runs")),
             ]
@@ -105,8 +172,3 @@ def fit(tmp_path: Path, in_project: None) -> Fit:
         return folder
 
     return run
-
-
-def read_report(folder: Path) -> dict[str, Any]:
-    report: dict[str, Any] = json.loads((folder / "report.json").read_text())
-    return report

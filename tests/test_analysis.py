@@ -12,69 +12,53 @@ from typing import Any
 import matplotlib as mpl
 import pytest
 import torch
-from conftest import PROJECT, Fit, read_report
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  (the name that all of PyTorch uses)
 from typing_extensions import override
 
-from mnist_lightning.analysis import drawing, evaluation
-from mnist_lightning.analysis.calibration import expected_calibration_error, reliability_bins
-from mnist_lightning.analysis.confusion import confusion_counts, confusion_figure
-from mnist_lightning.analysis.drawing import png_of
-from mnist_lightning.analysis.evaluation import movement_curves, predict, read_test_images
-from mnist_lightning.analysis.finished_run import CheckpointName, read_run
-from mnist_lightning.analysis.learning_curves import learning_curves_figure, learning_rates
-from mnist_lightning.analysis.mistakes import mistakes_figure, worst_mistakes
-from mnist_lightning.analysis.page import report_page
-from mnist_lightning.analysis.pictures import Picture
-from mnist_lightning.batches import LabelledImages
-from mnist_lightning.cli import main
-from mnist_lightning.report_section import with_figures_section
-from mnist_lightning.run_report import report_markdown
+from mnist_lightning.data.batches import LabelledImages
+from mnist_lightning.main import main
+from mnist_lightning.report import drawing, evaluation, mistakes
+from mnist_lightning.report.calibration import expected_calibration_error, reliability_bins
+from mnist_lightning.report.confusion import confusion_counts, confusion_figure
+from mnist_lightning.report.drawing import png_of
+from mnist_lightning.report.evaluation import movement_curves, predict, read_test_images
+from mnist_lightning.report.finished_run import CheckpointName, read_run
+from mnist_lightning.report.learning_curves import learning_curves_figure, learning_rates
+from mnist_lightning.report.mistakes import mistakes_figure
+from mnist_lightning.report.page import report_page
+from mnist_lightning.report.pictures import Picture
+from mnist_lightning.runs.predictions import worst_mistakes
+from mnist_lightning.runs.report import report_markdown
+from mnist_lightning.runs.report_section import with_figures_section
+from support.runs import Fit, contents, read_report
 
 NUM_TEST_IMAGES = 360  # of the offline digits
 FIGURES = {"learning_curves", "confusion", "mistakes", "calibration", "robustness"}
 
 
-def offline_run(root: Path, *args: str) -> Path:
-    short = ("--trainer.max_epochs", "2", "--trainer.limit_train_batches", "3")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(PROJECT)
-        main(["fit", "--config", "configs/offline.yaml", *short, "--trainer.default_root_dir", str(root), *args])
-    return root / "offline" / "version_0"
-
-
 @pytest.fixture(scope="module")
-def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run's folder, not to be changed."""
-    return offline_run(tmp_path_factory.mktemp("original"))
-
-
-@pytest.fixture(scope="module")
-def reported(original: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same with its figures, not to be changed."""
+def reported(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run's folder with its figures, not to be changed."""
     folder = tmp_path_factory.mktemp("reported") / "version_0"
-    shutil.copytree(original, folder)
+    shutil.copytree(finished, folder)
     main(["report", str(folder)])
     return folder
 
 
 @pytest.fixture
-def run_folder(original: Path, tmp_path: Path) -> Path:
+def run_folder(finished: Path, tmp_path: Path) -> Path:
     """A copy of the run's folder, without figures."""
-    return Path(shutil.copytree(original, tmp_path / "version_0"))
+    return Path(shutil.copytree(finished, tmp_path / "version_0"))
 
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Coarse figures and few movements, where the point is another."""
+    """Coarse figures of few mistakes and movements, where the point is another."""
     monkeypatch.setattr(drawing, "DOTS_PER_INCH", 20)
+    monkeypatch.setattr(mistakes, "NUM_SHOWN", 2)
     monkeypatch.setattr(evaluation, "ROTATIONS_DEGREES", (-30, 0, 30))
     monkeypatch.setattr(evaluation, "SHIFTS_PIXELS", (-4, 0, 4))
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def read_numbers(folder: Path) -> dict[str, Any]:
@@ -111,8 +95,8 @@ class Page(HTMLParser):
         self.words += data
 
 
-def test_the_files(original: Path, reported: Path) -> None:
-    before, after = contents(original), contents(reported)
+def test_the_files(finished: Path, reported: Path) -> None:
+    before, after = contents(finished), contents(reported)
     added = {f"figures/{name}.png" for name in FIGURES} | {"analysis.json", "report.html"}
     assert after.keys() - before.keys() == added
     assert {name for name in before if after[name] != before[name]} == {"report.md"}
@@ -122,8 +106,8 @@ def test_the_files(original: Path, reported: Path) -> None:
         assert len(content) < 150_000
 
 
-def test_markdown_keeps_what_it_was_and_shows_each_figure(original: Path, reported: Path) -> None:
-    before, after = ((folder / "report.md").read_text() for folder in (original, reported))
+def test_markdown_keeps_what_it_was_and_shows_each_figure(finished: Path, reported: Path) -> None:
+    before, after = ((folder / "report.md").read_text() for folder in (finished, reported))
     assert after.startswith(before)
     section = after.removeprefix(before)
     assert "360 test images, NOT MNIST" in section
@@ -187,8 +171,8 @@ def test_the_mistakes_are_mistakes_and_the_worst_come_first(reported: Path) -> N
 
 
 @pytest.mark.usefixtures("quick")
-def test_shifts_are_to_the_right_and_downwards(original: Path) -> None:
-    run = read_run(original, "last", None)
+def test_shifts_are_to_the_right_and_downwards(finished: Path) -> None:
+    run = read_run(finished, "last", None)
     test = read_test_images(run.data)
     _, right, down = movement_curves(run.classifier, run.data, test)
     padded = F.pad(test.images, (4, 4, 4, 4))
@@ -204,8 +188,8 @@ def test_shifts_are_to_the_right_and_downwards(original: Path) -> None:
 
 
 @pytest.mark.usefixtures("quick")
-def test_of_a_large_network_fewer_images_are_moved(original: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = read_run(original, "last", None)
+def test_of_a_large_network_fewer_images_are_moved(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = read_run(finished, "last", None)
     monkeypatch.setattr(evaluation, "MAX_OPERATIONS", 0)
     monkeypatch.setattr(evaluation, "MIN_IMAGES", 100)
     test = read_test_images(run.data)
@@ -250,13 +234,13 @@ def test_mistakes_of_equal_certainty_stay_in_order() -> None:
     assert worst_mistakes(torch.tensor([0, 1, 0, 2]), probabilities).tolist() == [3, 0, 2]
 
 
-def test_figures_without_a_mistake_or_a_class_or_an_epoch(original: Path) -> None:
+def test_figures_without_a_mistake_or_a_class_or_an_epoch(finished: Path) -> None:
     labels = torch.zeros(3, dtype=torch.long)
     probabilities = F.one_hot(labels, 10).float()
     figures = [
         mistakes_figure(torch.zeros(3, 1, 28, 28, dtype=torch.uint8), labels, probabilities),
         confusion_figure(confusion_counts(labels, probabilities), "3 images"),
-        learning_curves_figure(read_report(original) | {"epochs": []}),
+        learning_curves_figure(read_report(finished) | {"epochs": []}),
     ]
     titles = [text.get_text() for text in figures[0].texts]
     assert titles == ["None of 3 images is classified wrongly"]
@@ -307,13 +291,13 @@ def test_the_section_replaces_itself_alone() -> None:
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_run_that_goes_on_leaves_its_figures_be(tmp_path: Path) -> None:
-    args = ("--model.schedule", "constant")
-    folder = offline_run(tmp_path, *args)
+def test_a_run_that_goes_on_leaves_its_figures_be(fit: Fit) -> None:
+    folder = fit("--model.schedule", "constant")
     main(["report", str(folder)])
     before = (folder / "report.md").read_text()
     section = before[before.index("<!-- figures -->") :]
-    offline_run(tmp_path, *args, "--trainer.max_epochs", "3", "--ckpt_path", str(folder / "checkpoints" / "last.ckpt"))
+    last = str(folder / "checkpoints" / "last.ckpt")
+    main(["fit", "--config", str(folder / "config.yaml"), "--trainer.max_epochs", "3", "--ckpt_path", last])
     after = (folder / "report.md").read_text()
     assert after.endswith(section)
     assert "| 3 |" in after
@@ -332,9 +316,9 @@ def test_a_run_that_goes_on_leaves_its_figures_be(tmp_path: Path) -> None:
     ],
 )
 def test_what_the_test_images_chose(
-    validation: str, status: str, checkpoint: CheckpointName, part: str, original: Path
+    validation: str, status: str, checkpoint: CheckpointName, part: str, finished: Path
 ) -> None:
-    run = read_run(original, "last", None)
+    run = read_run(finished, "last", None)
     report = run.report | {"validation": validation, "status": status, "validated_on": "5 held-out images"}
     assert part in replace(run, report=report, checkpoint=checkpoint).part_of_the_test_images
 
@@ -410,6 +394,16 @@ def test_what_a_report_holds_is_shown_as_text(reported: Path, tmp_path: Path) ->
     assert page.words.count(hostile) >= 8
 
 
+@pytest.mark.usefixtures("quick")
+def test_a_reports_texts_are_no_formulas(run_folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    report = read_report(run_folder) | {"dataset": "$\\frac{ \x1b[2J", "validated_on": "$x", "validation": "holdout"}
+    (run_folder / "report.json").write_text(json.dumps(report))
+    (run_folder / "report.md").unlink()
+    main(["report", str(run_folder)])
+    assert "The test images chose nothing: $x were validated on." in (run_folder / "report.md").read_text()
+    assert "\x1b" not in capfd.readouterr().out
+
+
 def no_such_run(folder: Path) -> None:
     shutil.rmtree(folder)
 
@@ -468,7 +462,7 @@ FAULTS = {
     runs_in_it: "is a folder of runs. .*the newest: .*version_7",
     a_file_in_its_place: "is a file. Name a run's folder",
     no_checkpoint: "--checkpoint last: the run has no .*last.ckpt. Try --checkpoint best",
-    a_damaged_checkpoint: "--checkpoint last: .*last.ckpt is damaged",
+    a_damaged_checkpoint: "--checkpoint last: .*last.ckpt is not a whole checkpoint: .* Try --checkpoint best",
     half_a_report: "report.json is damaged",
     a_report_of_something_else: "report.json is damaged, or no report",
     a_report_that_is_no_text: "report.json is damaged",

@@ -3,11 +3,11 @@
 from typing import Literal
 
 import pytest
-from browser import open_page
-from conftest import Fit
 
-from mnist_lightning.analysis import evaluation
-from mnist_lightning.cli import main
+from mnist_lightning.main import main
+from mnist_lightning.report import evaluation
+from support.browser import open_page
+from support.runs import Fit
 
 pytestmark = pytest.mark.browser
 

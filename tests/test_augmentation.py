@@ -8,8 +8,8 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as TF  # noqa: N812  (the name that all of PyTorch uses)
 
-from mnist_lightning.augmentation import AffineParameters, Interpolation, RandomAffine, affine, one_pixel_shifts
-from mnist_lightning.batches import LabelledImages
+from mnist_lightning.data.augmentation import AffineParameters, Interpolation, RandomAffine, affine, one_pixel_shifts
+from mnist_lightning.data.batches import LabelledImages
 
 NUM_IMAGES = 1000
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from mnist_lightning.batches import BatchDataset, BatchKey, LabelledImages, OrderedBatches, ShuffledBatches
-from mnist_lightning.randomness import derive_seed
+from mnist_lightning.data.batches import BatchDataset, BatchKey, LabelledImages, OrderedBatches, ShuffledBatches
+from mnist_lightning.data.seeds import derive_seed
 
 
 def test_every_image_once_an_epoch_and_the_last_batch_is_kept() -> None:

@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from mnist_lightning.benchmark import epochs, plain_script, scaling
-from mnist_lightning.benchmark.bare_loop import Loop, Setting
-from mnist_lightning.benchmark.changes import CHANGES, measure_changes
-from mnist_lightning.benchmark.epochs import COMPANY, CONTENDERS, FAST, busy_process, time_epochs
-from mnist_lightning.benchmark.report import process_table, report_text, trainer_text, write_report
-from mnist_lightning.benchmark.turns import Portion, Run, Turns, ended_together
-from mnist_lightning.benchmark.whole_process import read_plain_script, train_plain_script
-from mnist_lightning.environment import hardware, versions
-from mnist_lightning.networks import OptimizedNet
-from mnist_lightning.results import RESULTS
+from mnist_lightning.evidence.benchmark import epochs, plain_script, scaling
+from mnist_lightning.evidence.benchmark.bare_loop import Loop, Setting
+from mnist_lightning.evidence.benchmark.changes import CHANGES, measure_changes
+from mnist_lightning.evidence.benchmark.epochs import COMPANY, CONTENDERS, FAST, busy_process, time_epochs
+from mnist_lightning.evidence.benchmark.report import process_table, report_text, trainer_text, write_report
+from mnist_lightning.evidence.benchmark.turns import Portion, Run, Turns, ended_together
+from mnist_lightning.evidence.benchmark.whole_process import read_plain_script, train_plain_script
+from mnist_lightning.evidence.tables import RESULTS
+from mnist_lightning.network import OptimizedNet
+from mnist_lightning.runs.environment import hardware, versions
 
 PROVENANCE = {"hardware": hardware(), "versions": versions(), "date": "2026-11-23"}
 

@@ -1,19 +1,23 @@
 """Checkpoints from elsewhere: nothing in them runs, and what is none is refused with one clear error."""
 
+import os
 import pickle
-from collections.abc import Callable
+import shutil
+import struct
+import tracemalloc
+import zipfile
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from conftest import PROJECT
-from damage import damage_checkpoint
 
-from mnist_lightning.checkpoints import load_checkpoint
-from mnist_lightning.cli import main
 from mnist_lightning.errors import CheckpointError
-from mnist_lightning.trained import load_datamodule
+from mnist_lightning.main import main
+from mnist_lightning.runs.checkpoint_file import load_checkpoint
+from support.damage import damage_checkpoint
 
 COMMANDS = ("fit", "validate", "test", "predict")
 OFFLINE = ("--config", "configs/offline.yaml")
@@ -29,14 +33,9 @@ class Planted:
         return Path.touch, (self.trace,)
 
 
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("run")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(PROJECT)
-        short = ("--trainer.max_epochs", "1", "--trainer.limit_train_batches", "2")
-        main(["fit", *OFFLINE, *short, "--trainer.default_root_dir", str(root)])
-    return root / "offline" / "version_0" / "checkpoints" / "last.ckpt"
+@pytest.fixture
+def checkpoint(finished: Path) -> Path:
+    return finished / "checkpoints" / "last.ckpt"
 
 
 def refusal(command: str, path: Path, capfd: pytest.CaptureFixture[str]) -> str:
@@ -92,9 +91,125 @@ def test_a_damaged_checkpoint(
     assert "is not a whole checkpoint" in refusal(command, path, capfd)
 
 
-def test_damage_anywhere_is_found(checkpoint: Path) -> None:
-    damage = damage_checkpoint(checkpoint, num_times=100, seed=0)
+def test_damage_anywhere_is_found(checkpoint: Path, tmp_path: Path) -> None:
+    damage = damage_checkpoint(Path(shutil.copy(checkpoint, tmp_path)), num_times=100, seed=0)
     assert damage.num_refused > 90
+
+
+def rewritten(
+    path: Path, change: Callable[[bytes], bytes] = lambda pickled: pickled, compression: int = zipfile.ZIP_STORED
+) -> None:
+    """Writes a checkpoint's archive anew, with a change to its pickle, or compressed."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, content in members.items():
+            archive.writestr(name, change(content) if name.endswith("data.pkl") else content)
+
+
+def test_what_would_grow_when_it_is_read_is_refused_before(checkpoint: Path, tmp_path: Path) -> None:
+    path = tmp_path / "bomb.ckpt"
+    torch.save(load_checkpoint(checkpoint) | {"more": torch.zeros(2**24)}, path)  # 64 MiB
+    rewritten(path, compression=zipfile.ZIP_DEFLATED)
+    assert path.stat().st_size < 2**20
+    tracemalloc.start()
+    try:
+        with pytest.raises(CheckpointError, match=r"is not a whole checkpoint.*compressed"):
+            load_checkpoint(path)
+        assert tracemalloc.get_traced_memory()[1] < 4 * path.stat().st_size
+    finally:
+        tracemalloc.stop()
+
+
+def _larger_than_its_file(content: bytes) -> bytes:
+    """The directory says of each member that it is 1 GiB long, stored as it is."""
+    changed, place = bytearray(content), 0
+    while (place := content.find(b"PK\1\2", place + 1)) >= 0:
+        struct.pack_into("<II", changed, place + 20, 2**30, 2**30)
+    return bytes(changed)
+
+
+def test_sizes_beyond_the_files_own_are_refused(checkpoint: Path, tmp_path: Path) -> None:
+    path = tmp_path / "large.ckpt"
+    path.write_bytes(_larger_than_its_file(checkpoint.read_bytes()))
+    with pytest.raises(CheckpointError, match="is not a whole checkpoint"):
+        load_checkpoint(path)
+
+
+def _lists(depth: int) -> list[Any]:
+    """A list of two lists of two lists, and so on; of each pair both are the same list."""
+    value: list[Any] = [0]
+    for _ in range(depth):
+        value = [value, value]
+    return value
+
+
+class Hidden:
+    """What pickle loads as an OrderedDict that has a number in the place of its method `items`."""
+
+    def __init__(self, content: dict[str, Any]) -> None:
+        self.content = content
+
+    def __reduce__(self) -> tuple[type, tuple[()], dict[str, int], None, Iterator[tuple[str, Any]]]:
+        return OrderedDict, (), {"items": 3}, None, iter(self.content.items())
+
+
+class Zeros:
+    """What pickle loads as 64 MiB of zeros, from a few bytes."""
+
+    def __reduce__(self) -> tuple[type, tuple[int]]:
+        return bytearray, (2**26,)
+
+
+# Each asks for much more than its file holds, or is no tensor of numbers on the CPU; torch loads them all.
+GREEDY = {
+    "a view of 2**40 numbers": torch.zeros(1).expand(2**40),
+    "a view of 2**62 numbers": torch.zeros(1).expand(2**62),
+    "2**40 lists": _lists(40),
+    "zeros that are made when they are loaded": Zeros(),
+    "a tensor without numbers": torch.empty(3, device="meta"),
+    "a sparse tensor": torch.eye(3).to_sparse(),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Validating sparse tensor invariants")
+@pytest.mark.parametrize("content", GREEDY.values(), ids=GREEDY.keys())
+def test_content_that_asks_for_more_than_the_file_holds(content: object, checkpoint: Path, tmp_path: Path) -> None:
+    path = tmp_path / "greedy.ckpt"
+    torch.save(load_checkpoint(checkpoint) | {"more": content}, path)
+    with pytest.raises(CheckpointError, match="is not a whole checkpoint"):
+        load_checkpoint(path)
+
+
+def test_a_list_within_itself(checkpoint: Path, tmp_path: Path) -> None:
+    value: list[Any] = []
+    value.append(value)
+    torch.save(load_checkpoint(checkpoint) | {"more": value}, tmp_path / "endless.ckpt")
+    with pytest.raises(CheckpointError, match="is not a whole checkpoint"):
+        load_checkpoint(tmp_path / "endless.ckpt")
+
+
+def test_a_storage_that_is_smaller_than_it_says(checkpoint: Path, tmp_path: Path) -> None:
+    path = tmp_path / "short.ckpt"
+    torch.save(load_checkpoint(checkpoint) | {"more": torch.zeros(1003)}, path)
+    number = b"M" + struct.pack("<H", 1003)
+    rewritten(path, lambda pickled: pickled.replace(number, b"J" + struct.pack("<i", 2**26)))
+    with pytest.raises(CheckpointError, match="is not a whole checkpoint"):
+        load_checkpoint(path)
+
+
+def test_a_dictionary_that_hides_its_methods_is_read_as_a_plain_one(checkpoint: Path, tmp_path: Path) -> None:
+    content = load_checkpoint(checkpoint)
+    torch.save(content | {"state_dict": Hidden(content["state_dict"])}, tmp_path / "hidden.ckpt")
+    found = load_checkpoint(tmp_path / "hidden.ckpt")["state_dict"]
+    torch.testing.assert_close(dict(found.items()), content["state_dict"], rtol=0, atol=0)
+
+
+def test_what_is_no_regular_file_is_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero")):  # to read either would never end
+        with pytest.raises(CheckpointError, match="it is no regular file"):
+            load_checkpoint(path)
 
 
 @pytest.mark.parametrize("content", [{}, [], torch.zeros(3), {"state_dict": [], "hyper_parameters": 3}])
@@ -113,35 +228,3 @@ def test_weights_of_another_network(
     error = capfd.readouterr().err
     assert "note: --model.width 2: the checkpoint was trained with 1; what is asked now is done" in error
     assert "the checkpoint holds the weights of another network" in error
-
-
-def test_weights_that_do_not_fit_their_own_settings(
-    checkpoint: Path, tmp_path: Path, in_project: None, capfd: pytest.CaptureFixture[str]
-) -> None:
-    content = torch.load(checkpoint, weights_only=True)
-    content["state_dict"]["net.layers.0.weight"] = torch.zeros(1)
-    path = tmp_path / "changed.ckpt"
-    torch.save(content, path)
-    with pytest.raises(SystemExit, match="2"):
-        main(["fit", *OFFLINE, "--ckpt_path", str(path), "--trainer.default_root_dir", str(tmp_path)])
-    assert "the checkpoint holds the weights of another network" in capfd.readouterr().err
-
-
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"dataset": "foo"},
-        {"validation": "holdout", "num_holdout": -5},
-        {"eval_batch_size": 0},
-        {"seed": "x"},
-        {"on_device": True, "num_workers": 1},
-    ],
-)
-def test_settings_of_the_data_that_are_not_ours(settings: dict[str, object], checkpoint: Path, tmp_path: Path) -> None:
-    content = load_checkpoint(checkpoint)
-    content["datamodule_hyper_parameters"] |= settings
-    path = tmp_path / "odd.ckpt"
-    torch.save(content, path)
-    with pytest.raises(CheckpointError, match="settings that are not this project's"):
-        load_datamodule(path)
-    assert load_datamodule(checkpoint).dataset == "offline_digits"

@@ -1,13 +1,15 @@
 """Mistakes on the command line and in configs: a status that is not 0, and a few lines that say what to change."""
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
-from conftest import PROJECT
 
-from mnist_lightning.cli import main
+from mnist_lightning.main import COMMANDS, main
 
 FIT = ["fit", "--config", "configs/offline.yaml"]
 
@@ -115,6 +117,24 @@ def test_a_value_out_of_range_is_refused_before_any_work(
     assert not root.exists()
 
 
+def test_an_option_that_a_later_config_overrides_is_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    later = tmp_path / "later.yaml"
+    later.write_text("trainer: {max_epochs: 2, callbacks: [LearningRateMonitor]}\nmodel: {max_lr: 0.1}\n")
+    before = ["--trainer.max_epochs", "5", "--model.max_lr=0.1", "--model.width", "2", "--trainer.callbacks+=Timer"]
+    with pytest.raises(SystemExit):
+        main([*FIT, *before, "--config", str(later), "--print_config"])
+    out, err = capfd.readouterr()
+    assert yaml.safe_load(out)["trainer"]["max_epochs"] == 2
+    assert err.splitlines() == [
+        "note: --trainer.max_epochs: a config after it sets 2, which is used. Put --config before other options.",
+        "note: --trainer.callbacks: a config after it sets another value, which is used. "
+        "Put --config before other options.",
+    ]
+    with pytest.raises(SystemExit):
+        main([*FIT, "--config", str(later), *before, "--print_config"])
+    assert capfd.readouterr().err == ""
+
+
 @pytest.mark.parametrize(
     ("text", "way_out"),
     [
@@ -193,17 +213,14 @@ def test_help_documents_every_option_of_ours(capfd: pytest.CaptureFixture[str]) 
         assert text in " ".join(out.split())
 
 
-COMMANDS = re.findall(r'case \["(\w+)", \*rest\]', (PROJECT / "mnist_lightning" / "cli.py").read_text(encoding="utf-8"))
-
-
 def test_help_names_every_command(capfd: pytest.CaptureFixture[str]) -> None:
-    assert len(COMMANDS) == 4
+    assert len(COMMANDS) == 5
     with pytest.raises(SystemExit, match="0"):
         main(["--help"])
     out = capfd.readouterr().out
     assert out.startswith("usage: python -m mnist_lightning")
     for command in ["fit", "validate", "test", "predict", *COMMANDS]:
-        assert re.search(rf"\b{command}\b", out), command
+        assert re.search(rf"^    {command}  ", out, re.MULTILINE), command
 
 
 @pytest.mark.parametrize("command", [*COMMANDS, "predict"])
@@ -213,3 +230,19 @@ def test_help_of_a_command_reads_well(command: str, capfd: pytest.CaptureFixture
     out = capfd.readouterr().out
     assert re.search(rf"python -m mnist_lightning (\[options\] )?{command}\b", " ".join(out.split()))
     assert "%%" not in out
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="OpenMP's other libraries print their settings in other words")
+@pytest.mark.parametrize(("asked", "policy"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "active"}, "ACTIVE")])
+def test_threads_wait_passively_unless_told_otherwise(asked: dict[str, str], policy: str) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"} | asked
+    done = subprocess.run(
+        [sys.executable, "-m", "mnist_lightning", "fit", "--nonsense", "1"],
+        env=environment | {"OMP_DISPLAY_ENV": "true"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert f"OMP_WAIT_POLICY = '{policy}'" in done.stderr

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import PROJECT, Fit, read_report
 
-from mnist_lightning.cli import main
-from mnist_lightning.command_line import resolved_settings
-from mnist_lightning.cpu_precision import bfloat16_speedup
+from mnist_lightning.cli import resolved_settings
+from mnist_lightning.fast.bfloat16 import bfloat16_speedup
+from mnist_lightning.main import main
+from support.runs import PROJECT, Fit, read_report
 
 OVERLAYS = {"cpu", "gpu"}
 CONFIGS = sorted(path.stem for path in PROJECT.glob("configs/*.yaml"))
@@ -20,7 +20,8 @@ ABLATIONS = sorted(path.stem for path in PROJECT.glob("configs/ablations/*.yaml"
 def test_config(name: str, fit: Fit, mnist_dir: Path, capfd: pytest.CaptureFixture[str]) -> None:
     shortened = [
         *("--data.data_dir", str(mnist_dir), "--trainer.max_epochs", "1", "--trainer.limit_train_batches", "2"),
-        *("--trainer.limit_val_batches", "1", "--trainer.limit_test_batches", "1", "--data.eval_batch_size", "100"),
+        *("--trainer.limit_val_batches", "1", "--trainer.limit_test_batches", "1", "--data.eval_batch_size", "50"),
+        *("--data.batch_size", "64"),
     ]
     folder = fit(*shortened, config=name)
     assert folder.parent.name == name
@@ -30,7 +31,7 @@ def test_config(name: str, fit: Fit, mnist_dir: Path, capfd: pytest.CaptureFixtu
     main(["test", *last, "--trainer.limit_test_batches", "1"])
     assert "accuracy" in capfd.readouterr().out
     main(["predict", *last, "--trainer.limit_predict_batches", "1"])
-    assert len(capfd.readouterr().out.splitlines()) == 1 + 100
+    assert len(capfd.readouterr().out.splitlines()) == 1 + 50
 
 
 @pytest.mark.parametrize("name", ABLATIONS)
@@ -70,8 +71,8 @@ def test_gpu_overlay_composes(in_project: None, capfd: pytest.CaptureFixture[str
 def test_cpu_overlay_uses_bfloat16_where_it_is_faster(
     speedup: float, precision: str, fit: Fit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mnist_lightning.cpu_precision.has_bfloat16_instructions", lambda: True)
-    monkeypatch.setattr("mnist_lightning.cpu_precision.bfloat16_speedup", lambda: speedup)
+    monkeypatch.setattr("mnist_lightning.fast.bfloat16.has_bfloat16_instructions", lambda: True)
+    monkeypatch.setattr("mnist_lightning.fast.bfloat16.bfloat16_speedup", lambda: speedup)
     assert read_report(fit("--config", "configs/cpu.yaml"))["precision"] == precision
 
 
@@ -84,7 +85,14 @@ def test_bfloat16_speedup_is_measured_once() -> None:
 def test_cpu_overlay_says_when_it_falls_back(
     fit: Fit, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("mnist_lightning.cpu_precision.has_bfloat16_instructions", lambda: False)
+    monkeypatch.setattr("mnist_lightning.fast.bfloat16.has_bfloat16_instructions", lambda: False)
     report = read_report(fit("--config", "configs/cpu.yaml"))
     assert report["precision"] == "32-true"
     assert "no bfloat16 instructions: computing in float32" in capfd.readouterr().err
+
+
+def test_a_config_of_an_earlier_version_finds_the_classes_that_it_names(fit: Fit, tmp_path: Path) -> None:
+    text = (PROJECT / "configs" / "cpu.yaml").read_text(encoding="utf-8")
+    (tmp_path / "old.yaml").write_text(text.replace("fast.bfloat16.", "cpu_precision."))
+    report = read_report(fit("--config", str(tmp_path / "old.yaml")))
+    assert report["settings"]["trainer"]["plugins"] == ["mnist_lightning.fast.bfloat16.BFloat16WhereFast"]

@@ -8,10 +8,13 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from browser import open_page
-from conftest import PROJECT, read_report
 from playwright.sync_api import Page
-from tensorboard_pages import (
+
+from mnist_lightning.dashboards.hyperparameters import METRICS, SHOWN_FIRST
+from mnist_lightning.main import main
+from support.browser import open_page
+from support.runs import PROJECT, read_report
+from support.tensorboard_pages import (
     TIMEOUT_MS,
     filter_tags,
     open_dashboard,
@@ -20,9 +23,6 @@ from tensorboard_pages import (
     wait_for_text,
     wait_until,
 )
-
-from mnist_lightning.cli import main
-from mnist_lightning.dashboards.hyperparameters import METRICS, SHOWN_FIRST
 
 pytestmark = pytest.mark.browser
 RUNS = ["offline/version_0", "offline/version_1"]

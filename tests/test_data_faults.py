@@ -1,26 +1,25 @@
 """Damaged files and broken mirrors: a whole file comes from a good mirror, or one error names the bad one."""
 
 import gzip
-import http.server
 import os
 import shutil
-import subprocess
+import signal
+import socket
+import struct
 import sys
 import tempfile
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
-from conftest import PROJECT
 from torchvision.datasets import MNIST
-from typing_extensions import override
 
-from mnist_lightning import mnist_files
-from mnist_lightning.cli import main
+from mnist_lightning.data import mnist_files
+from mnist_lightning.data.mnist_files import TEST_IMAGES, TEST_LABELS, read_verified
 from mnist_lightning.errors import DataFilesError
-from mnist_lightning.mnist_files import TEST_IMAGES, TEST_LABELS, read_verified
+from mnist_lightning.main import main
+from support import mirrors, processes
 
 
 def repacked(change: Callable[[bytearray], object]) -> Callable[[bytes], bytes]:
@@ -29,7 +28,7 @@ def repacked(change: Callable[[bytearray], object]) -> Callable[[bytes], bytes]:
     def damage(packed: bytes) -> bytes:
         content = bytearray(gzip.decompress(packed))
         change(content)
-        return gzip.compress(bytes(content))
+        return gzip.compress(bytes(content), compresslevel=1)
 
     return damage
 
@@ -43,49 +42,6 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "wrong magic number": repacked(lambda content: content.__setitem__(2, 9)),
     "wrong count": repacked(lambda content: content.__setitem__(slice(4, 8), (9_999).to_bytes(4, "big"))),
 }
-
-
-class Mirror(http.server.BaseHTTPRequestHandler):
-    """Answers as the first part of the path says: `/good/FILE`, `/half/FILE` and so on."""
-
-    directory: Path
-
-    def do_GET(self) -> None:  # noqa: D102 (the library's name for it)
-        kind, name = self.path.strip("/").split("/")
-        content = (self.directory / name).read_bytes()
-        if kind == "missing":
-            self.send_error(404)
-        elif kind == "broken":
-            self.send_error(500)
-        elif kind == "silent":
-            time.sleep(2)
-        elif kind == "closed":
-            self.close_connection = True
-        else:
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(content) if kind != "page" else 11))
-            self.end_headers()
-            if kind == "slow":
-                self.wfile.write(content[: len(content) // 2])
-                self.wfile.flush()
-                time.sleep(60)
-            self.wfile.write({"half": content[: len(content) // 2], "page": b"<html>Hello"}.get(kind, content))
-
-    @override
-    def log_message(self, *args: object) -> None:
-        pass
-
-
-@pytest.fixture(scope="module")
-def server(mnist_dir: Path) -> Iterator[str]:
-    """The address of a server that plays all mirrors."""
-    Mirror.directory = mnist_dir / "MNIST" / "raw"
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Mirror) as mirrors:
-        mirrors.daemon_threads = True
-        mirrors.block_on_close = False
-        threading.Thread(target=mirrors.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{mirrors.server_port}"
-        mirrors.shutdown()
 
 
 @pytest.mark.parametrize("name", DAMAGES)
@@ -161,30 +117,45 @@ def test_a_bad_mirror(kind: str, tmp_path: Path, server: str, monkeypatch: pytes
     assert [path.name for path in data_dir.rglob("*") if path.is_file()] == [f"{TEST_LABELS.name}.gz"]
 
 
-def downloading_process(data_dir: Path, mirror: str) -> subprocess.Popen[bytes]:
-    script = (
-        "import sys; from torchvision.datasets import MNIST; from mnist_lightning.mnist_files import main;"
-        f"MNIST.mirrors = [{mirror!r}]; sys.argv[1:] = [{str(data_dir)!r}]; main()"
-    )
-    return subprocess.Popen([sys.executable, "-c", script], cwd=PROJECT)
+def download(data_dir: Path, mirror: str) -> None:
+    MNIST.mirrors = [mirror]
+    sys.argv[1:] = [str(data_dir)]
+    mnist_files.main()
 
 
+def start_download(data_dir: Path, mirror: str) -> BaseProcess:
+    return processes.start_function(download, (data_dir, mirror), data_dir.with_name("log"))
+
+
+@pytest.mark.slow
 def test_two_processes_that_download_at_once(tmp_path: Path, server: str) -> None:
-    both = [downloading_process(tmp_path, f"{server}/good/") for _ in range(2)]
-    assert [process.wait(120) for process in both] == [os.EX_OK, os.EX_OK]
-    assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 4
+    both = [start_download(tmp_path / "data", f"{server}/good/") for _ in range(2)]
+    assert [processes.end(process) for process in both] == [os.EX_OK, os.EX_OK]
+    assert len([path for path in (tmp_path / "data").rglob("*") if path.is_file()]) == 4
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_while_it_downloads(
     tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    process = downloading_process(tmp_path, f"{server}/slow/")
-    while process.poll() is None and not any(path.is_file() for path in tmp_path.rglob("*")):
-        time.sleep(0.01)
+    data_dir = tmp_path / "data"
+    process = start_download(data_dir, f"{server}/slow/")
+    processes.wait_until(lambda: not process.is_alive() or any(map(Path.is_file, data_dir.rglob("*"))))
     process.kill()
-    process.wait()
+    assert processes.end(process) == -signal.SIGKILL
     monkeypatch.setattr(MNIST, "mirrors", [f"{server}/good/"])
-    assert len(read_verified(tmp_path, TEST_LABELS)) == 8 + 10_000
+    assert len(read_verified(data_dir, TEST_LABELS)) == 8 + 10_000
+
+
+def test_a_mirror_says_nothing_of_a_client_that_hangs_up(packed_dir: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Another test would find it on standard error."""
+    with mirrors.serve(packed_dir) as address:
+        host, port = address.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port))) as client:
+            client.sendall(f"GET /slow/{TEST_IMAGES.name}.gz HTTP/1.0\r\n\r\n".encode())
+            assert client.recv(1000)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # hang up at once
+    assert capfd.readouterr().err == ""
 
 
 def test_no_run_starts_on_bad_data(

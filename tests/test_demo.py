@@ -5,17 +5,16 @@ import io
 import os
 import signal
 import socket
-import time
 from pathlib import Path
 
-import processes
 import pytest
-from conftest import PROJECT
 from PIL import Image, ImageDraw
 
-from mnist_lightning.cli import main
 from mnist_lightning.demo.page import PNG_URL, drawing_reader
-from mnist_lightning.trained import load_classifier
+from mnist_lightning.main import main
+from mnist_lightning.runs.checkpoint import load_classifier
+from support import processes
+from support.runs import PROJECT
 
 SHIPPED = PROJECT / "models" / "mnist.ckpt"
 
@@ -68,7 +67,7 @@ def test_what_is_no_drawing_of_the_pages(url: str) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ([], ["ckpt_path"]),
+        (["--ckpt_path", ""], ["ckpt_path"]),
         (["--ckpt_path", "none.ckpt"], ["none.ckpt", "no such file"]),
         (["--ckpt_path", str(SHIPPED), "--port", "0"], ["port"]),
     ],
@@ -88,8 +87,7 @@ def test_a_port_that_is_taken(in_project: None, tmp_path: Path) -> None:
         port = taken.getsockname()[1]
         # In a process of its own: the library leaves sockets open behind it.
         process = processes.start(["demo", "--ckpt_path", str(SHIPPED), "--port", str(port)], tmp_path / "log")
-        process.join(120)
-    assert process.exitcode == 2
+        assert processes.end(process) == 2
     assert f"error: --port {port}: another program serves there" in (tmp_path / "log").read_text()
 
 
@@ -101,11 +99,8 @@ def test_no_proxy_is_asked_and_ctrl_c_ends_it(in_project: None, tmp_path: Path) 
     command = ["demo", "--ckpt_path", str(SHIPPED), "--port", str(port)]
     (tmp_path / "log").touch()
     process = processes.start(command, tmp_path / "log", proxy | no_proxy)
-    deadline = time.monotonic() + 120
-    while process.is_alive() and "Draw on" not in (tmp_path / "log").read_text() and time.monotonic() < deadline:
-        time.sleep(0.1)
+    processes.wait_until(lambda: not process.is_alive() or "Draw on" in (tmp_path / "log").read_text())
     assert process.pid is not None
     os.kill(process.pid, signal.SIGINT)
-    process.join(60)
-    assert process.exitcode == 130
+    assert processes.end(process) == 130
     assert (tmp_path / "log").read_text() == f"Draw on http://127.0.0.1:{port} (Ctrl-C ends)\n\nended by Ctrl-C\n"

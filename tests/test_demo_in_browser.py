@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser import open_page
-from demo_page import ONE, SEVEN, draw, served, show
 from playwright.sync_api import Page, expect
+
+from support.browser import open_page
+from support.demo_page import ONE, SEVEN, draw, served, show
 
 
 @pytest.fixture(scope="module")

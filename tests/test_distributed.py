@@ -3,31 +3,19 @@
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
-import processes
 import pytest
 import torch
-from conftest import PROJECT, Fit, read_report
 from torch import Tensor
 
-from mnist_lightning.checkpoints import load_checkpoint
-from mnist_lightning.cli import main
+from mnist_lightning.main import main
+from mnist_lightning.runs.checkpoint_file import load_checkpoint
+from support import processes
+from support.runs import PROJECT, SHORT_RUN, Fit, read_report, run_ranks
 
 # Beside other work, one thread each.
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
-SHORT_RUN = ["fit", "--config", "configs/offline.yaml", "--trainer.max_epochs", "2"]
-
-
-def run_ranks(num_ranks: int, root: Path, *args: str) -> list[str]:
-    """Runs to the end; returns what each rank said."""
-    ranks = processes.start_ranks(num_ranks, [*args, "--trainer.default_root_dir", str(root)], root / "log")
-    for rank in ranks:
-        rank.join(120)
-    said = [(root / f"log.{number}").read_text() for number in range(num_ranks)]
-    assert [rank.exitcode for rank in ranks] == [os.EX_OK] * num_ranks, said
-    return said
 
 
 def weights(folder: Path) -> dict[str, Tensor]:
@@ -121,11 +109,9 @@ def test_a_killed_rank_ends_the_others_and_the_run_goes_on(tmp_path: Path, in_pr
     args = [*SHORT_RUN, "--trainer.max_epochs", "6", "--trainer.default_root_dir", str(tmp_path / "killed")]
     ranks = processes.start_ranks(2, args, tmp_path / "log")
     last = tmp_path / "killed" / "offline" / "version_0" / "checkpoints" / "last.ckpt"
-    while not last.exists() and all(rank.is_alive() for rank in ranks):
-        time.sleep(0.01)
+    processes.wait_until(lambda: last.exists() or not all(rank.is_alive() for rank in ranks))
     ranks[1].kill()
-    ranks[0].join(60)
-    assert ranks[0].exitcode == 1
+    assert processes.end(ranks[0]) == 1
     said = (tmp_path / "log.0").read_text()
     assert "error: another process of this run has ended" in said
     assert "Traceback" not in said
@@ -141,7 +127,5 @@ def test_a_run_goes_on_with_as_many_processes_only(fit: Fit, tmp_path: Path, cap
     folder = fit("--early_stopping.stopping_threshold", "0")
     args = [*SHORT_RUN, "--ckpt_path", str(folder / "checkpoints" / "last.ckpt")]
     ranks = processes.start_ranks(2, args, tmp_path / "log")
-    for rank in ranks:
-        rank.join(60)
-    assert [rank.exitcode for rank in ranks] == [2, 2]
+    assert [processes.end(rank) for rank in ranks] == [2, 2]
     assert "started with 1 processes, and cannot go on with 2" in (tmp_path / "log.0").read_text()

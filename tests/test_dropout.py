@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mnist_lightning.dropout import SparseDropout, draw_dropped
+from mnist_lightning.fast.sparse_dropout import SparseDropout, draw_dropped
 
 
 @pytest.mark.parametrize("probability", [0.001, 0.05, 0.5, 0.95])

@@ -4,37 +4,44 @@ import json
 import re
 import sys
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 import torch
-from conftest import PROJECT, Fit
+from onnx import ModelProto
 from torch import Tensor
 from typing_extensions import override
 
-from mnist_lightning.checkpoints import load_checkpoint
-from mnist_lightning.cli import main
+from mnist_lightning.data.mnist_files import PIXEL_MEAN, PIXEL_STD
 from mnist_lightning.errors import ExportError
 from mnist_lightning.export import command
-from mnist_lightning.export.command import export
+from mnist_lightning.export.command import write_and_compare
 from mnist_lightning.export.comparison import Comparison
-from mnist_lightning.export.formats import METADATA, Exported
+from mnist_lightning.export.formats import METADATA, Exported, ExportFormat
 from mnist_lightning.export.onnx_model import Int8OnnxFormat
 from mnist_lightning.export.pixel_network import PixelNetwork, pixel_network
 from mnist_lightning.export.torch_program import TorchFormat
-from mnist_lightning.mnist_files import PIXEL_MEAN, PIXEL_STD
-from mnist_lightning.networks import OptimizedNet
-from mnist_lightning.trained import load_classifier, load_datamodule
+from mnist_lightning.main import main
+from mnist_lightning.network import OptimizedNet
+from mnist_lightning.runs.checkpoint import load_classifier, read_checkpoint
+from mnist_lightning.runs.checkpoint_file import load_checkpoint
+from support.runs import PROJECT, Fit
 
 SHIPPED = PROJECT / "models" / "mnist.ckpt"
 SUFFIXES = {"onnx": ".onnx", "onnx_int8": ".onnx", "torch": ".pt2", "weights": ".ckpt"}
 
 
-@pytest.fixture
-def checkpoint(fit: Fit) -> Path:
-    """Of a network that has learned a little of the offline digits."""
-    return fit("--trainer.limit_train_batches", "23") / "checkpoints" / "last.ckpt"
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of a network that has learned a little of the offline digits; not to be changed."""
+    root = tmp_path_factory.mktemp("learned")
+    config = str(PROJECT / "configs" / "offline.yaml")
+    options = ["--trainer.max_epochs", "2", "--trainer.logger", "false", "--trainer.default_root_dir", str(root)]
+    main(["fit", "--config", config, *options])
+    return root / "offline" / "version_0" / "checkpoints" / "last.ckpt"
 
 
 def logits_by_others(path: Path, images: Tensor) -> tuple[Tensor, dict[str, Any]]:
@@ -62,9 +69,11 @@ def test_a_file_computes_what_the_network_does(
     assert re.fullmatch(
         rf"digits\{output.suffix} +[\d.]+ kB  accuracy \d+\.\d\d%  +[\d,]+ images/s, [\d.]+ times.*", file
     )
-    assert compared.startswith("Compared on 360 test images: logits within ")
-    assert "the same classes" in compared
-    assert "360 NOT MNIST (scikit-learn's offline digits) test images" in compared
+    assert re.fullmatch(
+        r"Compared on 360 NOT MNIST \(scikit-learn's offline digits\) test images, one view of each: "
+        r"logits within \d\.\de[-+]\d\d, the same classes\.",
+        compared,
+    )
     net = load_classifier(checkpoint).net
     for num_images in (1, 3, 64):
         images = torch.rand(num_images, 1, 28, 28)
@@ -73,31 +82,77 @@ def test_a_file_computes_what_the_network_does(
     assert metadata["classes"] == list("0123456789")
     assert metadata["num_parameters"] == 18_962
     assert f"accuracy {metadata['accuracy']:.2%}" in file
-    assert [path.name for path in tmp_path.iterdir() if path.name != "runs"] == [output.name]
+    assert [path.name for path in tmp_path.iterdir()] == [output.name]
+
+
+def comparison(**figures: float) -> Comparison:
+    """Of a file that is as the network, but for these figures."""
+    as_the_network = Comparison(
+        num_images=1000,
+        network_accuracy=0.99,
+        exported_accuracy=0.99,
+        num_other_classes=0,
+        max_logit_difference=0.0,
+        network_images_per_second=1.0,
+        exported_images_per_second=1.0,
+        speed_ratios=[1.0],
+    )
+    return replace(as_the_network, **figures)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("loss", "is_refused"), [(0.001, True), (0.0009, False), (-0.002, False)])
 def test_int8_may_lose_less_than_a_thousandth_of_accuracy(loss: float, is_refused: bool) -> None:
-    comparison = Comparison(1000, 1, 0.2, 1.0, 1.0, [1.0])
+    found = comparison(num_other_classes=1, max_logit_difference=0.2, exported_accuracy=0.99 - loss)
     with pytest.raises(ExportError, match=r"would lose 0\.10%") if is_refused else nullcontext():
-        command._check(comparison, Int8OnnxFormat(), network_accuracy=0.99, measured=0.99 - loss, output=Path("a.onnx"))
+        command._check(found, Int8OnnxFormat(), Path("a.onnx"))
+
+
+@pytest.mark.parametrize("export_format", [TorchFormat(), Int8OnnxFormat()])
+@pytest.mark.parametrize("difference", [float("nan"), float("inf")])
+def test_a_file_with_logits_that_are_not_finite_is_refused(export_format: ExportFormat[Any], difference: float) -> None:
+    with pytest.raises(ExportError, match=r"a\.x gives logits that are not finite\. It is not written; try another"):
+        command._check(comparison(max_logit_difference=difference), export_format, Path("a.x"))
+
+
+@pytest.fixture(scope="session")
+def int8_model() -> ModelProto:
+    """The shipped model in int8; the range of its activations, from noise, is of no matter here."""
+    return Int8OnnxFormat().build(pixel_network(load_classifier(SHIPPED)), torch.rand(100, 1, 28, 28))
+
+
+def test_int8_cannot_saturate_on_any_processor(int8_model: ModelProto) -> None:
+    """Kernels without VNNI add two products of uint8 and int8 in 16 bits: none of these sums may saturate."""
+    weights = {each.name: each for each in int8_model.graph.initializer}
+    dequantized = {
+        node.output[0]: node.input[0] for node in int8_model.graph.node if node.op_type == "DequantizeLinear"
+    }
+    convolutions = [node for node in int8_model.graph.node if node.op_type == "Conv"]
+    assert len(convolutions) == 6
+    for node in convolutions:
+        values = torch.from_numpy(onnx.numpy_helper.to_array(weights[dequantized[node.input[1]]]).copy())
+        assert values.dtype == torch.int8
+        ascending = values.flatten(1).int().sort(dim=1).values  # (out channels, 9 · in channels)
+        # Whichever two a kernel takes together.
+        largest, smallest = 255 * ascending[:, -2:].sum(dim=1), 255 * ascending[:, :2].sum(dim=1)
+        assert largest.max() <= torch.iinfo(torch.int16).max
+        assert smallest.min() >= torch.iinfo(torch.int16).min
 
 
 @pytest.mark.slow
 def test_int8_is_smaller_and_refused_where_it_loses_accuracy(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    network, data = pixel_network(load_classifier(checkpoint)), load_datamodule(checkpoint)
+    network, data = pixel_network(load_classifier(checkpoint)), read_checkpoint(checkpoint).datamodule(None)
     data.setup("test")
     monkeypatch.setattr(command, "MAX_INT8_ACCURACY_LOSS", 1.0)
     output = tmp_path / "digits.onnx"
-    export(network, Int8OnnxFormat(), data, output)
+    write_and_compare(network, Int8OnnxFormat(), data, output)
     assert output.stat().st_size < 4 * 18_962
     _, metadata = logits_by_others(output, torch.rand(5, 1, 28, 28))
     assert 0 <= metadata["accuracy"] <= 1
     monkeypatch.setattr(command, "MAX_INT8_ACCURACY_LOSS", -1.0)
     with pytest.raises(ExportError, match=r"would lose .* It is not written; use --format onnx"):
-        export(network, Int8OnnxFormat(), data, tmp_path / "other.onnx")
+        write_and_compare(network, Int8OnnxFormat(), data, tmp_path / "other.onnx")
     assert not (tmp_path / "other.onnx").exists()
 
 
@@ -108,11 +163,41 @@ def test_a_file_that_computes_something_else_is_not_written(checkpoint: Path, tm
             exported = super().load(path)
             return Exported(lambda images: exported.logits(images) + 2e-4, exported.metadata)
 
-    data = load_datamodule(checkpoint)
+    data = read_checkpoint(checkpoint).datamodule(None)
     data.setup("test")
     with pytest.raises(ExportError, match=r"wrong\.pt2 does not compute what the network does.* logits up to 2\.0e-04"):
-        export(pixel_network(load_classifier(checkpoint)), Wrong(), data, tmp_path / "wrong.pt2")
+        write_and_compare(pixel_network(load_classifier(checkpoint)), Wrong(), data, tmp_path / "wrong.pt2")
     assert not list(tmp_path.glob("*.pt2"))
+
+
+def test_every_test_image_is_compared(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = read_checkpoint(checkpoint).datamodule(None)
+    data.setup("test")
+    images = data.images("train")
+    assert len(images.labels) > 1400
+    monkeypatch.setattr(data, "images", lambda stage: images)
+    last = images.images[-1] / 255
+
+    class WrongOnTheLast(TorchFormat):
+        @override
+        def load(self, path: Path) -> Exported:
+            exported = super().load(path)
+            return Exported(
+                lambda images: exported.logits(images) + 2e-4 * (images == last).all(dim=3).all(dim=2),
+                exported.metadata,
+            )
+
+    with pytest.raises(ExportError, match=r"logits up to 2\.0e-04"):
+        write_and_compare(pixel_network(load_classifier(checkpoint)), WrongOnTheLast(), data, tmp_path / "wrong.pt2")
+
+
+@pytest.mark.parametrize(("others", "words"), [(0, "the same classes"), (3, "3 of another class")])
+def test_the_text_follows_the_figures(others: int, words: str) -> None:
+    metadata = {"num_parameters": 10, "measured_on": "1,000 test images"}
+    found = comparison(num_other_classes=others, max_logit_difference=0.5)
+    assert command._lines(Path("a.onnx"), 1000, metadata, found)[-1] == (
+        f"Compared on 1,000 test images, one view of each: logits within 5.0e-01, {words}."
+    )
 
 
 def test_weights_alone_are_for_every_command_but_to_train(
@@ -192,5 +277,7 @@ def test_the_shipped_model_in_every_format(
     args = ["export", "--ckpt_path", str(SHIPPED), "--format", name, "--output", str(output)]
     main([*args, "--data_dir", str(mnist_dir)])
     compared = capfd.readouterr().out.splitlines()[-1]
-    assert compared.startswith("Compared on 1,000 test images: ")
-    assert "10,000 MNIST test images" in compared
+    assert compared.startswith("Compared on 10,000 MNIST test images, one view of each: logits within ")
+    assert re.search(
+        r"(\d of another class|the same classes)\.$" if name == "onnx_int8" else r"the same classes\.$", compared
+    )

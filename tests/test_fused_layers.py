@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (the name that all of PyTorch uses)
 
-from mnist_lightning.batches import LabelledImages
 from mnist_lightning.classifier import DigitClassifier
-from mnist_lightning.dropout import SparseDropout
-from mnist_lightning.fused_layers import fused_forward
-from mnist_lightning.networks import BaselineNet, OptimizedNet
+from mnist_lightning.data.batches import LabelledImages
+from mnist_lightning.fast.fused_layers import fused_forward
+from mnist_lightning.fast.sparse_dropout import SparseDropout
+from mnist_lightning.network import BaselineNet, OptimizedNet
 
 
 def network(dropout: float = 0.05, width: int = 1, dtype: torch.dtype = torch.float64) -> nn.Sequential:
@@ -66,21 +66,36 @@ def test_a_training_step_on_real_digits_is_the_same(mnist: tuple[LabelledImages,
         torch.testing.assert_close(fused, plain, rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("is_bfloat16", [False, True])
-def test_rounding_is_no_worse_than_in_the_layers(is_bfloat16: bool) -> None:
-    """Held against float64, which draws the same dropout."""
+def rounding_errors(part: slice, is_bfloat16: bool) -> Tensor:
+    """Of each value of a step (V, 3): the fused layers' error, the layers' error, and the norm of the exact value.
+
+    Exact is float64, which draws the same dropout; `part` of the 512 images are computed.
+    """
     layers, exact_layers = network(dtype=torch.float32), network()
-    inputs = images(256, torch.float32)
+    inputs = images(512, torch.float32)[part]
     with torch.autocast("cpu", torch.bfloat16, enabled=is_bfloat16):
         pairs = both(layers, inputs)
     exact = train_once(exact_layers, exact_layers, inputs.double())
-    for (fused, plain), truth in zip(pairs, exact, strict=True):
-        assert is_bfloat16 or fused.dtype == plain.dtype
-        error_of_fused, error_of_plain = ((value.double() - truth).norm() for value in (fused, plain))
-        if is_bfloat16:
-            assert error_of_fused <= 1.5 * error_of_plain + 1e-5 * truth.double().norm()
-        else:
-            assert error_of_fused <= error_of_plain + 1e-7 * truth.double().norm()
+    assert is_bfloat16 or all(fused.dtype == plain.dtype for fused, plain in pairs)
+    return torch.tensor(
+        [
+            [(fused.double() - truth).norm(), (plain.double() - truth).norm(), truth.double().norm()]
+            for (fused, plain), truth in zip(pairs, exact, strict=True)
+        ]
+    )
+
+
+def test_rounding_is_no_worse_than_in_the_layers() -> None:
+    fused, plain, size = rounding_errors(slice(256), is_bfloat16=False).unbind(dim=1)
+    assert (fused <= plain + 1e-7 * size).all()
+
+
+@pytest.mark.slow
+def test_rounding_to_bfloat16_is_no_worse_than_in_the_layers() -> None:
+    # Root mean squares over eight draws: of one draw, the error of a single value such as the loss is chance.
+    draws = [rounding_errors(slice(start, start + 64), is_bfloat16=True) for start in range(0, 512, 64)]
+    fused, plain, size = torch.stack(draws).square().mean(dim=0).sqrt().unbind(dim=1)
+    assert (fused <= 1.2 * plain + 1e-5 * size).all()
 
 
 def test_evaluation_is_the_same() -> None:
@@ -90,6 +105,7 @@ def test_evaluation_is_the_same() -> None:
         torch.testing.assert_close(fused_forward(layers, inputs), layers(inputs))
 
 
+@pytest.mark.slow
 def test_gradients_pass_numerical_differentiation() -> None:
     layers = network(dropout=0.3)[3:8]  # convolution, batch norm, ReLU, dropout, pooling
     inputs = torch.rand(3, 10, 4, 4, dtype=torch.float64).requires_grad_()
@@ -161,17 +177,6 @@ def test_the_module_takes_the_fused_layers_on_a_cpu_unless_told_otherwise(monkey
     assert len(calls) == 1
     DigitClassifier(backend="layers")(inputs)
     assert len(calls) == 1
-
-
-def test_the_compiled_backend_keeps_the_names_and_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
-    compile_ = torch.compile
-    monkeypatch.setattr(torch, "compile", lambda function: compile_(function, backend="eager"))  # no C++ compiler asked
-    torch.manual_seed(0)
-    compiled = DigitClassifier(backend="compiled").eval()
-    plain = DigitClassifier(backend="layers").eval()
-    plain.load_state_dict(compiled.state_dict())
-    inputs = images(2, torch.float32)
-    torch.testing.assert_close(compiled(inputs), plain(inputs))
 
 
 def test_the_network_drops_out_sparsely() -> None:

@@ -1,33 +1,19 @@
 """The data on disk: verified, repaired by a download from a local mirror, or refused with a helpful error."""
 
-import functools
-import http.server
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from torchvision.datasets import MNIST
 
-from mnist_lightning.batches import LabelledImages
+from mnist_lightning.data.batches import LabelledImages
+from mnist_lightning.data.mnist_files import MNIST_FILES, TEST_LABELS, read_mnist, read_verified
 from mnist_lightning.errors import DataFilesError
-from mnist_lightning.mnist_files import MNIST_FILES, TEST_LABELS, read_mnist, read_verified
-
-
-@pytest.fixture
-def mirror(packed_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=packed_dir)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        monkeypatch.setattr(MNIST, "mirrors", [f"http://127.0.0.1:{server.server_port}/"])
-        yield
-        server.shutdown()
 
 
 def test_checksums_are_torchvisions() -> None:
@@ -52,7 +38,10 @@ def test_unpacked_files_serve_as_well(own_copy: Path, tmp_path: Path, no_mirror:
     assert read_verified(tmp_path, TEST_LABELS) == packed
 
 
-def test_missing_files_are_downloaded(tmp_path: Path, mirror: None, mnist: tuple[LabelledImages, ...]) -> None:
+def test_missing_files_are_downloaded(
+    tmp_path: Path, server: str, mnist: tuple[LabelledImages, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MNIST, "mirrors", [f"{server}/good/"])
     assert torch.equal(read_mnist(tmp_path)[1].images, mnist[1].images)
     names = sorted(path.name for path in (tmp_path / "MNIST" / "raw").iterdir())
     assert names == sorted(f"{file.name}.gz" for file in MNIST_FILES)
@@ -95,6 +84,6 @@ def test_a_directory_that_holds_the_files_need_not_be_writable(own_copy: Path, n
 
 
 def test_command_verifies(tmp_path: Path, mnist_dir: Path) -> None:
-    command = [sys.executable, "-m", "mnist_lightning.mnist_files", str(mnist_dir)]
+    command = [sys.executable, "-m", "mnist_lightning.data.mnist_files", str(mnist_dir)]
     found = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parent.parent)
     assert "four files, checksums verified" in found.stdout

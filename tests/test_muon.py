@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from conftest import Fit
 from torch import nn
 
-from mnist_lightning.muon import Muon, orthogonalise
-from mnist_lightning.networks import OptimizedNet
+from mnist_lightning.fast.muon import Muon, orthogonalise
+from mnist_lightning.network import OptimizedNet
+from support.runs import Fit
 
 
 @pytest.mark.parametrize("shape", [(18, 90), (10, 9), (28, 28)])

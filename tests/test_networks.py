@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from mnist_lightning.layer_table import format_layer_table, layer_table
-from mnist_lightning.networks import BaselineNet, OptimizedNet, num_trainable_parameters
+from mnist_lightning.network import BaselineNet, OptimizedNet, num_trainable_parameters
+from mnist_lightning.runs.layer_table import format_layer_table, layer_table
 
 # (output shape, receptive field, parameters) of each row, as the original documents them.
 OPTIMIZED_ROWS = [

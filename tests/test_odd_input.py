@@ -1,15 +1,18 @@
 """Anything that can be typed ends well, or with one error: the short form of what `make soak` does at length."""
 
-import odd_input
+from collections.abc import Callable
+
 import pytest
 
+from support import odd_input
 
-@pytest.mark.parametrize(
-    ("try_some", "num_times"),
-    [(odd_input.try_command_lines, 60), (odd_input.try_configs, 30), (odd_input.try_runs, 12)],
-)
-def test_no_input_ends_in_a_traceback(try_some: object, num_times: int, in_project: None) -> None:
-    assert callable(try_some)
+NUM_TIMES = {odd_input.try_command_lines: 60, odd_input.try_configs: 30, odd_input.try_runs: 12}
+
+
+@pytest.mark.parametrize("share", [0.25, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("try_some", NUM_TIMES)
+def test_no_input_ends_in_a_traceback(try_some: Callable[..., int], share: float, in_project: None) -> None:
+    num_times = int(share * NUM_TIMES[try_some])
     assert try_some(num_times, seed=0) >= num_times
 
 
@@ -17,6 +20,6 @@ def test_a_mistake_of_ours_would_be_found(in_project: None, monkeypatch: pytest.
     def mistake(*args: object) -> None:
         raise LookupError("a mistake of ours")
 
-    monkeypatch.setattr("mnist_lightning.command_line.check_fit_settings", mistake)
+    monkeypatch.setattr("mnist_lightning.cli.check_fit_settings", mistake)
     with pytest.raises(LookupError):
         odd_input.outcome(odd_input.OFFLINE)

@@ -6,14 +6,14 @@ import torch
 from PIL import Image, ImageDraw, ImageOps
 from torch import Tensor
 
-from mnist_lightning.batches import Batch, LabelledImages
 from mnist_lightning.classifier import DigitClassifier
+from mnist_lightning.data.batches import Batch, LabelledImages
 from mnist_lightning.datamodule import DigitsDataModule
 from mnist_lightning.errors import NoDigitError
-from mnist_lightning.own_digits.mnist_form import stroke_width
-from mnist_lightning.own_digits.photographs import photograph
-from mnist_lightning.own_digits.preparation import prepare_digit
-from mnist_lightning.own_digits.reading import classify
+from mnist_lightning.evidence.own_digits.photographs import photograph
+from mnist_lightning.read.mnist_form import stroke_width
+from mnist_lightning.read.preparation import prepare_digit
+from mnist_lightning.read.reading import classify
 
 Mnist = tuple[LabelledImages, LabelledImages]
 

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import PROJECT
 from PIL import Image
 
 from mnist_lightning.classifier import DigitClassifier
-from mnist_lightning.own_digits.evaluation import evaluate, figures_of, main
-from mnist_lightning.own_digits.examples import FOLDER, pictures
-from mnist_lightning.own_digits.pen_strokes import PENS, WAYS, draw_digit
-from mnist_lightning.own_digits.rendered_digits import FONTS, PENS_OF, SEEDS, WAYS_OF_WRITING, rendered_digits
+from mnist_lightning.evidence.own_digits.evaluation import evaluate, figures_of, main
+from mnist_lightning.evidence.own_digits.examples import FOLDER, pictures
+from mnist_lightning.evidence.own_digits.pen_strokes import PENS, WAYS, draw_digit
+from mnist_lightning.evidence.own_digits.rendered_digits import FONTS, PENS_OF, SEEDS, WAYS_OF_WRITING, rendered_digits
+from support.runs import PROJECT
 
 FIGURES = json.loads((PROJECT / "results" / "own_digits" / "own_digits.json").read_text(encoding="utf-8"))
 

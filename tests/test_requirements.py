@@ -3,8 +3,8 @@
 import pytest
 from torch import nn
 
-from mnist_lightning.networks import BaselineNet, OptimizedNet
-from mnist_lightning.requirements import check_requirements, first_accurate_epoch
+from mnist_lightning.network import BaselineNet, OptimizedNet
+from mnist_lightning.runs.acceptance import check_requirements, first_accurate_epoch
 
 ON_TEST = "MNIST test images"
 

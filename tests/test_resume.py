@@ -1,24 +1,27 @@
 """A run that was interrupted and goes on ends as one that was not: bit for bit, report and all."""
 
 import os
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from conftest import read_report
 from lightning.pytorch import Callback, LightningModule, Trainer
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from typing_extensions import override
 
-from mnist_lightning.cli import main
-from mnist_lightning.resuming import newest_last_checkpoint
+from mnist_lightning.main import main
+from mnist_lightning.runs.resuming import newest_last_checkpoint
+from support.kills import assert_same_run, assert_same_state
+from support.runs import read_report
 
 RUN = [
-    *("--config", "configs/offline.yaml", "--trainer.max_epochs", "3", "--data.batch_size", "128"),
-    *("--weight_average.decay", "0.9"),
-]  # 3 epochs of 11 steps or more, with augmentation and dropout
+    *("--config", "configs/offline.yaml", "--trainer.max_epochs", "3", "--data.batch_size", "256"),
+    *("--weight_average.decay", "0.9", "--trainer.logger", "false"),
+]  # 3 epochs of 6 steps, with augmentation and dropout
+DASHBOARDS = ("--trainer.logger", "true", "--trainer.max_epochs", "2")
 
 
 class SignalAt(Callback):
@@ -49,25 +52,6 @@ def interrupted_run(root: Path, step: int, *args: str) -> Path:
 def last_checkpoint(folder: Path) -> dict[str, Any]:
     checkpoint: dict[str, Any] = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
     return checkpoint
-
-
-def assert_same_end(folder: Path, expected: Path) -> None:
-    assert_same_state(folder, expected)
-    assert without_clock(read_report(folder)) == without_clock(read_report(expected))
-
-
-def assert_same_state(folder: Path, expected: Path) -> None:
-    found, wanted = last_checkpoint(folder), last_checkpoint(expected)
-    for key in ("state_dict", "current_model_state", "optimizer_states"):
-        torch.testing.assert_close(found[key], wanted[key], rtol=0, atol=0, msg=key)
-    assert found["lr_schedulers"] == wanted["lr_schedulers"]
-    assert found["global_step"] == wanted["global_step"]
-
-
-def without_clock(report: dict[str, Any]) -> dict[str, Any]:
-    epochs = [{name: value for name, value in row.items() if name != "seconds"} for row in report["epochs"]]
-    rest = {key: value for key, value in report.items() if key not in ("wall_clock_seconds", "resumed", "command")}
-    return rest | {"epochs": epochs}
 
 
 @pytest.fixture(scope="module")
@@ -103,15 +87,64 @@ def test_a_resumed_run_ends_as_one_that_was_not_interrupted(
     report = read_report(folder) if (folder / "report.json").exists() else {"epochs": []}
     assert len(report["epochs"]) == step // steps
     assert run(tmp_path, "--ckpt_path", "last", "--data.num_workers", workers) == folder
-    assert_same_end(folder, whole)
+    assert_same_run(folder, whole)
     assert read_report(folder)["resumed"][0]["after_steps"] == step
 
 
-def test_a_finished_run_stays_as_it_is(whole: Path, in_project: None, capfd: pytest.CaptureFixture[str]) -> None:
-    before, report = last_checkpoint(whole), without_clock(read_report(whole))
-    assert run(whole.parent.parent, "--ckpt_path", "last") == whole
-    torch.testing.assert_close(last_checkpoint(whole)["state_dict"], before["state_dict"], rtol=0, atol=0)
-    assert without_clock(read_report(whole)) == report
+def test_a_finished_run_stays_as_it_is(whole: Path, tmp_path: Path, in_project: None) -> None:
+    folder = shutil.copytree(whole, tmp_path / "offline" / "version_0")
+    assert run(tmp_path, "--ckpt_path", "last") == folder
+    assert_same_run(folder, whole)
+
+
+@pytest.mark.parametrize(
+    ("options", "asked", "reason", "way_out", "more"),
+    [
+        ((), "5", "the one-cycle learning rate ended at the last step, in epoch 1", "--trainer.max_epochs 5.", ()),
+        (
+            (),
+            "1",
+            "the one-cycle learning rate ended at the last step, in epoch 1",
+            "a larger --trainer.max_epochs.",
+            (),
+        ),
+        (
+            ("--model.schedule", "constant"),
+            "1",
+            "nothing is left to train.",
+            "add a larger --trainer.max_epochs",
+            ("--trainer.max_epochs", "2"),
+        ),
+        (
+            ("--early_stopping.stopping_threshold", "0", "--trainer.max_epochs", "3"),
+            "3",
+            "stopped after epoch 1: validation accuracy ≥ 0.0",
+            "--early_stopping.stopping_threshold null",
+            ("--early_stopping.stopping_threshold", "null"),
+        ),
+    ],
+)
+def test_what_to_do_where_nothing_is_left_to_train(
+    options: tuple[str, ...],
+    asked: str,
+    reason: str,
+    way_out: str,
+    more: tuple[str, ...],
+    tmp_path: Path,
+    in_project: None,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    quick = ["--trainer.limit_train_batches", "2", "--trainer.logger", "false", "--trainer.max_epochs", "1", *options]
+    folder = run(tmp_path, *quick)
+    capfd.readouterr()
+    run(tmp_path, *quick, "--ckpt_path", "last", "--trainer.max_epochs", asked)
+    *_, line = capfd.readouterr().err.splitlines()
+    assert line.startswith("note: nothing is left to train")
+    assert reason in line
+    assert way_out in line
+    if more:
+        run(tmp_path, *quick, "--ckpt_path", "last", *more)
+        assert len(read_report(folder)["epochs"]) > 1
 
 
 def test_last_is_the_newest_of_this_configs_runs(tmp_path: Path, in_project: None) -> None:
@@ -148,7 +181,7 @@ def test_what_differs_from_the_runs_start_is_said(
         "note: --seed_everything 3: the run was started with 0, and goes on with that",
         "note: --trainer.max_epochs 9: the run was started with 3, and goes on with that",
     ]
-    assert_same_end(folder, whole)
+    assert_same_run(folder, whole)
 
 
 def test_a_run_that_was_moved_goes_on_where_it_is(whole: Path, tmp_path: Path, in_project: None) -> None:
@@ -157,7 +190,7 @@ def test_a_run_that_was_moved_goes_on_where_it_is(whole: Path, tmp_path: Path, i
     main(
         ["fit", *RUN, "--trainer.default_root_dir", str(tmp_path), "--ckpt_path", str(moved / "checkpoints/last.ckpt")]
     )
-    assert_same_end(moved, whole)
+    assert_same_run(moved, whole)
     assert not (tmp_path / "offline" / "version_0").exists()
 
 
@@ -167,15 +200,18 @@ def test_training_from_the_best_checkpoint_is_a_run_of_its_own(whole: Path, tmp_
     before = last_checkpoint(stopped)
     folder = run(tmp_path, "--ckpt_path", str(stopped / "checkpoints" / "best.ckpt"))
     assert folder != stopped
-    assert_same_state(folder, whole)
+    assert_same_state(folder / "checkpoints" / "last.ckpt", whole / "checkpoints" / "last.ckpt")
     assert read_report(folder)["epochs"][0] == read_report(stopped)["epochs"][0]
     assert last_checkpoint(stopped)["global_step"] == before["global_step"]
 
 
-def test_events_that_were_written_twice_count_once(whole: Path, tmp_path: Path, in_project: None) -> None:
+@pytest.mark.slow
+def test_events_that_were_written_twice_count_once(tmp_path: Path, in_project: None) -> None:
     """A run that was killed some steps after its last checkpoint has logged these steps already."""
-    folder = interrupted_run(tmp_path, steps_per_epoch(whole) + 4)
-    run(tmp_path, "--ckpt_path", "last")
+    whole = run(tmp_path / "whole", *DASHBOARDS)
+    folder = interrupted_run(tmp_path, steps_per_epoch(whole) + 4, *DASHBOARDS)
+    run(tmp_path, "--ckpt_path", "last", *DASHBOARDS)
+    assert_same_run(folder, whole)
     for name in ("by_step/train_loss", "by_epoch/val_accuracy"):
         found, wanted = (
             [(event.step, event.value) for event in EventAccumulator(str(path)).Reload().Scalars(name)]

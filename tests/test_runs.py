@@ -1,34 +1,57 @@
 """A run from the outside: its folder, its report, what is validated, and what the other subcommands make of it."""
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
-from conftest import Fit, read_report
 
-from mnist_lightning.batches import Batch
 from mnist_lightning.classifier import DigitClassifier
-from mnist_lightning.cli import main
-from mnist_lightning.mnist_files import BACKGROUND
-from mnist_lightning.run_folder import claim_run_folder
+from mnist_lightning.data.batches import Batch
+from mnist_lightning.data.mnist_files import BACKGROUND
+from mnist_lightning.main import main
+from mnist_lightning.runs.folder import claim_run_folder
+from support.runs import Fit, contents, read_report
 
 
-def test_a_runs_folder(fit: Fit) -> None:
-    folder = fit()
-    assert folder.parent.name == "offline"
-    files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+@pytest.fixture
+def best(finished: Path) -> str:
+    """The best checkpoint of a finished run."""
+    return str(finished / "checkpoints" / "best.ckpt")
+
+
+def test_a_runs_folder(finished: Path) -> None:
+    assert finished.parent.name == "offline"
+    files = contents(finished).keys()
     assert {"config.yaml", "report.json", "report.md", "checkpoints/best.ckpt", "checkpoints/last.ckpt"} <= files
     assert any(name.startswith("events.out.tfevents") for name in files)
 
 
-def test_an_earlier_runs_files_are_never_overwritten(fit: Fit) -> None:
-    first = fit()
-    before = {path: path.read_bytes() for path in first.rglob("*") if path.is_file()}
-    second = fit()
+def test_a_run_is_named_after_all_of_its_configs(fit: Fit, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    overlay = tmp_path / "mine.yaml"
+    overlay.write_text("model:\n  schedule: constant\n")
+    folder = fit("--config", str(overlay))
+    assert folder.parent.name == "offline-mine"
+    assert fit("--config", str(overlay), "--run_name", "other").parent.name == "other"
+    newer = fit("--model.schedule", "constant", "--trainer.max_epochs", "1")
+    assert newer.parent.name == "offline"
+    args = ["fit", "--config", "configs/offline.yaml", "--config", str(overlay), "--trainer.limit_train_batches", "3"]
+    args += ["--trainer.default_root_dir", str(tmp_path / "runs"), "--ckpt_path", "last", "--trainer.max_epochs", "3"]
+    main(args)
+    assert len(read_report(folder)["epochs"]) == 3
+    assert len(read_report(newer)["epochs"]) == 1
+    capfd.readouterr()
+    main(["test", *args[1:5], *args[7:11]])
+    assert f"accuracy {read_report(folder)['epochs'][-1]['val_accuracy']:.2%}" in capfd.readouterr().out
+
+
+def test_an_earlier_runs_files_are_never_overwritten(finished: Path, fit: Fit, tmp_path: Path) -> None:
+    first = shutil.copytree(finished, tmp_path / "runs" / "offline" / "version_0")
+    second = fit(dashboards=True)
     assert second.name == "version_1"
-    assert {path: path.read_bytes() for path in first.rglob("*") if path.is_file()} == before
+    assert contents(first) == contents(finished)
 
 
 def test_a_folder_is_claimed_above_all_that_are_there(tmp_path: Path) -> None:
@@ -48,7 +71,18 @@ def test_the_report(fit: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert report["num_parameters"] == 18_962
     assert [row["epoch"] for row in report["epochs"]] == [1, 2, 3]
     assert set(report["epochs"][0]) == {
-        *("epoch", "steps", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds")
+        *(
+            "epoch",
+            "steps",
+            "batches",
+            "batches_per_epoch",
+            "train_loss",
+            "train_accuracy",
+            "val_loss",
+            "val_accuracy",
+            "learning_rate",
+            "seconds",
+        )
     }
     assert report["versions"]["torch"] == torch.__version__
     assert report["hardware"]["threads"] == torch.get_num_threads()
@@ -67,11 +101,20 @@ def test_the_report(fit: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_the_console(fit: Fit, capfd: pytest.CaptureFixture[str]) -> None:
-    fit()
+    fit(dashboards=True)
     out, err = capfd.readouterr()
     assert "trainable parameters" in out
     assert "Training on NOT MNIST" in out
-    assert len(re.findall(r"^epoch  \d/2  training .* validation .* lr 0\.\d{6}  [\d.]+ s$", out, re.MULTILINE)) == 2
+    assert (
+        len(
+            re.findall(
+                r"^epoch  \d/2  training .*% loss \d\.\d{4}  validation .*% loss \d\.\d{4}  lr 0\.\d{6}  [\d.]+ s$",
+                out,
+                re.MULTILINE,
+            )
+        )
+        == 2
+    )
     assert "chosen on the test set" in out
     assert err == ""
 
@@ -120,25 +163,24 @@ def test_evaluation_takes_the_data_settings_from_the_checkpoint(fit: Fit, capfd:
     assert "NOT MNIST (scikit-learn's offline digits), test images: accuracy" in capfd.readouterr().out
 
 
-def test_evaluation_leaves_nothing_behind(fit: Fit, tmp_path: Path) -> None:
-    best = str(fit() / "checkpoints" / "best.ckpt")
+def test_evaluation_leaves_nothing_behind(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = shutil.copytree(finished.parent.parent, tmp_path / "runs")
+    monkeypatch.chdir(tmp_path)
     before = sorted(tmp_path.rglob("*"))
-    main(["test", "--ckpt_path", best, "--trainer.default_root_dir", str(tmp_path / "runs")])
+    best = root / "offline" / "version_0" / "checkpoints" / "best.ckpt"
+    main(["test", "--ckpt_path", str(best), "--trainer.default_root_dir", str(root)])
     assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_a_checkpoint_of_the_offline_digits_on_mnist_if_asked(
-    fit: Fit, mnist_dir: Path, capfd: pytest.CaptureFixture[str]
+    best: str, mnist_dir: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    best = str(fit() / "checkpoints" / "best.ckpt")
-    capfd.readouterr()
-    main(["test", "--ckpt_path", best, "--data.dataset", "mnist", "--data.data_dir", str(mnist_dir)])
-    assert capfd.readouterr().out.startswith("MNIST, test images: accuracy")
+    mnist = ["--data.dataset", "mnist", "--data.data_dir", str(mnist_dir), "--trainer.limit_test_batches", "1"]
+    main(["test", "--ckpt_path", best, *mnist])
+    assert capfd.readouterr().out.startswith("MNIST, part of the test images: accuracy")
 
 
-def test_predict_gives_a_digit_and_a_probability_per_image(fit: Fit, capfd: pytest.CaptureFixture[str]) -> None:
-    best = str(fit() / "checkpoints" / "best.ckpt")
-    capfd.readouterr()
+def test_predict_gives_a_digit_and_a_probability_per_image(best: str, capfd: pytest.CaptureFixture[str]) -> None:
     main(["predict", "--ckpt_path", best])
     out, err = capfd.readouterr()
     header, *lines = out.splitlines()
@@ -176,8 +218,7 @@ def test_fast_dev_run_writes_nothing(in_project: None, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_another_networks_checkpoint_is_refused(fit: Fit, capfd: pytest.CaptureFixture[str]) -> None:
-    best = str(fit() / "checkpoints" / "best.ckpt")
+def test_another_networks_checkpoint_is_refused(best: str, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["test", "--ckpt_path", best, "--model.network", "baseline"])
     assert ended.value.code == 2
@@ -185,7 +226,7 @@ def test_another_networks_checkpoint_is_refused(fit: Fit, capfd: pytest.CaptureF
 
 
 def test_nothing_to_validate_on_is_refused(fit: Fit, capfd: pytest.CaptureFixture[str]) -> None:
-    last = str(fit("--data.validation", "none") / "checkpoints" / "last.ckpt")
+    last = str(fit("--data.validation", "none", "--trainer.max_epochs", "1") / "checkpoints" / "last.ckpt")
     with pytest.raises(SystemExit) as ended:
         main(["validate", "--ckpt_path", last])
     assert ended.value.code == 2
@@ -212,23 +253,19 @@ def test_best_by_loss_is_the_lowest(fit: Fit) -> None:
     assert best["epoch"] == losses.index(min(losses))
 
 
-def test_print_config_of_a_checkpoint_keeps_its_data(fit: Fit, capfd: pytest.CaptureFixture[str]) -> None:
-    best = str(fit() / "checkpoints" / "best.ckpt")
-    capfd.readouterr()
+def test_print_config_of_a_checkpoint_keeps_its_data(best: str, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["test", "--ckpt_path", best, "--print_config"])
     assert yaml.safe_load(capfd.readouterr().out)["data"]["dataset"] == "offline_digits"
 
 
-def test_part_of_the_images_is_said(fit: Fit, capfd: pytest.CaptureFixture[str]) -> None:
-    best = str(fit() / "checkpoints" / "best.ckpt")
-    capfd.readouterr()
+def test_part_of_the_images_is_said(best: str, capfd: pytest.CaptureFixture[str]) -> None:
     main(["test", "--ckpt_path", best, "--trainer.limit_test_batches", "1"])
     assert "part of the test images" in capfd.readouterr().out
 
 
 def test_paths_outside_the_project_stay_out_of_the_report(fit: Fit, tmp_path: Path) -> None:
-    command = read_report(fit(f"--data.data_dir={tmp_path}"))["command"]
+    command = read_report(fit(f"--data.data_dir={tmp_path}", "--trainer.max_epochs", "1"))["command"]
     assert str(tmp_path.parent) not in command
     assert "--data.data_dir=" in command
 

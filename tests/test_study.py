@@ -3,25 +3,26 @@
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Generator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import PROJECT
 from scipy import stats
 
-from mnist_lightning.cli import main
-from mnist_lightning.command_line import resolved_settings
-from mnist_lightning.environment import hardware, versions
+from mnist_lightning.cli import resolved_settings
+from mnist_lightning.main import main
+from mnist_lightning.runs.environment import hardware, versions
 from mnist_lightning.study.command import read_study
 from mnist_lightning.study.seed_runs import Outcome, SeedRun, run_on_ray
 from mnist_lightning.study.summary import csv_text, difference, half_width, markdown_table, single_view_text, summarise
+from support.processes import wait_until
+from support.runs import PROJECT
 
 SHORT = "--config configs/optimized.yaml --trainer.max_epochs 1 --trainer.limit_train_batches 4"
 SHORT_OFFLINE = "--config configs/offline.yaml --trainer.max_epochs 1 --trainer.limit_train_batches 2"
@@ -29,6 +30,8 @@ SHORT_OFFLINE = "--config configs/offline.yaml --trainer.max_epochs 1 --trainer.
 
 def report(accuracy: float, **others: Any) -> dict[str, Any]:
     return {
+        "dataset": "MNIST",
+        "settings": {"model": {}, "trainer": {}},
         "validation": "test",
         "validated_on": "test images",
         "num_parameters": 18_962,
@@ -83,13 +86,6 @@ def is_in_its_second_seed(directory: Path) -> bool:
     return False
 
 
-def wait_until(condition: Any, seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def without_seconds(output: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The table's rows, from JSON and from CSV."""
     rows = json.loads((output / "study.json").read_text())["rows"]
@@ -109,11 +105,11 @@ def test_a_killed_study_ends_with_the_table_of_one_that_was_not(
     args = [*study_args(tmp_path / "killed", plain=SHORT), "--num_processes", "1"]
     with start(args) as study:
         try:
-            wait_until(lambda: is_in_its_second_seed(tmp_path), 240)
+            wait_until(lambda: is_in_its_second_seed(tmp_path))
             (seed,) = seeds_of(study.pid)
         finally:
             study.send_signal(signal.SIGKILL)
-    wait_until(lambda: not is_alive(seed), 30)
+    wait_until(lambda: not is_alive(seed))
     assert not list(tmp_path.glob("mnist_lightning_study_*"))
     finished = (tmp_path / "killed" / "plain" / "seed_0.json").stat()
     assert not (tmp_path / "killed" / "plain" / "seed_1.json").exists()
@@ -145,7 +141,8 @@ def test_a_seed_that_fails_does_not_end_the_others(
         main(args)
     assert ended.value.code == 1
     printed = capfd.readouterr().out
-    assert "broken, seed 0: failed" in printed
+    assert re.search(r"^2 of 2: broken, seed 0 failed, see .*seed_0\.error\.txt$", printed, re.MULTILINE)
+    assert re.search(r"^1 of 2: good, seed 0 ends with [\d.]+% after \d+ s of training$", printed, re.MULTILINE)
     assert "| broken | – " in printed
     assert "error: " in (tmp_path / "study" / "README.md").read_text()
     good, bad = json.loads((tmp_path / "study" / "study.json").read_text())["rows"]
@@ -227,6 +224,7 @@ def test_ctrl_c_leaves_the_table_of_what_is_finished(
     assert [path.name for path in tmp_path.glob("*/seed_*.json")] == ["seed_0.json"]
 
 
+@pytest.mark.slow
 def test_a_seed_without_an_accuracy_has_failed(
     tmp_path: Path, in_project: None, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -234,7 +232,10 @@ def test_a_seed_without_an_accuracy_has_failed(
     with pytest.raises(SystemExit) as ended:
         main([*study_args(tmp_path, blind=blind), "--seeds", "1"])
     assert ended.value.code == 1
-    assert "nothing was evaluated" in capfd.readouterr().out
+    first, started, *others = capfd.readouterr().out.splitlines()
+    assert first == "Study: seeds finished: 0, to run: 1"
+    assert re.fullmatch(r"1 of 1: blind, seed 0 starts; its output is in /.*/output\.txt", started)
+    assert "nothing was evaluated" in "".join(others)
     assert not (tmp_path / "blind" / "seed_0.json").exists()
 
 
@@ -297,6 +298,23 @@ def test_differences_are_scipys() -> None:
     found = difference(values, reference)
     assert found is not None
     assert found[1:] == pytest.approx((interval.low, interval.high))
+
+
+@pytest.mark.parametrize(
+    ("limits", "others", "title"),
+    [
+        ({"limit_val_batches": 5}, {}, "part of the test images, read after each epoch"),
+        ({"limit_val_batches": 1.0, "limit_test_batches": 1}, {}, "test images, read after each epoch"),
+        ({"limit_test_batches": 0.5}, {"test": {"accuracy": 0.95}}, "part of the test images, read once"),
+        (
+            {"limit_val_batches": 1},
+            {"validation": "holdout", "validated_on": "5,000 held-out training images"},
+            "part of the 5,000 held-out training images",
+        ),
+    ],
+)
+def test_part_of_the_images_is_said(limits: dict[str, float], others: dict[str, Any], title: str) -> None:
+    assert summarise("part", [report(0.9, settings={"trainer": limits}, **others)], [])["measured_on"] == title
 
 
 def test_the_test_images_read_once_go_before_the_validation() -> None:

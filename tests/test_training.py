@@ -1,40 +1,27 @@
 """What a training run computes: against a plain PyTorch loop, the published schedule, and itself."""
 
+import re
 from pathlib import Path
+from typing import Literal, get_args, get_origin, get_type_hints
 
 import pytest
 import torch
-from conftest import Fit, read_report
-from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch import seed_everything
 from torch.nn import functional as F  # noqa: N812  (the name that all of PyTorch uses)
 from torch.optim.lr_scheduler import OneCycleLR
 from typing_extensions import override
 
-from mnist_lightning.batches import Batch
-from mnist_lightning.classifier import DigitClassifier
-from mnist_lightning.cli import main
+from mnist_lightning.classifier import AnyBatch, Backend, DigitClassifier
+from mnist_lightning.data.batches import Batch
 from mnist_lightning.datamodule import DigitsDataModule
 from mnist_lightning.errors import SettingError
-from mnist_lightning.networks import OptimizedNet
+from mnist_lightning.main import main
+from mnist_lightning.network import OptimizedNet
+from support.runs import PUBLISHED_LEARNING_RATES, Fit, quiet_trainer, read_report
 
 # The original's log: the learning rate after each epoch's last step, of 15 epochs of 118 steps.
-PUBLISHED_LEARNING_RATES = [
-    *(0.028123, 0.076246, 0.100000, 0.098267, 0.093246, 0.085277, 0.074904, 0.062834),
-    *(0.049889, 0.036952, 0.024904, 0.014567, 0.006644, 0.001676, 0.000000),
-]
 
-
-def quiet_trainer(**settings: object) -> Trainer:
-    return Trainer(
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,
-        **settings,  # type: ignore[arg-type]
-    )
+ONE_STEP = ("--trainer.max_epochs", "1", "--trainer.limit_train_batches", "1", "--trainer.limit_val_batches", "1")
 
 
 class LossRecorder(DigitClassifier):
@@ -51,18 +38,19 @@ class LossRecorder(DigitClassifier):
         return loss
 
 
-def test_the_trainer_equals_a_plain_loop(mnist_dir: Path) -> None:
+@pytest.mark.parametrize("batch_size", [64, pytest.param(512, marks=pytest.mark.slow)])
+def test_the_trainer_equals_a_plain_loop(batch_size: int, mnist_dir: Path) -> None:
     """Same batches, 20 steps: the same losses and weights to the last bit."""
     seed_everything(0, verbose=False)
     module = LossRecorder()
-    data = DigitsDataModule(str(mnist_dir))
+    data = DigitsDataModule(str(mnist_dir), batch_size=batch_size)
     quiet_trainer(max_steps=20, limit_val_batches=0).fit(module, datamodule=data)
 
     seed_everything(0, verbose=False)
     net = OptimizedNet()
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4)
     scheduler = OneCycleLR(optimizer, max_lr=0.1, total_steps=20, pct_start=0.2)
-    data = DigitsDataModule(str(mnist_dir))
+    data = DigitsDataModule(str(mnist_dir), batch_size=batch_size)
     data.setup("fit")
     losses = []
     for step, batch in enumerate(data.train_dataloader()):
@@ -138,8 +126,8 @@ def are_equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
     return all(torch.equal(a[name], b[name]) for name in a.keys() | b.keys())
 
 
-def test_a_run_repeats_bit_for_bit_with_any_number_of_workers(fit: Fit) -> None:
-    first = weights(fit())
+def test_a_run_repeats_bit_for_bit_with_any_number_of_workers(finished: Path, fit: Fit) -> None:
+    first = weights(finished)
     assert are_equal(first, weights(fit()))
     assert are_equal(first, weights(fit("--data.num_workers", "2")))
     assert not are_equal(first, weights(fit("--seed_everything", "1")))
@@ -157,16 +145,16 @@ class ImageRecorder(DigitClassifier):
 
     def __init__(self) -> None:
         super().__init__()
-        self.train_batch: Batch | None = None
-        self.val_batch: Batch | None = None
+        self.train_batch: AnyBatch | None = None
+        self.val_batch: AnyBatch | None = None
 
     @override
-    def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
+    def training_step(self, batch: AnyBatch, batch_idx: int) -> torch.Tensor:
         self.train_batch = batch
         return super().training_step(batch, batch_idx)
 
     @override
-    def validation_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
+    def validation_step(self, batch: AnyBatch, batch_idx: int) -> torch.Tensor:
         self.val_batch = batch
         return super().validation_step(batch, batch_idx)
 
@@ -175,8 +163,8 @@ def test_augmentation_is_for_training_only() -> None:
     data = DigitsDataModule(dataset="offline_digits")
     module = ImageRecorder()
     quiet_trainer(max_epochs=1, limit_train_batches=1, limit_val_batches=1).fit(module, datamodule=data)
-    assert module.train_batch is not None
-    assert module.val_batch is not None
+    assert isinstance(module.train_batch, Batch)
+    assert isinstance(module.val_batch, Batch)
     data = DigitsDataModule(dataset="offline_digits")  # at its first epoch again
     data.setup("fit")
     stored = next(iter(data.test_dataloader()))
@@ -187,7 +175,7 @@ def test_augmentation_is_for_training_only() -> None:
 
 
 def test_accuracy_is_over_images_not_classes(fit: Fit) -> None:
-    folder = fit("--data.eval_batch_size", "100")  # 360 images: an uneven last batch
+    folder = fit("--data.eval_batch_size", "100", "--trainer.max_epochs", "1")  # 360 images: an uneven last batch
     accuracy = read_report(folder)["epochs"][-1]["val_accuracy"]
     assert accuracy * 360 == pytest.approx(round(accuracy * 360), abs=1e-4)
 
@@ -200,20 +188,42 @@ def test_the_fused_layers_learn_what_the_layers_learn(fit: Fit) -> None:
         assert a["val_loss"] == pytest.approx(b["val_loss"], rel=1e-3)
 
 
-def test_data_on_the_device_gives_the_same_run(fit: Fit) -> None:
-    assert are_equal(weights(fit()), weights(fit("--data.on_device", "true")))
+def test_data_on_the_device_gives_the_same_run(finished: Path, fit: Fit) -> None:
+    assert are_equal(weights(finished), weights(fit("--data.on_device", "true")))
 
 
 def test_the_number_of_threads_is_set_and_reported(fit: Fit) -> None:
-    before = torch.get_num_threads()
-    try:
-        assert read_report(fit("--num_threads", "2"))["hardware"]["threads"] == 2
-    finally:
-        torch.set_num_threads(before)
+    assert read_report(fit("--num_threads", "2", *ONE_STEP))["hardware"]["threads"] == 2
 
 
 def test_a_wider_network_is_rebuilt_from_its_checkpoint(fit: Fit, capfd: pytest.CaptureFixture[str]) -> None:
-    folder = fit("--model.width", "2")
+    folder = fit("--model.width", "2", *ONE_STEP)
     assert read_report(folder)["num_parameters"] > 60_000
     main(["test", "--ckpt_path", str(folder / "checkpoints" / "last.ckpt")])
     assert "accuracy" in capfd.readouterr().out
+
+
+def named_values() -> list[tuple[str, str]]:
+    """Each of the model's options that takes one of a few names, or true and false, with each of its values."""
+    values = []
+    for name, kind in get_type_hints(DigitClassifier.__init__).items():
+        if kind is bool or get_origin(kind) is Literal:
+            values += [(name, value) for value in (("true", "false") if kind is bool else get_args(kind))]
+    return [(name, value) for name, value in values if name != "backend"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", get_args(Backend))
+@pytest.mark.parametrize(("name", "value"), named_values())
+def test_each_value_of_the_models_options_trains(
+    name: str, value: str, backend: str, fit: Fit, capfd: pytest.CaptureFixture[str]
+) -> None:
+    short = ("--trainer.max_epochs", "1", "--trainer.limit_train_batches", "2", "--trainer.limit_val_batches", "1")
+    small = ("--data.batch_size", "16", "--data.eval_batch_size", "20", "--trainer.logger", "false")
+    folder = fit("--model.backend", backend, f"--model.{name}", value, *short, *small)
+    assert len(read_report(folder)["epochs"]) == 1
+    capfd.readouterr()
+    main(["test", "--ckpt_path", str(folder / "checkpoints" / "last.ckpt"), "--trainer.limit_test_batches", "1"])
+    output = capfd.readouterr()
+    assert re.search(r"accuracy \d+\.\d\d%, loss \d+\.\d{4}", output.out)
+    assert output.err == ""  # no note that the checkpoint was trained with something else

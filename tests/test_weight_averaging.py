@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import Fit, read_report
 from torch import Tensor
 
-from mnist_lightning.cli import main
+from mnist_lightning.main import main
+from support.runs import Fit, read_report
 
 # Steps that do not depend on how many there will be, so that shorter runs are beginnings of longer ones.
 CONSTANT = ("--model.schedule", "constant", "--trainer.max_epochs", "1")

@@ -9,7 +9,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from typing_extensions import override
 
 from mnist_lightning.dashboards.evaluation import Evaluated, Evaluation, EvaluationDashboard
-from mnist_lightning.networks import NUM_CLASSES
+from mnist_lightning.network import NUM_CLASSES
 
 
 class AccuracyPerDigit(EvaluationDashboard):

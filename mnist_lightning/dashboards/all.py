@@ -2,6 +2,7 @@
 
 from lightning.pytorch import Callback
 
+from mnist_lightning.callbacks.run_report import RunReport
 from mnist_lightning.dashboards.accuracy_per_digit import AccuracyPerDigit
 from mnist_lightning.dashboards.augmented_batch import AugmentedBatch
 from mnist_lightning.dashboards.charts import ChartLayout
@@ -16,19 +17,19 @@ from mnist_lightning.dashboards.hyperparameters import Hyperparameters
 from mnist_lightning.dashboards.mistakes import ConfidentMistakes
 from mnist_lightning.dashboards.precision_recall import PrecisionRecall
 from mnist_lightning.dashboards.texts import DataSetText, LayerTableText, ReportText
-from mnist_lightning.run_report import RunReport
 
 
-def tensorboard_callbacks(run_report: RunReport) -> list[Callback]:
-    """What TensorBoard shows beside the scalars, which any logger gets.
+def tensorboard_callbacks(run_report: RunReport, logs_settings: bool = True) -> list[Callback]:
+    """What TensorBoard shows beside the scalars; the scalars and the settings are for any logger.
 
     Args:
         run_report: Of the same run; comes before these among the callbacks.
+        logs_settings: Log the run's settings too.
     """
     evaluation = Evaluation()
     return [
         ChartLayout(),
-        Hyperparameters(run_report.report["settings"]),
+        *([Hyperparameters(run_report.report["settings"])] if logs_settings else []),
         DataSetText(),
         LayerTableText(),
         Graph(),

@@ -6,8 +6,8 @@ from torchvision.utils import make_grid
 from typing_extensions import override
 
 from mnist_lightning.dashboards.writer import tensorboard_writer
+from mnist_lightning.data.mnist_files import PIXEL_MEAN, PIXEL_STD
 from mnist_lightning.datamodule import DigitsDataModule
-from mnist_lightning.mnist_files import PIXEL_MEAN, PIXEL_STD
 
 NUM_IMAGES = 16
 _ENLARGEMENT = 2  # screen pixels for one of the image's

@@ -6,7 +6,7 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 from typing_extensions import override
 
 from mnist_lightning.dashboards.evaluation import Evaluated, Evaluation, EvaluationDashboard
-from mnist_lightning.networks import NUM_CLASSES
+from mnist_lightning.network import NUM_CLASSES
 
 
 class ConfusionMatrix(EvaluationDashboard):

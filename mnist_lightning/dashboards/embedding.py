@@ -1,6 +1,5 @@
 """Where the network puts the images: its last features, for the projector."""
 
-import copy
 from pathlib import Path
 
 import torch
@@ -8,10 +7,11 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 from typing_extensions import override
 
-from mnist_lightning.batches import Batch
 from mnist_lightning.classifier import DigitClassifier
 from mnist_lightning.dashboards.evaluation import Evaluation
+from mnist_lightning.dashboards.network_copy import network_copy
 from mnist_lightning.dashboards.writer import tensorboard_writer
+from mnist_lightning.data.batches import Batch
 from mnist_lightning.datamodule import DigitsDataModule
 
 MAX_IMAGES = 1000  # what a browser turns smoothly
@@ -51,11 +51,9 @@ class Embedding(Callback):
         assert isinstance(data, DigitsDataModule)
         chosen = evaluated.indices[:MAX_IMAGES]
         images, labels = (part[chosen] for part in evaluated.data)
-        net = copy.deepcopy(pl_module.net).float().cpu().eval()
-        layers = net.layers
-        assert isinstance(layers, nn.Sequential)
+        network = network_copy(pl_module).float().cpu()
         prepared = data.prepare(Batch(images, labels, seed=0), augment=False).images
-        features, logits = last_features(layers, prepared)
+        features, logits = last_features(network.layers, prepared)
         if not features.isfinite().all():
             return
         writer.add_embedding(

@@ -10,8 +10,8 @@ from torch.utils.tensorboard import SummaryWriter
 from torchmetrics.utilities.distributed import gather_all_tensors
 from typing_extensions import override
 
-from mnist_lightning.batches import Batch, BatchDataset, LabelledImages
 from mnist_lightning.dashboards.writer import tensorboard_writer
+from mnist_lightning.data.batches import Batch, BatchDataset, LabelledImages
 
 
 class Evaluated(NamedTuple):

@@ -1,16 +1,15 @@
 """What each layer makes of one image."""
 
-import copy
-
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import nn
 from torchvision.utils import make_grid
 from typing_extensions import override
 
-from mnist_lightning.batches import Batch
 from mnist_lightning.classifier import DigitClassifier
+from mnist_lightning.dashboards.network_copy import network_copy
 from mnist_lightning.dashboards.writer import tensorboard_writer
+from mnist_lightning.data.batches import Batch
 from mnist_lightning.datamodule import DigitsDataModule
 
 _SIDE_PIXELS = 56  # of a map on the screen: twice the image's 28
@@ -36,9 +35,7 @@ class FeatureMaps(Callback):
         assert trainer.train_dataloader is not None
         images, labels = (part[:1] for part in trainer.train_dataloader.dataset.data)
         images = data.prepare(Batch(images.to(pl_module.device), labels, seed=0), augment=False).images
-        # A copy: training goes on in its own mode, with its own batch-norm statistics.
-        layers = copy.deepcopy(pl_module.net).eval().layers
-        assert isinstance(layers, nn.Sequential)
+        layers = network_copy(pl_module).layers
         outputs = images.to(pl_module.net_dtype)
         number = 0
         for layer in layers:

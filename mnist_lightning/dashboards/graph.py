@@ -1,6 +1,5 @@
 """The network as a graph."""
 
-import copy
 import warnings
 
 import torch
@@ -8,8 +7,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from typing_extensions import override
 
 from mnist_lightning.classifier import DigitClassifier
+from mnist_lightning.dashboards.network_copy import network_copy
 from mnist_lightning.dashboards.writer import tensorboard_writer
-from mnist_lightning.networks import IMAGE_SHAPE
+from mnist_lightning.network import IMAGE_SHAPE
 
 
 class Graph(Callback):
@@ -21,8 +21,8 @@ class Graph(Callback):
         if writer is None:
             return
         assert isinstance(pl_module, DigitClassifier)
-        # A copy in evaluation mode: to trace dropout would draw from the random numbers of training.
-        net = copy.deepcopy(pl_module.net).float().cpu().eval()
+        # In evaluation mode: to trace dropout would draw from the random numbers of training.
+        network = network_copy(pl_module).float().cpu()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that torch.jit, which the writer traces with, is deprecated
-            writer.add_graph(net, torch.zeros(1, *IMAGE_SHAPE))
+            writer.add_graph(network, torch.zeros(1, *IMAGE_SHAPE))

@@ -8,7 +8,7 @@ from torch.utils.tensorboard.summary import hparams
 from typing_extensions import override
 
 from mnist_lightning.dashboards.writer import tensorboard_writer
-from mnist_lightning.resuming import Settings
+from mnist_lightning.runs.settings import Settings
 
 # Scalars that are logged anyway: the table has the last value of each, and a blank where a run has none. They are the
 # same for all runs, because TensorBoard takes the columns from the first run it finds.
@@ -18,13 +18,16 @@ SHOWN_FIRST = ("data.batch_size", "data.seed", "model.max_lr", "model.optimizer"
 
 
 class Hyperparameters(Callback):
-    """Writes the settings before the first step, so that a run that is killed is there too, and at the end its success.
+    """Logs the settings before the first step, so that a run that is killed is there too; at the end its success.
+
+    Every logger gets them; for TensorBoard's HParams tab they are written with what the tab is to compare.
 
     Args:
         settings: The run's, by group and name.
     """
 
     def __init__(self, settings: Settings) -> None:
+        self._settings = settings
         values = flat_settings(settings)
         self._experiment, self._start, self._end = hparams(values, dict.fromkeys(METRICS, 0.0))
         stored = self._experiment.value[0].metadata.plugin_data
@@ -35,6 +38,8 @@ class Hyperparameters(Callback):
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        for logger in trainer.loggers:
+            logger.log_hyperparams(self._settings)
         if writer := tensorboard_writer(trainer):
             # Not add_hparams: it makes a run of its own, and has to be told the final figures.
             writer._get_file_writer().add_summary(self._experiment)

@@ -8,8 +8,8 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from typing_extensions import override
 
-from mnist_lightning.analysis.mistakes import worst_mistakes
 from mnist_lightning.dashboards.evaluation import Evaluated, EvaluationDashboard
+from mnist_lightning.runs.predictions import worst_mistakes
 
 NUM_COLUMNS, NUM_ROWS = 5, 3
 # In pixels; below each digit stand two lines of text.

@@ -4,7 +4,7 @@ from torch.utils.tensorboard import SummaryWriter
 from typing_extensions import override
 
 from mnist_lightning.dashboards.evaluation import Evaluated, EvaluationDashboard
-from mnist_lightning.networks import NUM_CLASSES
+from mnist_lightning.network import NUM_CLASSES
 
 
 class PrecisionRecall(EvaluationDashboard):

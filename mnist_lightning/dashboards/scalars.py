@@ -6,7 +6,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from typing_extensions import override
 
 from mnist_lightning.classifier import DigitClassifier
-from mnist_lightning.learning_rate import current_learning_rate, current_momentum
+from mnist_lightning.recipe import current_learning_rate, current_momentum
 
 
 class ScalarLogger(Callback):
@@ -49,7 +49,7 @@ def logs_after(trainer: Trainer, batch_idx: int) -> bool:
 
 
 def log_scalars(trainer: Trainer, group: str, scalars: dict[str, float], step: int) -> None:
-    """Hands `GROUP/NAME` to all of the run's loggers."""
+    """Hands `GROUP/NAME` to all of the run's loggers, which the framework has write their files after each epoch."""
     for logger in trainer.loggers:
         logger.log_metrics({f"{group}/{name}": value for name, value in scalars.items()}, step=step)
 

@@ -3,10 +3,11 @@
 from lightning.pytorch import Callback, LightningModule, Trainer
 from typing_extensions import override
 
+from mnist_lightning.callbacks.run_report import RunReport, status_at_end
 from mnist_lightning.classifier import DigitClassifier
 from mnist_lightning.dashboards.writer import tensorboard_writer
-from mnist_lightning.layer_table import format_layer_table, layer_table
-from mnist_lightning.run_report import RunReport, report_markdown, status_at_end
+from mnist_lightning.runs.layer_table import format_layer_table, layer_table
+from mnist_lightning.runs.report import report_markdown
 
 
 class DataSetText(Callback):

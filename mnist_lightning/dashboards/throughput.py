@@ -7,8 +7,8 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from typing_extensions import override
 
-from mnist_lightning.batches import Batch
 from mnist_lightning.dashboards.scalars import log_scalars, logs_after
+from mnist_lightning.data.batches import Batch
 
 
 class Throughput(Callback):

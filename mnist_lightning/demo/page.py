@@ -11,8 +11,8 @@ from PIL import Image
 
 from mnist_lightning.classifier import DigitClassifier
 from mnist_lightning.errors import NoDigitError
-from mnist_lightning.own_digits.preparation import prepare_digit
-from mnist_lightning.own_digits.reading import classify
+from mnist_lightning.read.preparation import prepare_digit
+from mnist_lightning.read.reading import classify
 
 if TYPE_CHECKING:
     from gradio import Blocks

@@ -43,9 +43,9 @@ class ExportFormat(ABC, Generic[Model]):
         """
 
     @abstractmethod
-    def save(self, model: Model, path: Path, metadata: Metadata) -> None:
-        """Writes the model and its metadata."""
+    def content(self, model: Model, metadata: Metadata) -> bytes:
+        """The file of the model and its metadata; in memory, as PyTorch's writers crash where the disk is full."""
 
     @abstractmethod
     def load(self, path: Path) -> Exported:
-        """Reads what `save` wrote."""
+        """Reads a file of such content."""

@@ -16,7 +16,7 @@ from typing_extensions import override
 from mnist_lightning.errors import SettingError
 from mnist_lightning.export.formats import METADATA, Exported, ExportFormat, Metadata
 from mnist_lightning.export.pixel_network import PixelNetwork
-from mnist_lightning.networks import IMAGE_SHAPE
+from mnist_lightning.network import IMAGE_SHAPE
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -65,12 +65,13 @@ class OnnxFormat(ExportFormat[ModelProto]):
         return program.model_proto
 
     @override
-    def save(self, model: ModelProto, path: Path, metadata: Metadata) -> None:
+    def content(self, model: ModelProto, metadata: Metadata) -> bytes:
         import onnx
 
         model.producer_name = "mnist_lightning"
         onnx.helper.set_model_props(model, {METADATA: json.dumps(metadata, ensure_ascii=False)})
-        onnx.save(model, path)
+        serialized: bytes = model.SerializeToString()
+        return serialized
 
     @override
     def load(self, path: Path) -> Exported:
@@ -116,6 +117,10 @@ class Int8OnnxFormat(OnnxFormat):
                 per_channel=True,
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
+                # 7-bit weights: x86 processors without VNNI add two products of activation and weight in 16 bits, which
+                # saturate at 2 · 255 · 127 but not at 2 · 255 · 64, so that all compute the same. Unsigned 8-bit
+                # weights do too, with 99.58 % where these have 99.59 %, at the same size, but 16 to 21 % slower.
+                reduce_range=True,
                 extra_options={"CalibMovingAverage": False},
             )
             return onnx.load(path)

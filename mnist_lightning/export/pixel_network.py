@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from mnist_lightning.classifier import DigitClassifier
-from mnist_lightning.mnist_files import PIXEL_MEAN, PIXEL_STD
+from mnist_lightning.data.mnist_files import PIXEL_MEAN, PIXEL_STD
 
 
 class PixelNetwork(nn.Module):

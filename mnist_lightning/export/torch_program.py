@@ -1,5 +1,6 @@
 """PyTorch's own form: https://docs.pytorch.org/docs/stable/export.html."""
 
+import io
 import json
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from typing_extensions import override
 
 from mnist_lightning.export.formats import METADATA, Exported, ExportFormat, Metadata
 from mnist_lightning.export.pixel_network import PixelNetwork
-from mnist_lightning.networks import IMAGE_SHAPE
+from mnist_lightning.network import IMAGE_SHAPE
 
 
 class TorchFormat(ExportFormat[ExportedProgram]):
@@ -25,8 +26,10 @@ class TorchFormat(ExportFormat[ExportedProgram]):
             return torch.export.export(network, (example,), dynamic_shapes=({0: torch.export.Dim("batch")},))
 
     @override
-    def save(self, model: ExportedProgram, path: Path, metadata: Metadata) -> None:
-        torch.export.save(model, path, extra_files={METADATA: json.dumps(metadata, ensure_ascii=False)})
+    def content(self, model: ExportedProgram, metadata: Metadata) -> bytes:
+        file = io.BytesIO()
+        torch.export.save(model, file, extra_files={METADATA: json.dumps(metadata, ensure_ascii=False)})
+        return file.getvalue()
 
     @override
     def load(self, path: Path) -> Exported:

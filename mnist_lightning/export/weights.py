@@ -1,5 +1,6 @@
 """A checkpoint of weights alone: a fraction of the size, for every command but to go on with training."""
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -7,10 +8,10 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from mnist_lightning.checkpoints import load_checkpoint
 from mnist_lightning.export.formats import METADATA, Exported, ExportFormat, Metadata
 from mnist_lightning.export.pixel_network import PixelNetwork, pixel_network
-from mnist_lightning.trained import load_classifier
+from mnist_lightning.runs.checkpoint import load_classifier
+from mnist_lightning.runs.checkpoint_file import load_checkpoint
 
 KEPT = ("state_dict", "hyper_parameters", "datamodule_hyper_parameters", "pytorch-lightning_version")
 
@@ -33,8 +34,10 @@ class WeightsFormat(ExportFormat[dict[str, Any]]):
         return {name: checkpoint[name] for name in KEPT if name in checkpoint}
 
     @override
-    def save(self, model: dict[str, Any], path: Path, metadata: Metadata) -> None:
-        torch.save({**model, METADATA: metadata}, path)
+    def content(self, model: dict[str, Any], metadata: Metadata) -> bytes:
+        file = io.BytesIO()
+        torch.save({**model, METADATA: metadata}, file)
+        return file.getvalue()
 
     @override
     def load(self, path: Path) -> Exported:

@@ -4,6 +4,7 @@ import json
 import logging
 import multiprocessing
 import os
+import runpy
 import shutil
 import signal
 import sys
@@ -45,6 +46,13 @@ class SeedRun:
         return ["fit", *self.args, *options]
 
 
+class Start(NamedTuple):
+    """A seed that has begun, and the file that what it prints goes to."""
+
+    run: SeedRun
+    output: Path
+
+
 class Outcome(NamedTuple):
     """How a seed ended: with its report, or with the end of what it printed."""
 
@@ -60,7 +68,8 @@ class _Process:
         self.run = run
         self._directory = tempfile.TemporaryDirectory(prefix="mnist_lightning_study_")
         self._folder = Path(self._directory.name)
-        (self._folder / OUTPUT).touch()
+        self.output = self._folder / OUTPUT
+        self.output.touch()
         context = multiprocessing.get_context("spawn")
         self.process: BaseProcess = context.Process(target=_fit, args=(run.fit_args(), self._directory.name))
         self.process.start()
@@ -70,7 +79,7 @@ class _Process:
         self.process.join()
         reports = list(self._folder.glob("seed/version_0/report.json"))
         if self.process.exitcode or not reports:
-            printed = (self._folder / OUTPUT).read_text(errors="replace").strip()
+            printed = self.output.read_text(errors="replace").strip()
             error = f"status {self.process.exitcode}\n{printed[-MAX_ERROR_CHARACTERS:]}"
             return Outcome(self.run, None, error)
         return Outcome(self.run, json.loads(reports[0].read_text(encoding="utf-8")), "")
@@ -92,11 +101,9 @@ def _fit(args: Sequence[str], folder: str) -> None:
     output = os.open(f"{folder}/{OUTPUT}", os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         os.dup2(output, stream.fileno())
-    from mnist_lightning.cli import main  # here: it takes seconds, and what it says is kept
-
     args = [*args, "--trainer.default_root_dir", folder, "--run_name", "seed"]
-    sys.argv[1:] = args  # where the other processes of a distributed run look for their arguments
-    main(args)
+    sys.argv[1:] = args
+    runpy.run_module("mnist_lightning", run_name="__main__", alter_sys=True)
 
 
 def _end_with_parent(folder: str) -> None:
@@ -117,8 +124,8 @@ def run_seed(run: SeedRun) -> Outcome:
         process.close()
 
 
-def run_here(runs: Iterable[SeedRun], num_processes: int) -> Generator[Outcome]:
-    """Runs seeds on this machine, `num_processes` at a time; yields them as they end."""
+def run_here(runs: Iterable[SeedRun], num_processes: int) -> Generator[Start | Outcome]:
+    """Runs seeds on this machine, `num_processes` at a time; yields them as they start and end."""
     waiting = list(runs)[::-1]
     running: dict[int, _Process] = {}  # by the handle that the process's end makes ready
     try:
@@ -126,6 +133,7 @@ def run_here(runs: Iterable[SeedRun], num_processes: int) -> Generator[Outcome]:
             while waiting and len(running) < num_processes:
                 started = _Process(waiting.pop())
                 running[started.process.sentinel] = started
+                yield Start(started.run, started.output)
             for ready in wait(list(running)):
                 ended = running.pop(ready)  # type: ignore[arg-type]
                 try:

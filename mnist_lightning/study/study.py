@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mnist_lightning.command_line import resolved_settings
-from mnist_lightning.errors import SettingError
-from mnist_lightning.option_types import Count, PathText
-from mnist_lightning.run_report import report_markdown
-from mnist_lightning.run_settings import command_text
-from mnist_lightning.setting_checks import PROGRAM
-from mnist_lightning.study.seed_runs import Outcome, SeedRun
+from mnist_lightning.bounds import Count, PathText
+from mnist_lightning.cli import resolved_settings
+from mnist_lightning.errors import PROGRAM, SettingError
+from mnist_lightning.runs.files import replace_file
+from mnist_lightning.runs.report import report_markdown
+from mnist_lightning.runs.settings import command_text
+from mnist_lightning.study.seed_runs import Outcome, SeedRun, Start
 from mnist_lightning.study.summary import (
     Report,
     Row,
@@ -26,9 +26,8 @@ from mnist_lightning.study.summary import (
     single_view_text,
     summarise,
 )
-from mnist_lightning.whole_files import replace_file
 
-Engine = Callable[[list[SeedRun]], Generator[Outcome]]
+Engine = Callable[[list[SeedRun]], Generator[Start | Outcome]]
 
 
 @dataclass(frozen=True)
@@ -88,16 +87,18 @@ class Study:
     def text(self) -> str:
         """The page: the table, how it was made, and what failed."""
         rows = self.rows()
-        measured = " or ".join(sorted({row["measured_on"] for row in rows if row["num_seeds"]}))
+        measured = sorted({row["measured_on"] for row in rows if row["num_seeds"]})
+        measured_text = measured[0] if len(measured) == 1 else "what is named below" if measured else "nothing yet"
         method = (
-            f"Accuracy at the last epoch on {measured or 'nothing yet'}; interval of the mean by Student's t"
+            f"Accuracy at the last epoch on {measured_text}; interval of the mean by Student's t"
             f"{', differences by Welch, both' if self.compare else ''} at 95 %; seconds: median of training. "
         )
         lines = [f"# {self.title}", "", markdown_table(rows), "", method + self.provenance(), ""]
         lines += [self.note, ""] if self.note else []
         for row in rows:
             command = f"{PROGRAM} fit {shlex.join(self.args(row['variant']))}"
-            lines.append(f"- {row['variant']}: `{command}`{single_view_text(row)}")
+            images = f", on {row['measured_on']}" if len(measured) > 1 and row["num_seeds"] else ""
+            lines.append(f"- {row['variant']}: `{command}`{images}{single_view_text(row)}")
         for variant in self.variants:
             for seed in range(self.seeds):
                 path = _error_path(self.report_path(variant, seed))
@@ -166,31 +167,36 @@ class Study:
         runs = self.missing(num_threads)
         tell(f"{self.title}: seeds finished: {len(self.variants) * self.seeds - len(runs)}, to run: {len(runs)}")
         all_well = True
-        outcomes = engine(runs)
+        events = engine(runs)
         try:
-            for outcome in outcomes:
-                all_well = self._keep(outcome, tell) and all_well
+            for event in events:
+                name = f"{runs.index(event.run) + 1} of {len(runs)}: {event.run.variant}, seed {event.run.seed}"
+                if isinstance(event, Start):
+                    tell(f"{name} starts; its output is in {event.output}")
+                else:
+                    is_well, result = self._keep(event)
+                    tell(f"{name} {result}")
+                    all_well = all_well and is_well
         finally:
-            outcomes.close()
+            events.close()
             self.write()
         return all_well
 
-    def _keep(self, outcome: Outcome, tell: Callable[[str], None]) -> bool:
+    def _keep(self, outcome: Outcome) -> tuple[bool, str]:
+        """Writes a seed's report, or its error; returns whether it ended well, and how in words."""
         run, report, error = outcome
         path = self.report_path(run.variant, run.seed)
         path.parent.mkdir(parents=True, exist_ok=True)
         if report is None or last_accuracy(report) is None:
             error = error or "nothing was evaluated after the last epoch: let validation or the test run there"
             replace_file(_error_path(path), f"{error}\n")
-            tell(f"{run.variant}, seed {run.seed}: failed, see {_error_path(path)}")
-            return False
+            return False, f"failed, see {_error_path(path)}"
         report["command"] = command_text(run.fit_args())  # as it runs anywhere, without the study's own folder
         replace_file(path.with_suffix(".md"), report_markdown(report))
         replace_file(path, json.dumps(report, indent=2, ensure_ascii=False) + "\n")  # last: it marks the seed as done
         _error_path(path).unlink(missing_ok=True)
         row = summarise(run.variant, [report], [])
-        tell(f"{run.variant}, seed {run.seed}: {row['mean']:.2%}, {report['wall_clock_seconds']:.0f} s")
-        return True
+        return True, f"ends with {row['mean']:.2%} after {report['wall_clock_seconds']:.0f} s of training"
 
 
 def _machine_text(hardware: dict[str, Any], versions: dict[str, str]) -> str:

@@ -9,7 +9,10 @@ from typing import Any
 
 from scipy import stats
 
-from mnist_lightning.requirements import first_accurate_epoch
+from mnist_lightning.runs.acceptance import first_accurate_epoch
+from mnist_lightning.runs.files import replace_chart
+from mnist_lightning.runs.outputs import no_formula
+from mnist_lightning.runs.report import part_text
 
 Report = dict[str, Any]
 Row = dict[str, Any]
@@ -30,11 +33,14 @@ def last_accuracy(report: Report) -> float | None:
 
 def measured_on(report: Report) -> str:
     """What `last_accuracy` was measured on, and how often that was looked at."""
-    if "test" in report:
-        return "test images, read once"
+    is_tested = "test" in report
+    part = part_text(report, "test" if is_tested else "val")
+    dataset = "" if report["dataset"] == "MNIST" else f"{report['dataset']}, "
+    if is_tested:
+        return f"{dataset}{part}test images, read once"
     if report["validation"] == "test":
-        return "test images, read after each epoch"
-    return str(report["validated_on"])
+        return f"{dataset}{part}test images, read after each epoch"
+    return f"{dataset}{part}{report['validated_on']}"
 
 
 def half_width(values: Sequence[float]) -> float | None:
@@ -88,7 +94,7 @@ def summarise(variant: str, reports: Sequence[Report], failed_seeds: Sequence[in
     if len(single_view) == len(reports):
         row["single_view_mean"] = statistics.mean(single_view)
         row["single_view_standard_deviation"] = statistics.stdev(single_view) if len(single_view) > 1 else None
-    if all(report["validation"] == "test" for report in reports):
+    if all(report["validation"] == "test" and report["dataset"] == "MNIST" for report in reports):
         row["first_accurate_epochs"] = [first_accurate_epoch(report["epochs"]) for report in reports]
     return row
 
@@ -184,7 +190,9 @@ def csv_text(rows: Sequence[Row]) -> str:
     writer.writerow(names)
     for row in rows:
         values = [row.get(name) for name in names]
-        writer.writerow([" ".join(map(str, value)) if isinstance(value, list) else value for value in values])
+        writer.writerow(
+            [" ".join(map(str, value)) if isinstance(value, list) else no_formula(value) for value in values]
+        )
     return file.getvalue()
 
 
@@ -203,4 +211,4 @@ def draw(rows: Sequence[Row], path: Path) -> None:
     axes.set_yticks(range(len(shown)), [row["variant"].replace("`", "") for row in shown])
     axes.set_xlabel("accuracy at the last epoch, %: mean with its 95 % interval, and each seed")
     axes.grid(axis="x", alpha=0.3)
-    figure.savefig(path, dpi=120)
+    replace_chart(path, figure)

@@ -1,0 +1,148 @@
+"""The two checkpoints of a run, `best.ckpt` and `last.ckpt`, how they are written, and how one is read."""
+
+import io
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from jsonargparse.typing import NonNegativeInt, PositiveInt
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+from typing_extensions import override
+
+from mnist_lightning.errors import CheckpointError
+from mnist_lightning.runs.checkpoint_file import load_checkpoint
+from mnist_lightning.runs.files import replace_file
+
+
+class CheckpointFiles(TorchCheckpointIO):
+    """Writes each checkpoint whole or not at all, and reads none that holds more than tensors and plain values.
+
+    The framework's own writes into the temporary directory and moves the file, which is no single act between disks.
+
+    Args:
+        run_folder: The folder that has to be there when a checkpoint is written; None in any other process or command.
+    """
+
+    def __init__(self, run_folder: Path | None = None) -> None:
+        super().__init__()
+        self.run_folder = run_folder
+
+    @override
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any | None = None
+    ) -> None:
+        content = io.BytesIO()
+        torch.save(checkpoint, content)
+        path = Path(path)
+        if self.run_folder is not None:
+            self.run_folder.stat()  # else half of a folder that was deleted would be made anew
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            replace_file(path, content.getvalue())
+        except OSError as error:
+            raise CheckpointError(
+                f"{path} cannot be written ({error.strerror}). What was written there before is whole: make room, and "
+                f"go on from it with --ckpt_path."
+            ) from None
+
+    @override
+    def load_checkpoint(self, path: str | os.PathLike[str], *args: Any, **kwargs: Any) -> dict[str, Any]:
+        return load_checkpoint(Path(path))
+
+
+class BestCheckpoint(ModelCheckpoint):
+    """Keeps the epoch with the best validation figure as `checkpoints/best.ckpt`; idle in a run without validation.
+
+    Args:
+        monitor: The figure to go by: the highest `val/accuracy`, or the lowest `val/loss`.
+    """
+
+    def __init__(self, monitor: Literal["val/accuracy", "val/loss"] = "val/accuracy") -> None:
+        mode = "max" if monitor == "val/accuracy" else "min"
+        super().__init__(
+            monitor=monitor, mode=mode, filename="best", enable_version_counter=False, save_on_train_epoch_end=True
+        )
+
+    @override
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.monitor in trainer.callback_metrics:  # not before the first validation
+            super().on_train_epoch_end(trainer, pl_module)
+
+    @override
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Goes on with the best so far if it lies in this run's folder, wherever that was moved; else begins anew."""
+        best = Path(str(self.dirpath)) / "best.ckpt"
+        score = state_dict["best_model_score"]
+        if score is None or not best.exists():
+            return
+        self.best_model_path = self.kth_best_model_path = str(best)
+        self.best_model_score = self.kth_value = score
+        self.best_k_models = {str(best): score}
+
+
+class LastCheckpoint(ModelCheckpoint):
+    """Writes `checkpoints/last.ckpt` at the end of each epoch, after validation, and when a signal or the time ends it.
+
+    The framework's own `save_last` writes it only in epochs that are the best so far.
+
+    Args:
+        every_n_epochs: Epochs from one write to the next; 0 writes none.
+        every_n_train_steps: Write in the middle of epochs too, after this many optimizer steps each; null does not.
+    """
+
+    def __init__(self, every_n_epochs: NonNegativeInt = 1, every_n_train_steps: PositiveInt | None = None) -> None:
+        super().__init__(
+            filename="last", every_n_epochs=every_n_epochs, enable_version_counter=False, save_on_train_epoch_end=True
+        )
+        self.every_n_steps = every_n_train_steps
+        self._last_saved_step = 0
+        self._epoch_end: Literal["as usual", "write", "keep"] = "as usual"
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return Path(str(self.dirpath)) / "last.ckpt"
+
+    @override
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._epoch_end = "as usual"
+
+    @override
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        step = trainer.global_step
+        # Once for each step: gradients may be accumulated over several batches.
+        is_due = self.every_n_steps is not None and step % self.every_n_steps == 0 and step != self._last_saved_step
+        if epoch_ends_after_batch(trainer):
+            self._epoch_end = "write" if is_due else "as usual"
+        elif trainer.fit_loop.done:
+            # --trainer.max_time ends the run inside an epoch: a resumed run takes the batches that are left.
+            self._epoch_end = "keep"
+            trainer.save_checkpoint(self.path)
+        elif is_due:
+            self._last_saved_step = step
+            trainer.save_checkpoint(self.path)
+
+    @override
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._epoch_end == "write":
+            trainer.save_checkpoint(self.path)
+        elif self._epoch_end == "as usual":
+            super().on_train_epoch_end(trainer, pl_module)
+
+    @override
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Has nothing to go on with: there is one file, and each write replaces it."""
+
+
+def epoch_ends_after_batch(trainer: Trainer) -> bool:
+    """Whether the epoch ends after the current batch.
+
+    A checkpoint from between the batch and the epoch's end must not be written: a run that is resumed from it would
+    skip the epoch's validation and its row in the report.
+    """
+    return trainer.is_last_batch or trainer.global_step == trainer.max_steps

@@ -1,0 +1,83 @@
+"""Ctrl-C and SIGTERM end a run cleanly: after the step, with a checkpoint to go on from."""
+
+import signal
+import sys
+import threading
+from types import FrameType
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
+from typing_extensions import override
+
+from mnist_lightning.callbacks.checkpoints import LastCheckpoint, epoch_ends_after_batch
+from mnist_lightning.callbacks.progress_bar import print_above_bar
+
+
+class Interrupted(SystemExit):
+    """A signal has ended the run; the exit status is the shell's, 128 and the signal's number."""
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(128 + signal_number)
+        self.signal_name = signal.Signals(signal_number).name
+
+
+class StopOnSignal(Checkpoint):
+    """Ends training after the step in which a signal comes, and after validation if it comes there.
+
+    A `Checkpoint`, because the framework calls these after all other callbacks.
+
+    Args:
+        last_checkpoint: What writes the checkpoint to go on from.
+    """
+
+    def __init__(self, last_checkpoint: LastCheckpoint) -> None:
+        self.last_checkpoint = last_checkpoint
+        self._received: int | None = None
+        self._handlers_before: dict[int, Any] = {}
+
+    @override
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if threading.current_thread() is threading.main_thread():  # no other can take signals
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._handlers_before[number] = signal.signal(number, self._receive)
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        if sys.stderr.isatty():
+            print("\r\x1b[K", end="", file=sys.stderr)  # erases the bar with the ^C that the terminal wrote behind it
+        if self._received is not None:
+            raise Interrupted(number)
+        self._received = number
+        print_above_bar("ending after this step (a second signal ends at once)", to_stderr=True)
+
+    @override
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if not epoch_ends_after_batch(trainer):
+            self._end_if_received(trainer)
+
+    @override
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not trainer.should_stop and trainer.current_epoch + 1 != trainer.max_epochs:
+            self._end_if_received(trainer)
+
+    def _end_if_received(self, trainer: Trainer) -> None:
+        # All processes end after the same step, whichever got the signal. To ask each other takes time.
+        interval = trainer.log_every_n_steps or 50  # type: ignore[attr-defined]  # 0: nothing is logged
+        if trainer.world_size > 1 and trainer.global_step % interval != 0:
+            return
+        if not trainer.strategy.reduce_boolean_decision(self._received is not None, all=False):
+            return
+        trainer.save_checkpoint(self.last_checkpoint.path)
+        print_above_bar(
+            f"ended after step {trainer.global_step}. To go on, repeat the command with --ckpt_path "
+            f"{self.last_checkpoint.path}"
+        )
+        raise Interrupted(self._received or signal.SIGTERM)
+
+    @override
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        for number, handler in self._handlers_before.items():
+            signal.signal(number, handler)
+        self._handlers_before.clear()

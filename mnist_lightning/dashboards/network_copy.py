@@ -1,0 +1,19 @@
+"""A copy of the network for the dashboards to compute with, while training goes on."""
+
+import torch
+
+from mnist_lightning.classifier import DigitClassifier, Net, build_network
+
+
+def network_copy(module: DigitClassifier) -> Net:
+    """The network with its weights and statistics, in evaluation mode; computed layer by layer.
+
+    Not `copy.deepcopy`, which would copy the layers' hooks too: those of --trainer.profiler pytorch cannot be copied.
+    """
+    settings = module.hparams
+    with torch.device("meta"):  # draws no random numbers
+        net = build_network(
+            settings["network"], settings["dropout"], settings["width"], settings["batch_norm"], settings["head"]
+        )
+    net.load_state_dict({name: value.clone() for name, value in module.net.state_dict().items()}, assign=True)
+    return net.eval()

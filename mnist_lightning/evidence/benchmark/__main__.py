@@ -1,0 +1,97 @@
+"""`python -m mnist_lightning.evidence.benchmark`: measures, and writes JSON, Markdown and charts."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mnist_lightning.data.mnist_files import default_data_dir, read_mnist
+from mnist_lightning.errors import UserError
+from mnist_lightning.evidence.benchmark.changes import CHANGES, measure_changes
+from mnist_lightning.evidence.benchmark.epochs import COMPANY, CONTENDERS, FAST, GPU, TRAINER, Contender, time_epochs
+from mnist_lightning.evidence.benchmark.report import report_text, write_report
+from mnist_lightning.evidence.benchmark.scaling import measure_scaling
+from mnist_lightning.evidence.benchmark.whole_process import read_plain_script, train_plain_script
+from mnist_lightning.runs.environment import hardware, versions
+from mnist_lightning.runs.files import replace_file
+
+NUM_ROUNDS = 5
+NUM_STEPS_IF_QUICK = 10
+NUM_STEPS_IN_COMPANY = 20
+NUM_PLAIN_SEEDS, NUM_PLAIN_EPOCHS = 5, 15
+NUM_ROUNDS_OF_TRAINER, NUM_STEPS_OF_TRAINER = 25, 12
+
+
+def tell(line: str) -> None:
+    """Reports progress."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def _epochs(contenders: Sequence[Contender], max_steps: int | None, num_rounds: int = NUM_ROUNDS) -> dict[str, Any]:
+    figures = time_epochs(contenders, num_rounds, max_steps, tell)
+    return {"num_rounds": num_rounds, "max_steps": max_steps, "contenders": figures}
+
+
+def _changes(num_turns: int = 10, num_steps: int = 20) -> dict[str, Any]:
+    return {
+        "num_turns": num_turns,
+        "num_steps": num_steps,
+        "changes": measure_changes(CHANGES, num_turns, num_steps, tell),
+    }
+
+
+def _process(output: Path) -> dict[str, Any]:
+    plain_seeds = output / "plain_script"
+    train_plain_script(plain_seeds, NUM_PLAIN_SEEDS, NUM_PLAIN_EPOCHS, None, tell)
+    return {**_epochs((CONTENDERS[0], FAST), None), "plain_seeds": read_plain_script(plain_seeds)}
+
+
+Part = Callable[[Path], dict[str, Any]]  # takes the directory of the figures
+
+PARTS: dict[str, Part] = {
+    "epochs": lambda _: _epochs([*CONTENDERS, *([GPU] if torch.cuda.is_available() else [])], None),
+    "trainer": lambda _: _epochs(TRAINER, NUM_STEPS_OF_TRAINER, NUM_ROUNDS_OF_TRAINER),
+    "process": _process,
+    "company": lambda _: _epochs(COMPANY, NUM_STEPS_IN_COMPANY),
+    "changes": lambda _: _changes(),
+    "scaling": lambda _: measure_scaling(NUM_ROUNDS, tell),
+}
+QUICK_PARTS: dict[str, Part] = {
+    # Loader workers take longer to start than ten steps do.
+    "epochs": lambda _: _epochs([each for each in CONTENDERS if each.name != "plain_2_workers"], NUM_STEPS_IF_QUICK),
+}
+
+
+def main() -> None:
+    """Measures the parts asked for, and writes the report of all that there are."""
+    parser = argparse.ArgumentParser(description="Measure how fast training is. Leave the machine alone meanwhile.")
+    parser.add_argument("--quick", action="store_true", help="only epochs, of a few steps: minutes, not two hours")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, help="what to measure; all by default")
+    parser.add_argument("--output", type=Path, required=True, help="directory for the figures")
+    args = parser.parse_args()
+    try:
+        read_mnist(default_data_dir())
+    except UserError as error:
+        parser.error(str(error))
+    args.output.mkdir(parents=True, exist_ok=True)
+    parts = QUICK_PARTS if args.quick else {name: PARTS[name] for name in args.parts or PARTS}
+    for part, measure in parts.items():
+        figures = {
+            "command": f"python -m mnist_lightning.evidence.benchmark {'--quick' if args.quick else f'--parts {part}'}",
+            "date": datetime.now(UTC).date().isoformat(),
+            "hardware": hardware(),
+            "versions": versions(),
+            **measure(args.output),
+        }
+        replace_file(args.output / f"{part}.json", json.dumps(figures, indent=2, ensure_ascii=False) + "\n")
+    write_report(args.output)
+    print(report_text(args.output))
+
+
+if __name__ == "__main__":
+    main()

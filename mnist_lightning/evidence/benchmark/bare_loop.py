@@ -1,0 +1,117 @@
+"""The training loop without the Trainer, with every change that made it faster as a setting of its own."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812  (the name that all of PyTorch uses)
+from torch.optim.lr_scheduler import OneCycleLR
+from torch.utils.data import DataLoader
+from torchvision import transforms
+
+from mnist_lightning.classifier import Backend, DigitClassifier
+from mnist_lightning.data.mnist_files import default_data_dir, read_mnist
+from mnist_lightning.datamodule import DigitsDataModule
+from mnist_lightning.evidence.benchmark.plain_script import AUGMENT, TO_NORMALISED_TENSOR, PilDigits
+from mnist_lightning.fast.allocation import keep_freed_memory
+from mnist_lightning.fast.sparse_dropout import SparseDropout
+
+NUM_TRAIN_IMAGES = 60_000
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How the recipe is computed. The defaults are what `fit` does with `optimized.yaml`."""
+
+    batch_size: int = 512
+    width: int = 1
+    dropout: float = 0.05
+    whole_batches: bool = True  # else one image at a time, through torchvision's transforms of PIL images
+    channels_last: bool = True
+    sparse_dropout: bool = True  # else PyTorch's own
+    backend: Backend = "fused"
+    keeps_memory: bool = True
+    is_bfloat16: bool = False
+
+
+class Loop:
+    """Trains with the recipe; iterating takes the steps.
+
+    Args:
+        setting: How to compute.
+        num_epochs: Length of the schedule.
+        seed: Decides initial weights, order, augmentation and dropout.
+        max_steps: Steps of an epoch; None takes all.
+    """
+
+    def __init__(self, setting: Setting, num_epochs: int, seed: int = 0, max_steps: int | None = None) -> None:
+        self.setting = setting
+        self.num_epochs = num_epochs
+        self.seed = seed
+        self.num_images = 0  # trained on so far
+        all_steps = -(-NUM_TRAIN_IMAGES // setting.batch_size)
+        self.steps_per_epoch = min(all_steps, max_steps or all_steps)
+        if setting.keeps_memory:
+            keep_freed_memory()
+        torch.manual_seed(seed)
+        self.module = DigitClassifier(
+            dropout=setting.dropout,
+            width=setting.width,
+            channels_last=setting.channels_last,
+            backend=setting.backend,
+        )
+        if not setting.sparse_dropout:
+            _use_dropout_of_pytorch(self.module.net)
+        self.data = DigitsDataModule(batch_size=setting.batch_size, seed=seed)
+        self.data.setup("fit")
+
+    def __iter__(self) -> Iterator[Tensor]:
+        """Yields the loss, a scalar, after each step."""
+        optimizer = torch.optim.SGD(self.module.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4)
+        total_steps = self.num_epochs * self.steps_per_epoch
+        scheduler = OneCycleLR(optimizer, max_lr=0.1, total_steps=total_steps + 1, pct_start=0.2)
+        for epoch in range(self.num_epochs):
+            for images, labels in islice(self._batches(epoch), self.steps_per_epoch):
+                self.module.train()
+                with torch.autocast("cpu", torch.bfloat16, enabled=self.setting.is_bfloat16):
+                    logits = self.module(images)
+                loss = F.cross_entropy(logits.float(), labels)
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                scheduler.step()
+                self.num_images += len(labels)
+                yield loss.detach()
+
+    def _batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        if not self.setting.whole_batches:
+            digits = PilDigits(read_mnist(default_data_dir())[0], transforms.Compose([*AUGMENT, *TO_NORMALISED_TENSOR]))
+            yield from DataLoader(digits, self.setting.batch_size, shuffle=True)
+            return
+        loader = self.data.train_dataloader()
+        loader.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
+        for batch in loader:
+            images, labels, seed = self.data.prepare(batch, augment=True)
+            torch.manual_seed(seed)
+            yield images, labels
+
+    @torch.no_grad()
+    def evaluate(self) -> float:
+        """Accuracy on the test images, in [0, 1]."""
+        self.module.eval()
+        num_correct = num_images = 0
+        for batch in self.data.test_dataloader():
+            images, labels, _ = self.data.prepare(batch, augment=False)
+            with torch.autocast("cpu", torch.bfloat16, enabled=self.setting.is_bfloat16):
+                num_correct += int((self.module(images).argmax(dim=1) == labels).sum())
+            num_images += len(labels)
+        return num_correct / num_images
+
+
+def _use_dropout_of_pytorch(net: nn.Module) -> None:
+    for module in net.modules():
+        for name, child in module.named_children():
+            if isinstance(child, SparseDropout):
+                module.register_module(name, nn.Dropout(child.p))

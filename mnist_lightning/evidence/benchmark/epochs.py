@@ -1,0 +1,229 @@
+"""Times an epoch of the plain script, of `fit`, and of a bare loop, taking turns; and `fit` beside other work."""
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Literal
+from unittest.mock import patch
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from typing_extensions import override
+
+from mnist_lightning.classifier import DigitClassifier
+from mnist_lightning.data.mnist_files import default_data_dir
+from mnist_lightning.evidence.benchmark import plain_script
+from mnist_lightning.evidence.benchmark.bare_loop import Loop, Setting
+from mnist_lightning.evidence.benchmark.turns import Portion, Run, Turns, ended_together
+from mnist_lightning.evidence.benchmark.whole_process import run_process
+from mnist_lightning.fast.bfloat16 import BFloat16WhereFast
+
+NUM_WARM_UP_EPOCHS = 1
+
+
+def run_plain_script(turns: Turns, num_epochs: int, max_steps: int | None, num_workers: int) -> None:
+    """The yardstick."""
+    epochs = plain_script.train(default_data_dir(), num_epochs, num_workers, seed=0, max_steps=max_steps)
+    turns.take(
+        {
+            "train_seconds": epoch.train_seconds,
+            "seconds": epoch.train_seconds + epoch.eval_seconds,
+            "accuracy": epoch.val_accuracy,
+        }
+        for epoch in epochs
+    )
+
+
+def run_fit(turns: Turns, num_epochs: int, max_steps: int | None, *args: str) -> None:
+    """`fit` as a user starts it, with a callback that waits for its turn before each epoch."""
+    from mnist_lightning.main import main
+
+    TakeTurns.turns = turns
+    with tempfile.TemporaryDirectory() as directory:
+        main(
+            [
+                *("fit", "--config", "configs/optimized.yaml", *args),
+                *("--trainer.max_epochs", str(num_epochs), "--early_stopping.stopping_threshold", "null"),
+                *(() if max_steps is None else ("--trainer.limit_train_batches", str(max_steps))),
+                *("--trainer.callbacks+=mnist_lightning.evidence.benchmark.epochs.TakeTurns",),
+                *("--trainer.default_root_dir", directory),
+            ]
+        )
+
+
+class TakeTurns(Callback):
+    """Makes an epoch of `fit` a turn."""
+
+    turns: Turns  # set before the trainer is made: a config cannot hold it
+
+    def __init__(self) -> None:
+        self._portion: Portion | None = None
+        self._start_seconds = self._trained_seconds = 0.0
+
+    @override
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._end_turn()  # only now: what other callbacks do at an epoch's end is part of it
+        self.turns.wait()
+        self._start_seconds = time.perf_counter()
+
+    @override
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if pl_module.device.type == "cuda":
+            torch.cuda.synchronize()
+        self._trained_seconds = time.perf_counter()
+
+    @override
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        assert isinstance(pl_module, DigitClassifier)
+        self._portion = {
+            "train_seconds": self._trained_seconds - self._start_seconds,
+            "accuracy": pl_module.epoch_metrics()["val/accuracy"],
+        }
+
+    @override
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._end_turn()
+
+    def _end_turn(self) -> None:
+        if self._portion is not None:
+            self.turns.end(self._portion | {"seconds": time.perf_counter() - self._start_seconds})
+
+
+def run_bare_loop(turns: Turns, num_epochs: int, max_steps: int | None) -> None:
+    """What `fit` with `cpu.yaml` computes, without the Trainer."""
+    turns.take(_bare_epochs(num_epochs, max_steps))
+
+
+def _bare_epochs(num_epochs: int, max_steps: int | None) -> Iterator[Portion]:
+    loop = Loop(Setting(is_bfloat16=BFloat16WhereFast().is_active), num_epochs, max_steps=max_steps)
+    losses = iter(loop)
+    while True:
+        start = time.perf_counter()
+        for _ in islice(losses, loop.steps_per_epoch):
+            pass
+        trained = time.perf_counter()
+        accuracy = loop.evaluate()
+        yield {
+            "train_seconds": trained - start,
+            "seconds": time.perf_counter() - start,
+            "accuracy": accuracy,
+        }
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One row of the benchmark: one process, or several that take their turns at once."""
+
+    name: str
+    title: str
+    work: Callable[..., None]
+    args: tuple[Any, ...] = ()
+    num_threads: int | None = None
+    num_processes: int = 1
+    is_beside_busy_process: bool = False
+    wait_policy: Literal["passive", "active"] = "passive"  # of OpenMP's threads; passive is the command line's default
+
+    def start(self, num_epochs: int, max_steps: int | None) -> list[Run]:
+        """Starts the processes; the second has another seed where there are two."""
+        seeds = (
+            [("--seed_everything", str(seed)) for seed in range(self.num_processes)] if self.work is run_fit else [()]
+        )
+        # The plain script's threads wait as PyTorch has them wait.
+        environment = {} if self.work is run_plain_script else {"OMP_WAIT_POLICY": self.wait_policy}
+        with patch.dict(os.environ, environment):
+            return [
+                Run(self.title, self.work, (num_epochs, max_steps, *self.args, *seed), self.num_threads)
+                for seed in seeds
+            ]
+
+    def take_turn(self, runs: Sequence[Run]) -> list[Portion]:
+        """One epoch of each process, side by side."""
+        with busy_process() if self.is_beside_busy_process else nullcontext():
+            for run in runs:
+                run.start_turn()
+            return [run.finish_turn() for run in runs]
+
+
+CPU = ("--config", "configs/cpu.yaml")
+CONTENDERS = (
+    Contender("plain", "plain script", run_plain_script, (0,)),
+    Contender("plain_2_workers", "plain script, 2 loader workers", run_plain_script, (2,)),
+    Contender("optimized", "`optimized.yaml`", run_fit),
+    Contender("cpu", "`optimized.yaml` + `cpu.yaml`", run_fit, CPU),
+    Contender("bare", "bare loop: the same without the Trainer", run_bare_loop),
+)
+FAST = Contender("fast", "`fit --config configs/fast.yaml`", run_process, ("--config", "configs/fast.yaml"))
+GPU = Contender("gpu", "`optimized.yaml` + `gpu.yaml`", run_fit, ("--config", "configs/gpu.yaml"))
+# In many short turns: what the Trainer costs is less than the machine's noise from one epoch to the next.
+TRAINER = CONTENDERS[-2:]
+# How `optimized.yaml` + `cpu.yaml` gets on beside itself and beside other work.
+COMPANY = (
+    Contender("alone_2_threads", "2 threads, alone", run_fit, CPU, 2),
+    Contender("alone_1_thread", "1 thread, alone", run_fit, CPU, 1),
+    Contender("side_by_side", "1 thread each, two seeds side by side", run_fit, CPU, 1, num_processes=2),
+    Contender("busy_2_threads", "2 threads, beside a busy process", run_fit, CPU, 2, 1, True),
+    Contender("busy_1_thread", "1 thread, beside a busy process", run_fit, CPU, 1, 1, True),
+    Contender("two_runs", "2 threads each, two seeds side by side", run_fit, CPU, 2, num_processes=2),
+    *(
+        Contender(f"{name}_spinning", f"{title}, spinning", run_fit, CPU, 2, num_processes, is_busy, "active")
+        for name, title, num_processes, is_busy in (
+            ("alone_2_threads", "2 threads, alone", 1, False),
+            ("busy_2_threads", "2 threads, beside a busy process", 1, True),
+            ("two_runs", "2 threads each, two seeds side by side", 2, False),
+        )
+    ),
+)
+
+
+@contextmanager
+def busy_process() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that computes without a break for as long as the block lasts."""
+    with subprocess.Popen([sys.executable, "-c", "while True: sum(range(1_000_000))"]) as process:
+        time.sleep(0.5)  # until it has started
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def time_epochs(
+    contenders: Sequence[Contender], num_rounds: int, max_steps: int | None, tell: Callable[[str], None]
+) -> list[dict[str, Any]]:
+    """Gives each contender a turn a round, after a round of warm-up; returns their figures.
+
+    Args:
+        contenders: what to time.
+        num_rounds: rounds that count.
+        max_steps: steps of an epoch; None takes all.
+        tell: gets a line after each turn.
+    """
+    num_epochs = NUM_WARM_UP_EPOCHS + num_rounds
+    runs = [contender.start(num_epochs, max_steps) for contender in contenders]
+    turns: list[list[list[Portion]]] = [[] for _ in contenders]
+    with ended_together([run for group in runs for run in group]):
+        for number in range(num_epochs):
+            for contender, group, taken in zip(contenders, runs, turns, strict=True):
+                taken.append(contender.take_turn(group))
+                seconds = max(portion["train_seconds"] for portion in taken[-1])
+                tell(f"round {number} of {num_rounds}: {contender.title}: {seconds:.2f} s")
+    return [_figures(contender, taken[NUM_WARM_UP_EPOCHS:]) for contender, taken in zip(contenders, turns, strict=True)]
+
+
+def _figures(contender: Contender, counted: list[list[Portion]]) -> dict[str, Any]:
+    last = counted[-1]
+    return {
+        "name": contender.name,
+        "title": contender.title,
+        "num_threads": contender.num_threads,
+        "train_seconds": [max(portion["train_seconds"] for portion in turn) for turn in counted],
+        "seconds": [max(portion["seconds"] for portion in turn) for turn in counted],
+        "peak_memory_mib": max(portion["peak_memory_mib"] for portion in last),
+        "last_accuracy": statistics.mean(portion["accuracy"] for portion in last),
+    }

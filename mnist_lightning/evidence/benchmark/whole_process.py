@@ -1,0 +1,67 @@
+"""From the command to its end: `fit --config configs/fast.yaml`, and the plain script until it first reads 99.4 %."""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from mnist_lightning.evidence.benchmark.fit_process import run_fit
+from mnist_lightning.evidence.benchmark.turns import Portion, Turns, in_mib
+from mnist_lightning.runs.environment import num_cores
+
+
+def run_process(turns: Turns, num_turns: int, max_steps: int | None, *args: str) -> None:
+    """Runs `fit` a turn, in a process of its own."""
+    turns.take(_processes(num_turns, max_steps, args))
+
+
+def _processes(num_turns: int, max_steps: int | None, args: tuple[str, ...]) -> Iterator[Portion]:
+    limit = () if max_steps is None else ("--trainer.limit_train_batches", str(max_steps))
+    for _ in range(num_turns):
+        start = time.perf_counter()
+        report = run_fit(*args, *limit)
+        seconds = time.perf_counter() - start
+        yield {
+            "train_seconds": report["wall_clock_seconds"],
+            "seconds": seconds,
+            "accuracy": report["test"]["accuracy"],
+            "peak_memory_mib": in_mib(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss),
+        }
+
+
+def train_plain_script(
+    directory: Path, num_seeds: int, num_epochs: int, max_steps: int | None, tell: Callable[[str], None]
+) -> None:
+    """Trains the plain script over several seeds, one on each core; a seed whose file is there is not run again.
+
+    Args:
+        directory: where `seed_N.json` go.
+        num_seeds: seeds 0, 1, 2, …
+        num_epochs: length of the schedule.
+        max_steps: steps of an epoch; None takes all.
+        tell: gets a line for each seed.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    paths = {seed: directory / f"seed_{seed}.json" for seed in range(num_seeds)}
+    limit = () if max_steps is None else ("--max_steps", str(max_steps))
+
+    def train(seed: int) -> None:
+        command = [sys.executable, "-m", "mnist_lightning.evidence.benchmark.plain_script", *limit]
+        command += ["--seed", str(seed), "--epochs", str(num_epochs), "--output", str(paths[seed])]
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)
+        tell(f"plain script, seed {seed}: finished")
+
+    with ThreadPoolExecutor(num_cores()) as pool:
+        list(pool.map(train, [seed for seed, path in paths.items() if not path.exists()]))
+
+
+def read_plain_script(directory: Path) -> list[dict[str, Any]]:
+    """The plain script's seeds."""
+    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(directory.glob("seed_*.json"))]

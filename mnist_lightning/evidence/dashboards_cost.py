@@ -1,0 +1,83 @@
+"""`python -m mnist_lightning.evidence.dashboards_cost`: what the dashboards cost of the training time."""
+
+import argparse
+import json
+import shlex
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from mnist_lightning.evidence.hook_timer import HookTimer
+from mnist_lightning.runs.environment import hardware, versions
+from mnist_lightning.runs.files import replace_file
+
+CONFIG = "configs/optimized.yaml"
+COMMAND = ("python", "-m", "mnist_lightning.evidence.dashboards_cost")
+
+
+def measure(*args: str) -> dict[str, Any]:
+    """Runs `fit` in a folder that is removed.
+
+    Args:
+        args: options of `fit` beside the config.
+
+    Returns:
+        Seconds of training, from its start to the last epoch's end, and of the hooks, before and after that too.
+    """
+    # Imported here: the command line imports this package.
+    from mnist_lightning.main import main
+
+    with tempfile.TemporaryDirectory() as directory:
+        timer = f"--trainer.callbacks+={HookTimer.__module__}.HookTimer"
+        main(["fit", "--config", CONFIG, *args, timer, "--trainer.default_root_dir", directory])
+        (path,) = Path(directory).glob("*/version_0/report.json")
+        report = json.loads(path.read_text(encoding="utf-8"))
+    hook_seconds = {name: sum(hooks.values()) for name, hooks in HookTimer.seconds.items()}
+    total = sum(hook_seconds.values())
+    return {
+        "config": CONFIG,
+        "epochs": len(report["epochs"]),
+        "training_seconds": report["wall_clock_seconds"],
+        "hook_seconds": total,
+        "share": total / report["wall_clock_seconds"],
+        "hook_seconds_by_callback": dict(sorted(hook_seconds.items(), key=lambda item: -item[1])),
+    }
+
+
+def cost_text(figures: dict[str, Any]) -> str:
+    """The figures in a paragraph."""
+    versions_used, machine = figures["versions"], figures["hardware"]
+    shares = [
+        f"{name} {seconds / figures['hook_seconds']:.0%}"
+        for name, seconds in list(figures["hook_seconds_by_callback"].items())[:3]
+    ]
+    threads = "1 thread" if machine["threads"] == 1 else f"{machine['threads']} threads"
+    return (
+        f"All of this takes {figures['share']:.1%} of the time: {figures['hook_seconds']:.1f} s inside the callbacks' "
+        f"hooks, of {figures['training_seconds']:.0f} s in which `{Path(figures['config']).name}` trained for "
+        f"{figures['epochs']} epochs; most of it for {', '.join(shares)}. {machine['processor']}, {machine['cores']} "
+        f"cores, {threads}; torch {versions_used['torch']}, lightning {versions_used['lightning']}, "
+        f"Python {versions_used['python']}; {figures['date']}."
+    )
+
+
+def main() -> None:
+    """Measures, prints the figures, and writes them."""
+    parser = argparse.ArgumentParser(description="Measure what the dashboards cost. Leave the machine alone meanwhile.")
+    parser.add_argument("--output", type=Path, required=True, help="JSON file for the figures")
+    parser.add_argument("fit", nargs="*", metavar="OPTION", help="options of fit, after --")
+    args = parser.parse_args()
+    figures = {
+        "command": shlex.join([*COMMAND, "--output", args.output.name, *(["--", *args.fit] if args.fit else [])]),
+        "date": datetime.now(UTC).date().isoformat(),
+        **measure(*args.fit),
+        "hardware": hardware(),
+        "versions": versions(),
+    }
+    replace_file(args.output, json.dumps(figures, indent=2, ensure_ascii=False) + "\n")
+    print(cost_text(figures))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""How well `read` does, on pictures that are drawn for it."""

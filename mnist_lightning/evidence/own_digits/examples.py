@@ -1,0 +1,45 @@
+"""`python -m mnist_lightning.evidence.own_digits.examples`: draws the pictures in `examples/`, the same each time."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from mnist_lightning.evidence.own_digits.pen_strokes import PENS, draw_digit
+from mnist_lightning.evidence.own_digits.photographs import photograph
+from mnist_lightning.runs.files import replace_file
+
+FOLDER = Path(__file__).parents[3] / "examples"
+
+
+def pictures() -> dict[str, Image.Image]:
+    """The pictures by their files' names."""
+    return {
+        "seven.jpg": _photographed(7, "ballpoint", light_on_dark=False, seed=3),
+        "blackboard.jpg": _photographed(3, "brush", light_on_dark=True, seed=1),
+        "drawing.png": _drawn(5),
+        "paper.jpg": photograph(None, light_on_dark=False, rng=np.random.default_rng(5)),
+    }
+
+
+def _photographed(digit: int, pen: str, light_on_dark: bool, seed: int) -> Image.Image:
+    rng = np.random.default_rng(seed)
+    return photograph(draw_digit(digit, 1, PENS[pen], 400, rng), light_on_dark, rng)
+
+
+def _drawn(digit: int) -> Image.Image:
+    """White on nothing, as a drawing program exports it."""
+    ink = draw_digit(digit, 1, PENS["marker"], 200, np.random.default_rng(0))
+    image = Image.new("RGBA", (360, 300), (0, 0, 0, 0))
+    image.paste(Image.new("RGBA", ink.size, "white"), (120, 50), ink)
+    ImageDraw.Draw(image).line((20, 20, 24, 22), fill="white")  # a speck
+    return image
+
+
+if __name__ == "__main__":
+    FOLDER.mkdir(exist_ok=True)
+    for name, picture in pictures().items():
+        content = io.BytesIO()
+        picture.save(content, Image.registered_extensions()[Path(name).suffix], quality=80)  # which a PNG does not have
+        replace_file(FOLDER / name, content.getvalue())

@@ -1,0 +1,279 @@
+"""The optimized network's layers in fewer passes over memory, which are most of the time on a CPU.
+
+The layers stay as network.py lists them, with their weights and statistics; only the order of the arithmetic differs:
+
+- A batch norm is a scale and a shift for each channel. What it needs of its input are sums, which a reduction over the
+  batch first makes fast, forwards and backwards.
+- With a positive scale it commutes with max pooling, as ReLU and dropout do, if a dropped activation is taken for the
+  smallest. So pooling goes first, and batch norm and ReLU see a quarter of the values. A negative scale is made
+  positive by turning the sign of the convolution's weights.
+- The first convolution has nine inputs for each output, so the mean and covariance of those nine give the mean and
+  variance of all its outputs before it runs: convolution and batch norm become one convolution.
+- In evaluation the statistics are constants, and every batch norm is part of its convolution.
+
+tests/test_fused_layers.py holds each against the layers themselves.
+"""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F  # noqa: N812  (the name that all of PyTorch uses)
+from typing_extensions import override
+
+from mnist_lightning.fast.sparse_dropout import draw_dropped
+
+
+class _Block(NamedTuple):
+    """Layers that are computed together; max pooling takes dropout with it."""
+
+    conv: nn.Conv2d
+    batch_norm: nn.BatchNorm2d
+    dropout: float  # probability
+    pools: bool
+
+
+def fused_forward(layers: nn.Sequential, images: Tensor) -> Tensor:
+    """What `layers(images)` gives, up to rounding: the same output, gradients, and batch-norm statistics.
+
+    Fuses each convolution that batch norm and ReLU follow; every other layer runs as it is.
+
+    Args:
+        layers: the layers, in training or evaluation mode.
+        images: (B, C, H, W) float, on a CPU.
+
+    Returns:
+        The last layer's output.
+    """
+    outputs = images
+    remaining = list(layers)
+    while remaining:
+        block, length = _leading_block(remaining, outputs)
+        if block is None:
+            outputs = remaining[0](outputs)
+        elif not block.conv.training:
+            outputs = _evaluate(block, outputs)
+        elif block.conv.in_channels == 1 and not block.pools and not outputs.requires_grad:
+            outputs = _train_first(block, outputs)
+        else:
+            outputs = _train(block, outputs)
+        remaining = remaining[length:]
+    return outputs
+
+
+def _leading_block(layers: list[nn.Module], inputs: Tensor) -> tuple[_Block | None, int]:
+    """The block that `layers` begin with, and how many layers it takes; None if they begin with another layer."""
+    match layers:
+        case [nn.Conv2d() as conv, nn.BatchNorm2d() as batch_norm, nn.ReLU(), *rest] if _can_fuse(conv, batch_norm):
+            pass
+        case _:
+            return None, 1
+    if any(layer.training != conv.training for layer in layers[:5]):
+        return None, 1  # some are frozen
+    has_even_sides = inputs.shape[2] % 2 == inputs.shape[3] % 2 == 0
+    match rest:
+        case [nn.MaxPool2d() as pool, *_] if has_even_sides and _is_two_by_two(pool):
+            return _Block(conv, batch_norm, 0.0, True), 4
+        case [nn.Dropout() as dropout, nn.MaxPool2d() as pool, *_] if has_even_sides and _is_two_by_two(pool):
+            return _Block(conv, batch_norm, dropout.p, True), 5
+        case _:
+            return _Block(conv, batch_norm, 0.0, False), 3
+
+
+def _can_fuse(conv: nn.Conv2d, batch_norm: nn.BatchNorm2d) -> bool:
+    is_plain = conv.kernel_size == (3, 3) and conv.padding == (1, 1) and conv.padding_mode == "zeros"
+    is_dense = conv.stride == (1, 1) and conv.dilation == (1, 1) and conv.groups == 1 and conv.bias is None
+    has_statistics = batch_norm.track_running_stats and batch_norm.momentum is not None
+    return is_plain and is_dense and batch_norm.affine and has_statistics
+
+
+def _is_two_by_two(pool: nn.MaxPool2d) -> bool:
+    return pool.kernel_size in (2, (2, 2)) and pool.stride in (2, (2, 2)) and pool.padding == 0 and pool.dilation == 1
+
+
+def _compute_dtype(inputs: Tensor) -> torch.dtype:
+    """The type of convolutions: autocast's where it is on."""
+    return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else inputs.dtype
+
+
+def _evaluate(block: _Block, inputs: Tensor) -> Tensor:
+    norm = block.batch_norm
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    scale = norm.weight * (norm.running_var + norm.eps).rsqrt()  # (C,)
+    outputs = _conv(inputs, block.conv.weight, scale, norm.bias - norm.running_mean * scale, _compute_dtype(inputs))
+    if block.pools:
+        outputs = _channels_last(_pool(_pixels(outputs)))
+    return outputs.relu_()
+
+
+def _conv(inputs: Tensor, weight: Tensor, scale: Tensor, shift: Tensor, dtype: torch.dtype) -> Tensor:
+    """Convolution, scale and shift as one convolution."""
+    with torch.autocast("cpu", enabled=False):
+        scaled = (weight * scale.view(-1, 1, 1, 1)).to(dtype, memory_format=torch.channels_last)
+        return F.conv2d(inputs.to(dtype, memory_format=torch.channels_last), scaled, shift.to(dtype), padding=1)
+
+
+def _train_first(block: _Block, images: Tensor) -> Tensor:
+    """A block on one channel of constants: a convolution that has batch norm in it."""
+    conv, norm = block.conv, block.batch_norm
+    num_pixels = images[:, 0].numel()
+    with torch.no_grad():
+        patches = _patches(images.detach())  # (B, 9, H·W)
+        patch_mean = patches.sum(dim=2).double().sum(dim=0) / num_pixels  # (9,)
+        products = torch.bmm(patches, patches.transpose(1, 2)).double().sum(dim=0)  # (9, 9)
+        covariance = products / num_pixels - patch_mean.outer(patch_mean)
+    weight = conv.weight.flatten(1).double()  # (C, 9)
+    mean = weight @ patch_mean  # (C,)
+    variance = ((weight @ covariance) * weight).sum(dim=1)
+    _update_statistics(norm, mean.detach(), variance.detach(), num_pixels)
+    scale = norm.weight * (variance + norm.eps).rsqrt()
+    shift = norm.bias - mean * scale
+    # Not in bfloat16, whose rounding the statistics would not see; it is the cheapest convolution.
+    outputs = _conv(images, conv.weight, scale.to(images.dtype), shift.to(images.dtype), images.dtype)
+    return outputs.relu_().to(_compute_dtype(images))
+
+
+def _patches(images: Tensor) -> Tensor:
+    """What each output of a 3×3 convolution sees of (B, 1, H, W): (B, 9, H·W). F.unfold takes several times longer."""
+    height, width = images.shape[2:]
+    windows = F.pad(images[:, 0], (1, 1, 1, 1)).unfold(1, height, 1).unfold(2, width, 1)  # (B, 3, 3, H, W)
+    return windows.reshape(len(images), 9, height * width)
+
+
+def _train(block: _Block, inputs: Tensor) -> Tensor:
+    conv, norm = block.conv, block.batch_norm
+    inputs = inputs.to(_compute_dtype(inputs), memory_format=torch.channels_last)
+    with torch.autocast("cpu", enabled=False):
+        outputs, mean, variance = _ConvBatchNormReLU.apply(
+            inputs, conv.weight, norm.weight, norm.bias, norm.eps, block.dropout, block.pools
+        )
+    _update_statistics(norm, mean, variance, inputs[:, 0].numel())
+    return outputs  # type: ignore[no-any-return]
+
+
+@torch.no_grad()
+def _update_statistics(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor, num_values: int) -> None:
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    assert norm.num_batches_tracked is not None
+    assert norm.momentum is not None
+    unbiased = variance * (num_values / (num_values - 1))
+    norm.running_mean.lerp_(mean.to(norm.running_mean.dtype), norm.momentum)
+    norm.running_var.lerp_(unbiased.to(norm.running_var.dtype), norm.momentum)
+    norm.num_batches_tracked.add_(1)
+
+
+def _pixels(tensor: Tensor) -> Tensor:
+    """(B, C, H, W) in channels-last memory order as contiguous (B, H, W, C): the same memory."""
+    return tensor.permute(0, 2, 3, 1)
+
+
+def _channels_last(pixels: Tensor) -> Tensor:
+    """The way back from `_pixels`."""
+    return pixels.permute(0, 3, 1, 2)
+
+
+def _sum_per_channel(pixels: Tensor) -> Tensor:
+    """Sums (B, H, W, C) to (C,) float64. Over the batch first: then neighbours in memory are summed side by side."""
+    dtype = torch.promote_types(pixels.dtype, torch.float32)
+    return pixels.flatten(1).sum(dim=0, dtype=dtype).view(-1, pixels.shape[3]).double().sum(dim=0)
+
+
+def _pool(pixels: Tensor) -> Tensor:
+    """The largest of each 2×2 pixels: (B, H, W, C) to (B, H/2, W/2, C)."""
+    taller = torch.maximum(pixels[:, 0::2], pixels[:, 1::2])
+    return torch.maximum(taller[:, :, 0::2], taller[:, :, 1::2])
+
+
+def _drop_and_pool(x: Tensor, dropout: float) -> tuple[Tensor, Tensor]:
+    """The largest that dropout leaves of each 2×2 pixels of x (B, H, W, C), as (B, H/2, W/2, C), and where it was."""
+    if dropout:
+        flat = x.view(-1)
+        positions = draw_dropped(flat.numel(), dropout)
+        values = flat[positions]
+        flat.index_fill_(0, positions, torch.finfo(x.dtype).min)
+    z, indices = torch.ops.aten.max_pool2d_with_indices(_channels_last(x), [2, 2], [2, 2])
+    if dropout:
+        flat.index_copy_(0, positions, values)  # the gradient asks for them too
+    return _pixels(z), indices
+
+
+def _unpool(grad_z: Tensor, indices: Tensor, x: Tensor) -> Tensor:
+    """The way back: the gradient (B, H/2, W/2, C) where the largest was, in zeros of x's shape."""
+    pooling = ([2, 2], [2, 2], [0, 0], [1, 1], False)  # kernel size, stride, padding, dilation, ceil_mode
+    like_x = _channels_last(x).to(grad_z.dtype)
+    return _pixels(torch.ops.aten.max_pool2d_with_indices_backward(_channels_last(grad_z), like_x, *pooling, indices))
+
+
+class _ConvBatchNormReLU(torch.autograd.Function):
+    """Convolution, batch norm and ReLU, with dropout and 2×2 max pooling in between if asked for.
+
+    Names: x is the convolution's output, z is x after dropout and pooling (or x itself), y the output.
+    """
+
+    @staticmethod
+    @override
+    def forward(
+        ctx: Any,
+        inputs: Tensor,
+        weight: Tensor,
+        norm_weight: Tensor,
+        norm_bias: Tensor,
+        eps: float,
+        dropout: float,
+        pools: bool,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns the output, and the mean and variance of the convolution's output per channel."""
+        sign = torch.where(norm_weight < 0, -1.0, 1.0).to(weight.dtype)  # (C,)
+        signed_weight = weight * sign.view(-1, 1, 1, 1)
+        signed_weight = signed_weight.to(inputs.dtype, memory_format=torch.channels_last)
+        x = _pixels(F.conv2d(inputs, signed_weight, padding=1))  # (B, H, W, C)
+        num_values = x[..., 0].numel()
+        mean = _sum_per_channel(x) / num_values  # (C,) float64
+        wide = x.float() if x.dtype == torch.bfloat16 else x
+        variance = (_sum_per_channel(wide.square()) / num_values - mean.square()).clamp_(min=0)
+        inverse_std = (variance + eps).rsqrt()
+        scale = norm_weight.abs() * inverse_std / (1 - dropout)  # (C,) float64
+        shift = norm_bias / (1 - dropout) - mean * scale
+        z, indices = x, None
+        if pools:
+            z, indices = _drop_and_pool(x, dropout)
+        y = torch.addcmul(shift.to(weight.dtype), z, scale.to(weight.dtype)).relu_().to(x.dtype)
+        ctx.save_for_backward(inputs, signed_weight, sign, norm_weight, mean, inverse_std, scale, x, z, indices, y)
+        ctx.keep = 1 - dropout
+        mean_of_unsigned = mean * sign
+        ctx.mark_non_differentiable(mean_of_unsigned, variance)
+        return _channels_last(y), mean_of_unsigned, variance
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        inputs, signed_weight, sign, norm_weight, mean, inverse_std, scale, x, z, indices, y = ctx.saved_tensors
+        dtype = sign.dtype
+        grad_y = _pixels(grad_outputs[0].contiguous(memory_format=torch.channels_last))
+        # Through ReLU, to the output of batch norm. Only what came through pooling has a gradient there.
+        grad_norm = torch.ops.aten.threshold_backward(grad_y, y, 0)  # like y
+        num_values = x[..., 0].numel()
+        grad_bias = _sum_per_channel(grad_norm) / ctx.keep  # (C,) float64
+        sum_with_x = _sum_per_channel(grad_norm * z) / ctx.keep
+        grad_norm_weight = (sum_with_x - mean * grad_bias) * inverse_std  # of |norm_weight|
+        # Batch norm's gradient for x is scale · grad_norm, as pooling passes it on, plus a line in x that comes from
+        # the mean and the variance (Ioffe and Szegedy, https://arxiv.org/abs/1502.03167, section 3).
+        gain = norm_weight.abs() * inverse_std
+        slope = -gain * inverse_std * grad_norm_weight / num_values
+        offset = -gain * grad_bias / num_values - slope * mean
+        slope, offset = slope.to(dtype), offset.to(dtype)
+        grad_x = grad_norm * scale.to(dtype)
+        if indices is not None:
+            grad_x = _unpool(grad_x, indices, x)
+        grad_x.addcmul_(x, slope).add_(offset)
+        # stride, padding, dilation, transposed, output_padding, groups
+        convolution = ([1, 1], [1, 1], [1, 1], False, [0, 0], 1)
+        wanted = [ctx.needs_input_grad[0], True, False]  # for the inputs, the weight, the bias
+        grad_inputs, grad_weight, _ = torch.ops.aten.convolution_backward(
+            _channels_last(grad_x.to(x.dtype)), inputs, signed_weight, None, *convolution, wanted
+        )
+        grad_weight = grad_weight.to(dtype) * sign.view(-1, 1, 1, 1)
+        return grad_inputs, grad_weight, (grad_norm_weight * sign).to(dtype), grad_bias.to(dtype), None, None, None

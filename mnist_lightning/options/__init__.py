@@ -1,0 +1,1 @@
+"""What the command line needs beyond the framework: checks of settings, short errors."""

@@ -1,0 +1,29 @@
+"""This project's own commands: a typed function is a command, its signature the options, its docstring the help."""
+
+import inspect
+from collections.abc import Callable
+
+import torch
+
+from mnist_lightning.errors import PROGRAM
+from mnist_lightning.options.parser import ShortErrorParser
+
+
+def command_parser(command: Callable[..., None], positional: tuple[str, ...] = ()) -> ShortErrorParser:
+    """The parser of `python -m mnist_lightning NAME`, named after the function.
+
+    Args:
+        command: the function.
+        positional: its arguments that have no option: the caller adds them.
+    """
+    description, _, _ = (inspect.getdoc(command) or "").partition("\n")
+    parser = ShortErrorParser(prog=f"{PROGRAM} {command.__name__}", description=description)
+    parser.help_command = f"{parser.prog} --help"
+    parser.add_function_arguments(command, as_group=False, skip=set(positional))
+    return parser
+
+
+def use_threads(num_threads: int | None) -> None:
+    """Sets the number of PyTorch's threads on the CPU; None leaves one for each core."""
+    if num_threads is not None:
+        torch.set_num_threads(num_threads)

@@ -1,0 +1,154 @@
+"""The argument parser: no abbreviations, and errors of a few lines whose last says what to change."""
+
+import difflib
+import re
+import sys
+from typing import Any, NoReturn
+
+import yaml
+from jsonargparse import Namespace, set_loader
+from jsonargparse._loaders_dumpers import yaml_load
+from lightning.pytorch.cli import LightningArgumentParser
+from typing_extensions import override
+
+MAX_ERROR_LINES = 6
+MAX_LINE_LENGTH = 300
+MAX_YAML_VALUES = 100_000
+# Where classes lie now that configs of earlier versions name.
+MOVED = {"mnist_lightning.cpu_precision.": "mnist_lightning.fast.bfloat16."}
+
+
+def load_yaml(text: str) -> Any:
+    """Reads YAML as jsonargparse does.
+
+    Raises:
+        YAMLError: it is none, or it grows without bound: nested too deeply, or with aliases for what they are part of.
+    """
+    for old, new in MOVED.items():
+        text = text.replace(old, new)
+    try:
+        value = yaml_load(text)
+        num_values = _num_values(value, {})
+    except RecursionError:
+        raise yaml.YAMLError("nested too deeply") from None
+    except (TypeError, ValueError) as error:  # a key that is a list, a number of thousands of digits
+        raise yaml.YAMLError(str(error)) from None
+    if num_values > MAX_YAML_VALUES:
+        raise yaml.YAMLError(f"more than {MAX_YAML_VALUES:,} values, with what aliases repeat")
+    return value
+
+
+def _num_values(value: Any, known: dict[int, int]) -> int:
+    """How many values there are in it; those that aliases repeat count each time.
+
+    Args:
+        value: of lists, mappings and plain values.
+        known: the numbers so far, by identity; 0 while one is being counted.
+    """
+    if not isinstance(value, dict | list):
+        return 1
+    if known.get(id(value)) == 0:
+        raise yaml.YAMLError("an alias stands for what it is part of")
+    if id(value) not in known:
+        known[id(value)] = 0
+        parts = value.values() if isinstance(value, dict) else value
+        known[id(value)] = 1 + sum(_num_values(part, known) for part in parts)
+    return known[id(value)]
+
+
+set_loader("yaml", load_yaml, exceptions=(yaml.YAMLError,))
+
+
+class ShortErrorParser(LightningArgumentParser):
+    """LightningCLI's parser, with errors for people."""
+
+    help_command = "python -m mnist_lightning fit --help"
+    example_config = "configs/optimized.yaml"
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        # argparse takes a unique prefix for the option: `--trainer.max_epoch 3` would train, and mean something else.
+        super().__init__(*args, allow_abbrev=False, **kwargs)
+
+    @override
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        lines = [line.rstrip()[:MAX_LINE_LENGTH] for line in str(message).splitlines() if line.strip()]
+        if len(lines) > MAX_ERROR_LINES:
+            lines = [*lines[: MAX_ERROR_LINES - 1], lines[-1]]
+        sys.stderr.write("\n".join([f"error: {lines[0]}", *lines[1:], self._way_out(str(message))]) + "\n")
+        sys.exit(2)
+
+    def _way_out(self, message: str) -> str:
+        stray = re.search(r"unrecognized arguments: (\S+\.ya?ml)", message)
+        if stray:
+            return f"Write --config {stray[1]}."
+        unknown = re.search(r"unrecognized arguments: --(\S+?)(?:[ =]|$)|does not accept option '([\w.]+)'", message)
+        if unknown:
+            name = unknown[1] or unknown[2]
+            names = self._option_names()
+            beginnings = sorted((option for option in names if option.startswith(name)), key=len)
+            close = beginnings or difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+            if close:
+                return f"Did you mean --{close[0]}?"
+            return f"Run `{self.help_command}` for the list of options."
+        if "config" in message and "does not exist" in message:
+            return f"Give --config the path of a YAML file that exists, such as {self.example_config}."
+        if message.startswith("Unexpected config:"):
+            return f"Give --config a YAML file of the form of {self.example_config}."
+        if "config" in message and ("load" in message or "pars" in message.lower()) and "Expected" not in message:
+            return f"Give --config a YAML file of the form of {self.example_config}."
+        if 'Expected "subcommand"' in message or "subcommand" in message.split("\n", maxsplit=1)[0]:
+            return "Start with: python -m mnist_lightning fit --config configs/optimized.yaml"
+        if "is no seed" in message:
+            return f"Give --seed_everything a number from 0 to {2**32 - 1}: every run can be repeated."
+        required = re.search(r"arguments are required: (.+)", message)
+        missing = [
+            f"--{name}" for name in (required[1].split(", ") if required else []) if name in self._option_names()
+        ]
+        if missing:
+            return f"Add {' and '.join(missing)}. `{self.help_command}` documents each."
+        option = re.search(r'[Kk]ey "([\w.]+)"', message)
+        if option:
+            return f"Change --{option[1]}, on the command line or in the config; `--help` documents it."
+        return f"Run `{self.help_command}` for the list of options."
+
+    def _option_names(self) -> list[str]:
+        parsers = [self]
+        for action in self._actions:
+            choices = action.choices if isinstance(action.choices, dict) else {}
+            parsers += [parser for parser in choices.values() if isinstance(parser, ShortErrorParser)]
+        return sorted({name[2:] for parser in parsers for name in parser._option_string_actions if name[:2] == "--"})
+
+
+def configs_first(args: list[str]) -> list[str]:
+    """The same arguments with each --config before all other options, as a config means to be read."""
+    configs, others = [], []
+    words = iter(args)
+    for word in words:
+        if word in ("--config", "-c"):
+            configs += [word, next(words, "")]
+        elif word.startswith("--config="):
+            configs.append(word)
+        else:
+            others.append(word)
+    return [*others[:1], *configs, *others[1:]]
+
+
+def overridden_options(args: list[str], asked: Namespace, read: Namespace) -> list[str]:
+    """A line for each option whose value a config after it has changed.
+
+    Args:
+        args: of the command.
+        asked: what they mean with their configs first.
+        read: what they mean in their order.
+    """
+    lines = []
+    for option in dict.fromkeys(word[2:].partition("=")[0].rstrip("+") for word in args if word.startswith("--")):
+        name = option
+        while name and name not in asked:  # an argument of a class that another option names
+            name = name.rpartition(".")[0]
+        if name and asked[name] != (value := read.get(name)):
+            text = "another value" if isinstance(value, Namespace | list) else value
+            lines.append(
+                f"--{option}: a config after it sets {text}, which is used. Put --config before other options."
+            )
+    return lines

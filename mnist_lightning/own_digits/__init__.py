@@ -1,1 +1,0 @@
-"""Digits from anybody's photos, scans and drawings: found, brought to MNIST's form, and read."""

@@ -1,0 +1,1 @@
+"""`read`: the digits in pictures of any kind."""

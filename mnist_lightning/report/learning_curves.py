@@ -1,0 +1,110 @@
+"""Learning curves, and the learning rate beneath, from a run's report alone."""
+
+import math
+from typing import Any
+
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from torch.optim.lr_scheduler import OneCycleLR
+
+from mnist_lightning.report.drawing import BLUE, GREEN, VERMILION, in_our_style, new_figure, scale_accuracy
+from mnist_lightning.runs.markdown import one_line
+
+
+@in_our_style
+def learning_curves_figure(report: dict[str, Any]) -> Figure:
+    """Loss and accuracy of each epoch, in training and in validation if there was any, and the learning rate.
+
+    Args:
+        report: as in a run's `report.json`.
+    """
+    rows = report["epochs"]
+    dataset, seed, validated_on = (_plain(report[name]) for name in ("dataset", "seed", "validated_on"))
+    figure = new_figure(7.6)
+    loss, accuracy, rate = figure.subplots(3, 1, sharex=True, height_ratios=[2, 2, 1.2])
+    loss.set_title(f"Learning curves: {dataset}, seed {seed}")
+    rate.set_xlabel("epoch")
+    rate.xaxis.set_major_locator(MaxNLocator(integer=True))
+    loss.set_ylabel("loss (cross-entropy)")
+    accuracy.set_ylabel("accuracy")
+    rate.set_ylabel("learning rate")
+    if not rows:
+        loss.set_title("Learning curves: the run ended before its first epoch did")
+        return figure
+    for stage, label, colour, marker in (
+        ("train", "training, while it went on", BLUE, "o"),
+        ("val", f"validation: {validated_on}", VERMILION, "s"),
+    ):
+        shown = [row for row in rows if f"{stage}_accuracy" in row]
+        if shown:
+            epochs = [row["epoch"] for row in shown]
+            style: dict[str, Any] = {"color": colour, "marker": marker, "markersize": 4, "label": label}
+            loss.plot(epochs, [row[f"{stage}_loss"] for row in shown], **style)
+            accuracy.plot(epochs, [row[f"{stage}_accuracy"] for row in shown], **style)
+    loss.set_yscale("log")
+    loss.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    loss.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    loss.yaxis.set_minor_locator(NullLocator())
+    scale_accuracy(accuracy, [row[name] for row in rows for name in ("train_accuracy", "val_accuracy") if name in row])
+    loss.legend()
+    _draw_rate(rate, report)
+    rate.set_xlim(0, rows[-1]["epoch"] + 0.3)
+    return figure
+
+
+def _plain(value: object) -> str:
+    """The text for matplotlib, which takes what is between dollars for a formula."""
+    return str(one_line(value)).replace("$", r"\$")
+
+
+def _draw_rate(axes: Axes, report: dict[str, Any]) -> None:
+    rows = report["epochs"]
+    rates = learning_rates(report)
+    if rates is not None:
+        axes.plot([step * rows[-1]["epoch"] / rows[-1]["steps"] for step in range(len(rates))], rates, color=GREEN)
+    axes.plot(
+        [row["epoch"] for row in rows],
+        [row["learning_rate"] for row in rows],
+        color=GREEN,
+        marker="o",
+        markersize=4,
+        linestyle="none" if rates else ":",
+    )
+    axes.set_ylim(0, None)
+
+
+def learning_rates(report: dict[str, Any]) -> list[float] | None:
+    """The rate that each optimizer step of the finished epochs took, from the run's settings.
+
+    None where the settings do not lead to the rates that the report has after each epoch, as those of a run whose
+    schedule was given by hand; or where there is no epoch.
+    """
+    rows = report["epochs"]
+    try:
+        model, trainer = report["settings"]["model"], report["settings"]["trainer"]
+        num_steps = rows[-1]["steps"]
+        if model["schedule"] == "constant":
+            rates = [model["max_lr"]] * (num_steps + 1)
+        else:
+            ends = [trainer["max_steps"]] if trainer["max_steps"] > 0 else []
+            ends += [trainer["max_epochs"] * rows[0]["steps"]] if (trainer["max_epochs"] or 0) > 0 else []
+            rates = _one_cycle(model["max_lr"], model["pct_start"], min(ends), num_steps + 1)
+        # A report has the rate of the step after the epoch; there is none after the last.
+        pairs = [(rates[min(row["steps"], len(rates) - 1)], row["learning_rate"]) for row in rows]
+    except (KeyError, IndexError, TypeError, ValueError, ZeroDivisionError):
+        return None
+    return rates[:num_steps] if all(math.isclose(*pair, rel_tol=1e-4) for pair in pairs) else None
+
+
+def _one_cycle(max_lr: float, pct_start: float, total_steps: int, num_steps: int) -> list[float]:
+    """The rates of the first steps of torch's one-cycle schedule over `total_steps`."""
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], max_lr)
+    schedule = OneCycleLR(optimizer, max_lr, total_steps, pct_start=pct_start, cycle_momentum=False)
+    rates = [float(schedule.get_last_lr()[0])]
+    for _ in range(min(num_steps, total_steps) - 1):
+        optimizer.step()
+        schedule.step()
+        rates.append(float(schedule.get_last_lr()[0]))
+    return rates

@@ -1,0 +1,83 @@
+"""What the original asked of a network and its training, and whether a run meets it, seen from the run itself."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from mnist_lightning.network import num_trainable_parameters
+
+MIN_TEST_ACCURACY = 0.994
+MAX_PARAMETERS = 20_000
+MAX_EPOCHS = 20
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """One requirement, what the run has, and whether that meets it; None where the run cannot tell."""
+
+    name: str
+    value: str
+    is_met: bool | None
+
+
+def check_requirements(
+    net: nn.Module, num_epochs: int, last_accuracy: float | None, measured_on: str
+) -> list[Requirement]:
+    """Holds a run against the original's six requirements.
+
+    Args:
+        net: the network, whose modules are looked at.
+        num_epochs: epochs that were run to their end.
+        last_accuracy: accuracy after the last epoch, in [0, 1]; None if nothing was evaluated.
+        measured_on: what `last_accuracy` was measured on. Only MNIST's test images can meet the requirement.
+    """
+    parameters = num_trainable_parameters(net)
+    accuracy = "not measured" if last_accuracy is None else f"{last_accuracy:.2%} ({measured_on})"
+    reached = None
+    if last_accuracy is not None and measured_on == "MNIST test images":
+        reached = is_accurate(last_accuracy)
+    return [
+        Requirement("test accuracy ≥ 99.4 % at the last epoch", accuracy, reached),
+        Requirement("fewer than 20,000 parameters", f"{parameters:,}", parameters < MAX_PARAMETERS),
+        Requirement("fewer than 20 epochs", str(num_epochs), num_epochs < MAX_EPOCHS),
+        Requirement("batch norm after every convolution", *_batch_norm(net)),
+        Requirement("dropout", *_dropout(net)),
+        Requirement("global average pooling, no fully connected layer", *_global_average_pooling(net)),
+    ]
+
+
+def is_accurate(accuracy: float) -> bool:
+    """Whether an accuracy in [0, 1] is what was asked for; 9,940 of 10,000 is, whose float32 is below 0.994."""
+    return round(accuracy, 6) >= MIN_TEST_ACCURACY
+
+
+def first_accurate_epoch(epochs: Iterable[Mapping[str, Any]]) -> int | None:
+    """The first of a report's epochs whose validation accuracy is what was asked for; None if none is."""
+    return next((row["epoch"] for row in epochs if is_accurate(row.get("val_accuracy", 0))), None)
+
+
+def _leaves(net: nn.Module) -> list[nn.Module]:
+    return [module for module in net.modules() if not list(module.children())]
+
+
+def _batch_norm(net: nn.Module) -> tuple[str, bool]:
+    leaves = _leaves(net)
+    pairs = zip(leaves, [*leaves[1:], None], strict=True)
+    following = [after for module, after in pairs if isinstance(module, nn.Conv2d)]
+    num_followed = sum(isinstance(after, nn.BatchNorm2d) for after in following)
+    return f"{num_followed} of {len(following)} convolutions", num_followed == len(following) > 0
+
+
+def _dropout(net: nn.Module) -> tuple[str, bool]:
+    rates = [module.p for module in _leaves(net) if isinstance(module, nn.Dropout) and module.p > 0]
+    return ", ".join(f"{rate:g}" for rate in rates) or "none", bool(rates)
+
+
+def _global_average_pooling(net: nn.Module) -> tuple[str, bool]:
+    leaves = _leaves(net)
+    is_there = any(isinstance(module, nn.AdaptiveAvgPool2d) and module.output_size in (1, (1, 1)) for module in leaves)
+    num_linear = sum(isinstance(module, nn.Linear) for module in leaves)
+    value = f"{'there' if is_there else 'not there'}, {num_linear} fully connected layers"
+    return value, is_there and num_linear == 0

@@ -1,0 +1,102 @@
+"""The table of a network's layers: output shape, receptive field and parameters, computed from the modules."""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from mnist_lightning.network import IMAGE_SHAPE, num_trainable_parameters
+
+
+@dataclass
+class LayerRow:
+    """One row: a convolution with the batch norm and activation that follow it, or dropout with its pooling."""
+
+    layers: list[str] = field(default_factory=list)
+    output_shape: tuple[int, ...] = ()  # without the batch: (C, H, W) or (C,)
+    receptive_field_pixels: int | None = None  # side of the square of input pixels seen; None: the whole image
+    num_parameters: list[int] = field(default_factory=list)  # of each layer that has any
+
+
+def layer_table(net: nn.Module, input_shape: tuple[int, ...] = IMAGE_SHAPE) -> list[LayerRow]:
+    """Runs one blank image of shape `input_shape` (C, H, W) through `net`, in evaluation mode, and notes each layer.
+
+    The receptive field follows https://distill.pub/2019/computing-receptive-fields/.
+    """
+    rows: list[LayerRow] = []
+    receptive_field: int | None = 1
+    stride = 1
+
+    def note(module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
+        nonlocal receptive_field, stride
+        if _starts_row(module, rows[-1] if rows else None):
+            rows.append(LayerRow())
+        if isinstance(module, nn.AdaptiveAvgPool2d | nn.Linear):
+            receptive_field = None
+        elif isinstance(module, nn.Conv2d | nn.MaxPool2d) and receptive_field is not None:
+            receptive_field += (_side(module.kernel_size) - 1) * stride
+            stride *= _side(module.stride)
+        row = rows[-1]
+        row.layers.append(_describe(module))
+        row.output_shape = tuple(output.shape[1:])
+        row.receptive_field_pixels = receptive_field
+        if num := num_trainable_parameters(module):
+            row.num_parameters.append(num)
+
+    leaves = [module for module in net.modules() if not list(module.children())]
+    hooks = [module.register_forward_hook(note) for module in leaves]
+    was_training = net.training
+    parameter = next(net.parameters())
+    try:
+        with torch.no_grad():
+            net.eval()(torch.zeros(1, *input_shape, device=parameter.device, dtype=parameter.dtype))
+    finally:
+        net.train(was_training)
+        for hook in hooks:
+            hook.remove()
+    return rows
+
+
+def _starts_row(module: nn.Module, row: LayerRow | None) -> bool:
+    if row is None or isinstance(module, nn.Conv2d | nn.Linear | nn.Dropout | nn.AdaptiveAvgPool2d):
+        return True
+    return isinstance(module, nn.MaxPool2d) and not row.layers[-1].startswith("Dropout")
+
+
+def _side(size: int | tuple[int, ...]) -> int:
+    return size if isinstance(size, int) else size[0]
+
+
+def _describe(module: nn.Module) -> str:
+    match module:
+        case nn.Conv2d():
+            side = _side(module.kernel_size)
+            return f"Conv {side}×{side}, {module.in_channels}→{module.out_channels}"
+        case nn.BatchNorm2d():
+            return "BN"
+        case nn.Dropout():
+            return f"Dropout {module.p:g}"
+        case nn.MaxPool2d():
+            side = _side(module.kernel_size)
+            return f"MaxPool {side}×{side}"
+        case nn.AdaptiveAvgPool2d():
+            return "Global average pooling"
+        case _:
+            return type(module).__name__
+
+
+def format_layer_table(rows: list[LayerRow]) -> str:
+    """The table as text, one line a row, with the sum of the parameters below."""
+    cells = [("layer", "output", "receptive field", "parameters")]
+    for row in rows:
+        seen = "whole image" if row.receptive_field_pixels is None else str(row.receptive_field_pixels)
+        parameters = " + ".join(f"{num:,}" for num in row.num_parameters)
+        cells.append((" · ".join(row.layers), "×".join(map(str, row.output_shape)), seen, parameters))
+    total = sum(sum(row.num_parameters) for row in rows)
+    cells.append(("trainable parameters", "", "", f"{total:,}"))
+    widths = [max(len(row[column]) for row in cells) for column in range(4)]
+    lines = [
+        f"{row[0]:<{widths[0]}}  {row[1]:>{widths[1]}}  {row[2]:>{widths[2]}}  {row[3]:>{widths[3]}}" for row in cells
+    ]
+    rule = "-" * len(lines[0])
+    return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])

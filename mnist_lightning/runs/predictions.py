@@ -1,0 +1,36 @@
+"""What is made of predictions: rows, one per image, and the worst mistakes."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from mnist_lightning.classifier import Predictions
+from mnist_lightning.runs.outputs import Row
+
+
+def prediction_rows(batches: Iterable[Predictions], dataset: str) -> list[Row]:
+    """Rows of `dataset`, `index`, `digit` and `probability`, in the images' order.
+
+    Args:
+        batches: predictions, each field of shape (B,).
+        dataset: what the images are.
+    """
+    rows: list[Row] = []
+    for batch in batches:
+        for digit, probability in zip(batch.digits.tolist(), batch.probabilities.tolist(), strict=True):
+            rows.append({"dataset": dataset, "index": len(rows), "digit": digit, "probability": probability})
+    return rows
+
+
+def worst_mistakes(labels: Tensor, probabilities: Tensor) -> Tensor:
+    """Indices (M,) int64 of the images that are classified wrongly, those of the most certain predictions first.
+
+    Args:
+        labels: (N,) int64 in 0..9.
+        probabilities: (N, 10) float.
+    """
+    certainties, digits = probabilities.max(dim=1)
+    wrong = (digits != labels).nonzero().flatten()
+    order: Tensor = torch.argsort(certainties[wrong], descending=True, stable=True)
+    return wrong[order]

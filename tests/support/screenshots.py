@@ -1,0 +1,108 @@
+"""The README's pictures of pages, part of `make readme`: TensorBoard, after two runs of three epochs, and the demo."""
+
+import argparse
+import io
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import Page
+
+from mnist_lightning.main import main as command_line
+from support import demo_page
+from support.browser import open_page
+from support.runs import PROJECT
+from support.tensorboard_pages import TIMEOUT_MS, filter_tags, open_dashboard, projector_frame, server, wait_for_text
+
+DOCS = PROJECT / "docs"
+NUM_COLOURS = 256  # a palette: half of the bytes, and no colour that the eye misses
+RATES = ("0.1", "0.05")
+SETTLE_MS = 3000  # what moves on a page has come to rest: nothing tells
+
+
+def train(root: Path, epochs: int) -> None:
+    """Trains `optimized.yaml` once for each rate."""
+    for rate in RATES:
+        options = ["--model.max_lr", rate, "--trainer.max_epochs", str(epochs)]
+        config = str(PROJECT / "configs" / "optimized.yaml")
+        command_line(["fit", "--config", config, *options, "--trainer.default_root_dir", str(root)])
+
+
+def custom_scalars(page: Page, url: str) -> None:
+    """Training and validation in one chart."""
+    open_dashboard(page, url, "custom_scalars&_smoothingWeight=0")
+    wait_for_text(page, ["by_step/images_per_second (optimized/version_1)"])
+    page.get_by_text("Ignore outliers in chart scaling").click()
+
+
+def images(page: Page, url: str) -> None:
+    """The confusion matrix, the accuracy of each digit, and the mistakes, of one run."""
+    open_dashboard(page, url, "images")
+    filter_tags(page, "validation/")
+    page.locator("tf-runs-selector input").first.fill("version_0")
+    wait_for_text(page, ["validation/confusion_matrix"])
+
+
+def hparams(page: Page, url: str) -> None:
+    """Two runs in the table of hyperparameters."""
+    open_dashboard(page, url, "hparams")
+    wait_for_text(page, ["optimized/version_1", "0.050000"])
+
+
+def projector(page: Page, url: str) -> None:
+    """The test images where the network puts them."""
+    open_dashboard(page, url, "projector")
+    page.wait_for_selector("iframe")
+    wait_for_text(page, ["Points:", "1000"], projector_frame(page))
+
+
+PICTURES: dict[str, tuple[Callable[[Page, str], None], int, int]] = {  # with width and height in pixels
+    "custom_scalars": (custom_scalars, 1500, 620),
+    "images": (images, 1500, 640),
+    "hparams": (hparams, 1700, 300),
+    "projector": (projector, 1200, 720),
+}
+
+
+def take_of_tensorboard(root: Path) -> None:
+    """Writes the pictures of the runs under `root`."""
+    with server(root) as url, open_page(may_ask_outside=True) as page:
+        page.set_default_timeout(TIMEOUT_MS)
+        for name, (show, width, height) in PICTURES.items():
+            page.set_viewport_size({"width": width, "height": height})
+            show(page, url)
+            save(page, DOCS / "tensorboard" / f"{name}.png")
+
+
+def take_of_demo() -> None:
+    """Draws a digit, and writes the picture of what the page says of it."""
+    with demo_page.served() as url, open_page(860, 430) as page:
+        demo_page.show(page, url)
+        demo_page.draw(page, demo_page.SEVEN)
+        save(page, DOCS / "demo.png")
+
+
+def save(page: Page, path: Path) -> None:
+    """Writes what the page shows when it has come to rest."""
+    page.wait_for_timeout(SETTLE_MS)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.open(io.BytesIO(page.screenshot())).convert("RGB").quantize(NUM_COLOURS).save(path, optimize=True)
+
+
+def main() -> None:
+    """Trains, unless runs are named, and takes the pictures."""
+    parser = argparse.ArgumentParser(description="Write the README's pictures of pages.")
+    parser.add_argument("--runs", type=Path, help="directory of two finished runs of optimized.yaml; trains by default")
+    parser.add_argument("--epochs", type=int, default=3, help="of each of the two runs")
+    args = parser.parse_args()
+    take_of_demo()
+    with tempfile.TemporaryDirectory() as directory:
+        root = args.runs or Path(directory, "runs")
+        if args.runs is None:
+            train(root, args.epochs)
+        take_of_tensorboard(root)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,48 @@
+"""Who may import whom: each layer imports only from those before it, and no import is a circle."""
+
+import ast
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+from support.runs import PROJECT
+
+PACKAGE = PROJECT / "mnist_lightning"
+LAYERS = [
+    ["errors", "bounds", "runs.files", "runs.outputs", "runs.markdown", "runs.environment"],
+    ["data", "fast", "network"],
+    ["recipe", "classifier", "datamodule"],
+    ["runs"],
+    ["callbacks"],
+    ["dashboards"],
+    ["options", "cli"],
+    ["study", "report", "read", "export", "demo"],
+    ["main", "__main__"],
+    ["evidence"],
+]
+MODULES = {".".join(path.relative_to(PACKAGE).with_suffix("").parts): path for path in PACKAGE.rglob("*.py")}
+
+
+def imported(path: Path) -> set[str]:
+    """The project's modules that a file imports, wherever in it."""
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    names = {f"{node.module}.{name.name}" for node in nodes if isinstance(node, ast.ImportFrom) for name in node.names}
+    names |= {name.name for node in nodes if isinstance(node, ast.Import) for name in node.names}
+    parts = {name.removeprefix("mnist_lightning.") for name in names if name.startswith("mnist_lightning.")}
+    return {part if part in MODULES else part.rpartition(".")[0] for part in parts} & MODULES.keys()
+
+
+def layer_of(module: str) -> int:
+    """The place in LAYERS of the longest name that the module's begins with."""
+    places = {name: place for place, names in enumerate(LAYERS) for name in names}
+    return places[max((name for name in places if f"{module}.".startswith(f"{name}.")), key=len)]
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name != "__init__" and not name.endswith(".__init__")])
+def test_a_module_imports_only_from_layers_before_its_own(module: str) -> None:
+    assert [name for name in imported(MODULES[module]) if layer_of(name) > layer_of(module)] == []
+
+
+def test_no_import_is_a_circle() -> None:
+    TopologicalSorter({name: imported(path) for name, path in MODULES.items() if name != "__init__"}).prepare()

@@ -1,0 +1,45 @@
+"""The modules from Python, with the framework's own Trainer and loaders."""
+
+import pytest
+import torch
+from torch.nn import functional as F  # noqa: N812  (the name that all of PyTorch uses)
+from torch.utils.data import DataLoader, TensorDataset
+
+from mnist_lightning.classifier import DigitClassifier
+from mnist_lightning.datamodule import DigitsDataModule
+from support.runs import quiet_trainer
+
+
+def loader(num_images: int, batch_size: int) -> DataLoader[tuple[torch.Tensor, ...]]:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(num_images, 1, 28, 28, generator=generator)
+    labels = torch.randint(0, 10, (num_images,), generator=generator)
+    return DataLoader(TensorDataset(images, labels), batch_size=batch_size)
+
+
+@pytest.mark.parametrize("stage", ["test", "val"])
+def test_an_evaluation_returns_its_figures(stage: str) -> None:
+    trainer = quiet_trainer()
+    evaluate = trainer.test if stage == "test" else trainer.validate
+    (figures,) = evaluate(DigitClassifier(), DigitsDataModule(dataset="offline_digits"), verbose=False)
+    assert set(figures) == {f"{stage}/loss", f"{stage}/accuracy"}
+    assert 0 <= figures[f"{stage}/accuracy"] <= 1
+
+
+def test_a_loader_of_images_and_labels() -> None:
+    torch.manual_seed(0)
+    module, data = DigitClassifier(max_lr=0.01), loader(40, batch_size=16)
+    before = {name: value.clone() for name, value in module.net.state_dict().items()}
+    trainer = quiet_trainer(max_epochs=1)
+    trainer.fit(module, data, val_dataloaders=data)
+    assert any(not torch.equal(value, before[name]) for name, value in module.net.state_dict().items())
+    (figures,) = trainer.test(module, data, verbose=False)
+    module.eval()
+    with torch.inference_mode():
+        batches = [(module(images), labels) for images, labels in data]
+    logits, labels = torch.cat([batch[0] for batch in batches]), torch.cat([batch[1] for batch in batches])
+    assert figures["test/loss"] == pytest.approx(float(F.cross_entropy(logits, labels)), abs=1e-6)
+    assert figures["test/accuracy"] == pytest.approx(float((logits.argmax(dim=1) == labels).float().mean()), abs=1e-6)
+    predictions = trainer.predict(module, DataLoader(TensorDataset(data.dataset.tensors[0]), batch_size=16))  # type: ignore[attr-defined]
+    assert predictions is not None
+    assert torch.equal(torch.cat([batch.digits for batch in predictions]), logits.argmax(dim=1))  # type: ignore[union-attr]

@@ -1,0 +1,98 @@
+"""Files that are replaced whole, by several writers at the same time, and whatever lies in their way."""
+
+import ast
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mnist_lightning.runs.files import replace_file
+from support.runs import PROJECT
+
+NUM_WRITES = 200
+LENGTH = 100_000
+
+
+WRITE_OFTEN = f"""
+import sys
+from pathlib import Path
+from mnist_lightning.runs.files import replace_file
+for _ in range({NUM_WRITES}):
+    replace_file(Path(sys.argv[1]), sys.argv[2] * {LENGTH})
+"""
+
+
+def test_several_writers_and_a_reader(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    replace_file(path, "z" * LENGTH)
+    commands = [[sys.executable, "-c", WRITE_OFTEN, str(path), letter] for letter in "ab"]
+    writers = [subprocess.Popen(command, cwd=PROJECT, stderr=subprocess.PIPE, text=True) for command in commands]
+    num_read = 0
+    while any(writer.poll() is None for writer in writers) or num_read == 0:
+        content = path.read_text()
+        assert content == content[0] * LENGTH
+        num_read += 1
+    for writer in writers:
+        _, error = writer.communicate()
+        assert (writer.returncode, error) == (0, "")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_link_that_was_planted_is_not_followed(tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("kept")
+    for name in (".file.partial", ".file"):
+        (tmp_path / name).symlink_to(precious)
+    replace_file(tmp_path / "file", "new")
+    assert precious.read_text() == "kept"
+    (tmp_path / "link").symlink_to(precious)
+    replace_file(tmp_path / "link", "new")  # the link itself makes way
+    assert precious.read_text() == "kept"
+    assert (tmp_path / "link").read_text() == "new"
+
+
+def test_a_file_has_the_mode_that_the_user_wants(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        replace_file(tmp_path / "file", "new")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o640
+
+
+@pytest.mark.parametrize("letter", ["x", "é", "字", "🤷"])
+def test_the_longest_name(letter: str, tmp_path: Path) -> None:
+    name = letter * (255 // len(letter.encode()))
+    replace_file(tmp_path / name, "new")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_failure_names_the_file_and_leaves_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    with pytest.raises(IsADirectoryError) as error:
+        replace_file(folder, "new")
+    assert error.value.filename == str(folder)
+    with pytest.raises(FileNotFoundError) as missing:
+        replace_file(tmp_path / "missing" / "file", "new")
+    assert missing.value.filename == str(tmp_path / "missing" / "file")
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+# A script to compare with that knows nothing of the project, and downloads, which have a directory of their own.
+OTHER_WRITERS = {"evidence/benchmark/plain_script.py", "data/mnist_files.py"}
+WRITES = {"write_text", "write_bytes", "savefig", "touch"}
+
+
+def test_nothing_else_writes_files() -> None:
+    package = PROJECT / "mnist_lightning"
+    found = set()
+    for path in package.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Attribute) and node.attr in WRITES:
+                found.add((str(path.relative_to(package)), node.attr))
+    allowed = {("runs/files.py", "savefig"), ("report/drawing.py", "savefig"), ("study/seed_runs.py", "touch")}
+    assert {write for write in found if write[0] not in OTHER_WRITERS} == allowed
