@@ -1,15 +1,13 @@
 """The LightningModule: a network, its loss and metrics, the optimizer and the one-cycle schedule."""
 
-import copy
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from jsonargparse.typing import OpenUnitInterval
 from lightning.pytorch import LightningModule
-from lightning.pytorch.utilities.types import LRSchedulerTypeUnion, OptimizerLRScheduler
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  (the name that all of PyTorch uses)
-from torch.optim.lr_scheduler import OneCycleLR
 from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 from typing_extensions import override
@@ -20,8 +18,8 @@ from mnist_lightning.data.batches import Batch
 from mnist_lightning.data.mnist_files import BACKGROUND
 from mnist_lightning.errors import DivergenceError, SettingError
 from mnist_lightning.fast.fused_layers import fused_forward
-from mnist_lightning.fast.muon import Muon
 from mnist_lightning.network import IMAGE_SHAPE, NUM_CLASSES, BaselineNet, Head, OptimizedNet
+from mnist_lightning.recipe import OptimizerName, Recipe, Schedule
 
 NetworkName = Literal["optimized", "baseline", "baseline_relu_on_logits"]
 Backend = Literal["fused", "layers"]
@@ -98,9 +96,9 @@ class DigitClassifier(LightningModule):
         width: Width = 1,
         batch_norm: bool = True,
         head: Head = "average_pooling",
-        optimizer: Literal["sgd", "muon"] = "sgd",
+        optimizer: OptimizerName = "sgd",
         max_lr: Rate = 0.1,
-        schedule: Literal["one_cycle", "constant"] = "one_cycle",
+        schedule: Schedule = "one_cycle",
         pct_start: OpenUnitInterval = 0.2,
         momentum: BelowOne = 0.9,
         nesterov: bool = False,
@@ -119,21 +117,22 @@ class DigitClassifier(LightningModule):
             )
         self.save_hyperparameters(ignore=["_instantiator"])  # which the framework's command line adds
         # Plain floats: the command line hands in subclasses, which a checkpoint must not hold.
-        self.optimizer = optimizer
-        self.max_lr = float(max_lr)
-        self.schedule = schedule
-        self.pct_start = float(pct_start)
-        self.momentum = float(momentum)
-        self.nesterov = nesterov
-        self.weight_decay = float(weight_decay)
-        self.muon_lr = float(muon_lr)
-        self.muon_momentum = float(muon_momentum)
+        self.recipe = Recipe(
+            optimizer=optimizer,
+            max_lr=float(max_lr),
+            schedule=schedule,
+            pct_start=float(pct_start),
+            momentum=float(momentum),
+            nesterov=nesterov,
+            weight_decay=float(weight_decay),
+            muon_lr=float(muon_lr),
+            muon_momentum=float(muon_momentum),
+        )
         self.test_time_augmentation = test_time_augmentation
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.backend = backend
         self.net = build_network(network, dropout, width, batch_norm, head).to(memory_format=self.memory_format)
         self.example_input_array = torch.zeros(1, *IMAGE_SHAPE)
-        self._last_validated_epoch: int | None = None
         metrics = MetricCollection(
             {
                 "loss": MeanMetric(nan_strategy="disable"),
@@ -186,7 +185,7 @@ class DigitClassifier(LightningModule):
     @override
     def training_step(self, batch: AnyBatch, batch_idx: int) -> Tensor:
         if isinstance(batch, Batch):
-            torch.manual_seed(batch.seed)  # the dropout masks then depend on (seed, epoch, step, rank) alone
+            torch.manual_seed(batch.dropout_seed)
         images, labels = batch[:2]
         logits = self(images).float()  # (B, 10), float32 also under autocast
         return self._measure(logits, labels, self.train_metrics)
@@ -215,114 +214,36 @@ class DigitClassifier(LightningModule):
         return Predictions(digits, probabilities)
 
     @override
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds the training metrics of the epoch so far, of all processes together."""
-        checkpoint["train_metrics"] = {}
-        for name, metric in self.train_metrics.items():
-            with metric.sync_context():
-                checkpoint["train_metrics"][name] = copy.deepcopy(metric.metric_state)
-
-    @override
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Goes on with them."""
-        for name, metric in self.train_metrics.items():
-            saved = checkpoint.get("train_metrics", {}).get(name, {})
-            for key, state in metric.metric_state.items():
-                if key in saved:
-                    setattr(metric, key, saved[key].to(state).view_as(state))
-
-    @override
-    def on_train_start(self) -> None:
-        if self.global_rank > 0:
-            self.train_metrics.reset()  # the first process has what all had
-
-    def running_training_metrics(self) -> tuple[float, float]:
-        """Mean loss and accuracy of this process since the epoch's start; waits for the device, so ask seldom."""
-        # From the states: `compute()` would wait for the other processes, which may not be asking.
-        loss_sum, num_images = (self._training_state("loss", name) for name in ("mean_value", "weight"))
-        return loss_sum / num_images, self._training_state("accuracy", "tp") / num_images
-
-    def _training_state(self, metric: str, name: str) -> float:
-        state = self.train_metrics[metric].metric_state[name]
-        assert isinstance(state, Tensor)
-        return float(state)
-
-    def epoch_metrics(self) -> dict[str, float]:
-        """Loss and accuracy of the epoch that has just ended, in training and, where there was any, in validation.
-
-        For callbacks' `on_train_epoch_end`, which comes before this module's own. All processes must ask.
-        """
-        # An epoch without validation (--trainer.check_val_every_n_epoch) finds the figures of an earlier one here.
-        was_validated = self._last_validated_epoch == self.current_epoch
-        figures = self.trainer.callback_metrics if was_validated else {}
-        validation = {name: value for name, value in figures.items() if name.startswith("val/")}
-        return {name: float(value) for name, value in {**self.train_metrics.compute(), **validation}.items()}
-
-    def _log_and_reset(self, metrics: MetricCollection) -> None:
-        self.log_dict(metrics.compute())
-        metrics.reset()
+    def on_train_epoch_start(self) -> None:
+        self.train_metrics.reset()
+        self.val_metrics.reset()  # an epoch without validation has no figures of an earlier one
 
     @override
     def on_train_epoch_end(self) -> None:
-        self._log_and_reset(self.train_metrics)
+        self.log_dict(self.train_metrics.compute())
+
+    @override
+    def on_validation_epoch_start(self) -> None:
+        self.val_metrics.reset()
 
     @override
     def on_validation_epoch_end(self) -> None:
-        self._log_and_reset(self.val_metrics)
-        self._last_validated_epoch = self.current_epoch
+        self.log_dict(self.val_metrics.compute())
+
+    @override
+    def on_test_epoch_start(self) -> None:
+        self.test_metrics.reset()
+        self.single_view_metrics.reset()
 
     @override
     def on_test_epoch_end(self) -> None:
-        self._log_and_reset(self.test_metrics)
+        self.log_dict(self.test_metrics.compute())
         if self.test_time_augmentation:
-            self._log_and_reset(self.single_view_metrics)
+            self.log_dict(self.single_view_metrics.compute())
 
     @override
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """The optimizer of all parameters, with the one-cycle rate over exactly the steps that the trainer will take.
-
-        Raises:
-            SettingError: the schedule is one-cycle and the run has no end to plan for.
-        """
-        optimizer = self._optimizer()
-        if self.schedule == "constant":
+        optimizer, schedule = self.recipe.build(self.parameters(), self.trainer.estimated_stepping_batches)
+        if schedule is None:
             return optimizer
-        total_steps = self.trainer.estimated_stepping_batches
-        if total_steps == float("inf"):
-            raise SettingError(
-                "--model.schedule one_cycle needs a last step to end at, but --trainer.max_epochs -1 sets none. "
-                "Set --trainer.max_epochs or --trainer.max_steps, or use --model.schedule constant."
-            )
-        pct_start = self.pct_start
-        if abs(pct_start * total_steps - 1) < 1e-6:
-            pct_start += 1e-6 / total_steps  # OneCycleLR divides by zero where the warm-up is exactly one step
-        scheduler = OneCycleLR(
-            optimizer,
-            [group["lr"] for group in optimizer.param_groups],
-            total_steps=int(total_steps),
-            pct_start=pct_start,
-            cycle_momentum=self.optimizer == "sgd",
-        )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
-
-    def _optimizer(self) -> torch.optim.Optimizer:
-        if self.optimizer == "sgd":
-            return torch.optim.SGD(
-                self.parameters(), self.max_lr, self.momentum, weight_decay=self.weight_decay, nesterov=self.nesterov
-            )
-        return Muon(
-            convs=[parameter for parameter in self.parameters() if parameter.ndim == 4],
-            others=[parameter for parameter in self.parameters() if parameter.ndim != 4],
-            lr=self.max_lr,
-            momentum=self.momentum,
-            weight_decay=self.weight_decay,
-            conv_lr=self.muon_lr,
-            conv_momentum=self.muon_momentum,
-        )
-
-    @override
-    def lr_scheduler_step(self, scheduler: LRSchedulerTypeUnion, metric: object | None) -> None:
-        # One step beyond its last would turn the one-cycle rate upwards again.
-        assert isinstance(scheduler, OneCycleLR)
-        if scheduler.last_epoch + 1 < scheduler.total_steps:
-            scheduler.step()
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -26,6 +26,7 @@ from mnist_lightning.callbacks.finite_loss import FiniteLoss
 from mnist_lightning.callbacks.interruption import StopOnSignal
 from mnist_lightning.callbacks.progress_bar import EpochProgressBar, close_bars
 from mnist_lightning.callbacks.run_report import RunReport
+from mnist_lightning.callbacks.training_totals import TrainingTotals
 from mnist_lightning.callbacks.weight_average import WeightAverage
 from mnist_lightning.classifier import DigitClassifier
 from mnist_lightning.dashboards.event_files import failed_writes_are_raised
@@ -264,7 +265,7 @@ class CommandLine(LightningCLI):
     @override
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         config = self.config[self.config.subcommand]
-        callbacks: list[Callback] = [FiniteLoss()]
+        callbacks: list[Callback] = [FiniteLoss(), TrainingTotals()]
         if self.subcommand == "fit":
             if getattr(rank_zero_only, "rank", 0) == 0 and not config.trainer.fast_dev_run:
                 self.datamodule.prepare_data()  # without data there is no run, and no folder

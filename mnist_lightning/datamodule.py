@@ -210,8 +210,7 @@ class DigitsDataModule(LightningDataModule):
         """Turns a loader's uint8 batch into normalised float32, augmented or not, on the device that it is on."""
         images: Tensor = batch.images.float().div_(255)  # (B, 1, 28, 28) in [0, 1]
         if augment:
-            # + 1: the step draws its dropout masks from the seed itself.
-            images = self.augmentation(images, (batch.seed + 1) % 2**64)
+            images = self.augmentation(images, batch.augmentation_seed)
         return batch._replace(images=normalise_(images))
 
 

@@ -1,13 +1,93 @@
-"""What the optimizer is at: its learning rate and momentum."""
+"""The recipe: an optimizer, and the one-cycle schedule of its learning rate."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
 
 from lightning.pytorch import Trainer
+from torch import nn
+from torch.optim import SGD, Optimizer
+from torch.optim.lr_scheduler import OneCycleLR
+from typing_extensions import override
+
+from mnist_lightning.errors import SettingError
+from mnist_lightning.fast.muon import Muon
+
+OptimizerName = Literal["sgd", "muon"]
+Schedule = Literal["one_cycle", "constant"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is optimized, by default as in `configs/optimized.yaml`; `DigitClassifier` explains each field."""
+
+    optimizer: OptimizerName = "sgd"
+    max_lr: float = 0.1
+    schedule: Schedule = "one_cycle"
+    pct_start: float = 0.2
+    momentum: float = 0.9
+    nesterov: bool = False
+    weight_decay: float = 1e-4
+    muon_lr: float = 0.1
+    muon_momentum: float = 0.6
+
+    def build(self, parameters: Iterable[nn.Parameter], total_steps: float) -> tuple[Optimizer, OneCycleLR | None]:
+        """Returns the optimizer, and its schedule, to be stepped after each optimizer step; None if it is constant.
+
+        Args:
+            parameters: of the network; those with four dimensions are its convolutions' weights.
+            total_steps: optimizer steps of the run; infinite if it has no end.
+
+        Raises:
+            SettingError: the schedule is one-cycle and the run has no end.
+        """
+        optimizer = self._optimizer(list(parameters))
+        if self.schedule == "constant":
+            return optimizer, None
+        if total_steps == float("inf"):
+            raise SettingError(
+                "--model.schedule one_cycle needs a last step to end at, but --trainer.max_epochs -1 sets none. "
+                "Set --trainer.max_epochs or --trainer.max_steps, or use --model.schedule constant."
+            )
+        pct_start = self.pct_start
+        if abs(pct_start * total_steps - 1) < 1e-6:
+            pct_start += 1e-6 / total_steps  # OneCycleLR divides by zero where the warm-up is exactly one step
+        return optimizer, OneCycle(
+            optimizer,
+            [group["lr"] for group in optimizer.param_groups],
+            total_steps=int(total_steps),
+            pct_start=pct_start,
+            cycle_momentum=self.optimizer == "sgd",
+        )
+
+    def _optimizer(self, parameters: list[nn.Parameter]) -> Optimizer:
+        if self.optimizer == "sgd":
+            return SGD(parameters, self.max_lr, self.momentum, weight_decay=self.weight_decay, nesterov=self.nesterov)
+        return Muon(
+            convs=[parameter for parameter in parameters if parameter.ndim == 4],
+            others=[parameter for parameter in parameters if parameter.ndim != 4],
+            lr=self.max_lr,
+            momentum=self.momentum,
+            weight_decay=self.weight_decay,
+            conv_lr=self.muon_lr,
+            conv_momentum=self.muon_momentum,
+        )
+
+
+class OneCycle(OneCycleLR):
+    """PyTorch's schedule, which ends at its lowest rate: one step more would turn the rate upwards again."""
+
+    @override
+    def step(self, epoch: int | None = None) -> None:
+        if self.last_epoch + 1 < self.total_steps:
+            super().step(epoch)
 
 
 def current_learning_rate(trainer: Trainer) -> float:
-    """The rate that the next optimizer step takes; under Muon that of batch norm, not of the convolutions."""
+    """Learning rate of the next optimizer step; under Muon that of batch norm, not of the convolutions."""
     return float(trainer.optimizers[0].param_groups[0]["lr"])
 
 
 def current_momentum(trainer: Trainer) -> float:
-    """The momentum that the next optimizer step takes."""
+    """Momentum of the next optimizer step; under Muon that of batch norm, not of the convolutions."""
     return float(trainer.optimizers[0].param_groups[0]["momentum"])

@@ -30,15 +30,16 @@ def test_set_epoch_is_the_same_as_starting_there() -> None:
     assert [key.indices.tolist() for key in sampler] == [key.indices.tolist() for key in started]
 
 
-def test_every_step_of_every_rank_has_a_seed_of_its_own() -> None:
+def test_every_step_of_every_rank_has_two_seeds_of_its_own() -> None:
     seeds = {
-        key.seed
+        step_seed
         for seed in range(3)
         for epoch in range(3)
         for rank in range(2)
         for key in ShuffledBatches(1000, 10, seed, rank, 2, epoch)
+        for step_seed in (key.augmentation_seed, key.dropout_seed)
     }
-    assert len(seeds) == 3 * 3 * 2 * 50
+    assert len(seeds) == 2 * 3 * 3 * 2 * 50
 
 
 @pytest.mark.parametrize("num_ranks", [2, 3])
@@ -59,11 +60,11 @@ def test_evaluation_sees_every_image_once(num_ranks: int) -> None:
 
 def test_a_batch_is_the_images_asked_for() -> None:
     images = torch.arange(20, dtype=torch.uint8).view(5, 1, 2, 2)
-    batch = BatchDataset(LabelledImages(images, torch.arange(5)))[BatchKey(torch.tensor([3, 0]), seed=7)]
+    batch = BatchDataset(LabelledImages(images, torch.arange(5)))[BatchKey(torch.tensor([3, 0]), 8, 7)]
     assert batch.images.dtype == torch.uint8
     assert batch.images[:, 0, 0, 0].tolist() == [12, 0]
     assert batch.labels.tolist() == [3, 0]
-    assert batch.seed == 7
+    assert (batch.augmentation_seed, batch.dropout_seed) == (8, 7)
 
 
 def test_seeds_of_epochs_steps_and_ranks_differ() -> None:

@@ -229,7 +229,7 @@ def test_mnists_digits_are_read_from_pictures(num_images: int, mnist: Mnist, tra
 
 
 def test_probabilities_are_those_of_predict(mnist: Mnist, trained: DigitClassifier) -> None:
-    batch = Batch(mnist[1].images[:20], mnist[1].labels[:20], seed=0)
+    batch = Batch(mnist[1].images[:20], mnist[1].labels[:20])
     with torch.no_grad():
         predicted = trained.predict_step(DigitsDataModule().prepare(batch, augment=False), 0)
     probabilities = classify(trained, mnist[1].images[:20, 0])

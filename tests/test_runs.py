@@ -300,7 +300,7 @@ def test_test_time_augmentation(fit: Fit, capfd: pytest.CaptureFixture[str]) -> 
     module = DigitClassifier.load_from_checkpoint(folder / "checkpoints" / "last.ckpt", weights_only=True).eval()
     images = torch.rand(4, 1, 28, 28)
     images[..., [0, -1], :] = images[..., :, [0, -1]] = BACKGROUND
-    batch = Batch(images, torch.zeros(4, dtype=torch.int64), 0)
+    batch = Batch(images, torch.zeros(4, dtype=torch.int64))
     logits = [module(images.roll((y, x), (2, 3))) for y in (-1, 0, 1) for x in (-1, 0, 1)]
     probabilities = torch.stack(logits).mean(dim=0).softmax(dim=1)
     torch.testing.assert_close(module.predict_step(batch, 0).probabilities, probabilities.max(dim=1).values)

@@ -57,7 +57,7 @@ def test_the_trainer_equals_a_plain_loop(batch_size: int, mnist_dir: Path) -> No
         if step == 20:
             break
         prepared = data.prepare(batch, augment=True)
-        torch.manual_seed(batch.seed)
+        torch.manual_seed(batch.dropout_seed)
         loss = F.nll_loss(F.log_softmax(net(prepared.images), dim=1), prepared.labels)
         optimizer.zero_grad()
         loss.backward()

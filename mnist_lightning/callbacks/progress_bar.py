@@ -10,6 +10,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from typing_extensions import override
 
 from mnist_lightning.bounds import CountOrZero
+from mnist_lightning.callbacks.training_totals import running_metrics
 from mnist_lightning.classifier import DigitClassifier
 from mnist_lightning.recipe import current_learning_rate
 from mnist_lightning.runs.report import epoch_title
@@ -98,7 +99,7 @@ class EpochProgressBar(TQDMProgressBar):
         assert isinstance(pl_module, DigitClassifier)
         if trainer.sanity_checking:
             return {}  # nothing is trained yet
-        loss, accuracy = pl_module.running_training_metrics()
+        loss, accuracy = running_metrics(pl_module)
         return {
             "loss": f"{loss:.4f}",
             "acc": f"{accuracy:.2%}",

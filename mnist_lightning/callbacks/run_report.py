@@ -15,6 +15,7 @@ from typing_extensions import override
 from mnist_lightning.callbacks.early_stopping import StopAtThreshold
 from mnist_lightning.callbacks.interruption import Interrupted
 from mnist_lightning.callbacks.progress_bar import print_above_bar
+from mnist_lightning.callbacks.training_totals import epoch_metrics
 from mnist_lightning.classifier import DigitClassifier
 from mnist_lightning.datamodule import DigitsDataModule
 from mnist_lightning.errors import DivergenceError, SettingError
@@ -110,7 +111,7 @@ class RunReport(Callback):
     @override
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, DigitClassifier)
-        metrics = pl_module.epoch_metrics()  # waits for the device, so the clock is read after
+        metrics = epoch_metrics(pl_module)  # waits for the device, so the clock is read after
         now = time.perf_counter()
         row = {
             "epoch": trainer.current_epoch + 1,

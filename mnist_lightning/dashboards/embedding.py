@@ -52,7 +52,7 @@ class Embedding(Callback):
         chosen = evaluated.indices[:MAX_IMAGES]
         images, labels = (part[chosen] for part in evaluated.data)
         network = network_copy(pl_module).float().cpu()
-        prepared = data.prepare(Batch(images, labels, seed=0), augment=False).images
+        prepared = data.prepare(Batch(images, labels), augment=False).images
         features, logits = last_features(network.layers, prepared)
         if not features.isfinite().all():
             return

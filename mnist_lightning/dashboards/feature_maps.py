@@ -34,7 +34,7 @@ class FeatureMaps(Callback):
         assert isinstance(data, DigitsDataModule)
         assert trainer.train_dataloader is not None
         images, labels = (part[:1] for part in trainer.train_dataloader.dataset.data)
-        images = data.prepare(Batch(images.to(pl_module.device), labels, seed=0), augment=False).images
+        images = data.prepare(Batch(images.to(pl_module.device), labels), augment=False).images
         layers = network_copy(pl_module).layers
         outputs = images.to(pl_module.net_dtype)
         number = 0

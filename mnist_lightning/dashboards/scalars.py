@@ -5,6 +5,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from typing_extensions import override
 
+from mnist_lightning.callbacks.training_totals import epoch_metrics, running_metrics
 from mnist_lightning.classifier import DigitClassifier
 from mnist_lightning.recipe import current_learning_rate, current_momentum
 
@@ -24,14 +25,14 @@ class ScalarLogger(Callback):
         if not logs_after(trainer, batch_idx):
             return
         assert isinstance(pl_module, DigitClassifier)
-        loss, accuracy = pl_module.running_training_metrics()
+        loss, accuracy = running_metrics(pl_module)
         scalars = {"train_loss": loss, "train_accuracy": accuracy, **_schedule(trainer)}
         log_scalars(trainer, "by_step", scalars, trainer.global_step)
 
     @override
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, DigitClassifier)
-        metrics = {name.replace("/", "_"): value for name, value in pl_module.epoch_metrics().items()}
+        metrics = {name.replace("/", "_"): value for name, value in epoch_metrics(pl_module).items()}
         log_scalars(trainer, "by_step", metrics, trainer.global_step)
         log_scalars(trainer, "by_epoch", {**metrics, **_schedule(trainer)}, trainer.current_epoch + 1)
 

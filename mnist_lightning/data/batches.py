@@ -18,18 +18,20 @@ class LabelledImages(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """What a step works on. `seed` is all the randomness that the step may use, for augmentation and dropout."""
+    """What a step works on; its two seeds are the only randomness that the step uses."""
 
     images: Tensor  # (B, 1, 28, 28), uint8 from the loader, normalised float32 in a step
     labels: Tensor  # (B,) int64 in 0..9
-    seed: int
+    augmentation_seed: int = 0
+    dropout_seed: int = 0
 
 
 class BatchKey(NamedTuple):
     """What a sampler asks a dataset for."""
 
     indices: Tensor  # (B,) int64
-    seed: int
+    augmentation_seed: int = 0
+    dropout_seed: int = 0
 
 
 class BatchDataset(Dataset[Batch]):
@@ -46,7 +48,7 @@ class BatchDataset(Dataset[Batch]):
         return len(self.data.labels)
 
     def __getitem__(self, key: BatchKey) -> Batch:
-        return Batch(self.data.images[key.indices], self.data.labels[key.indices], key.seed)
+        return Batch(self.data.images[key.indices], self.data.labels[key.indices], *key[1:])
 
 
 class ShuffledBatches(Sampler[BatchKey]):
@@ -104,7 +106,8 @@ class ShuffledBatches(Sampler[BatchKey]):
         for step, indices in enumerate(batches):
             if step >= self.first_step:
                 share = indices.tensor_split(self.num_ranks)[self.rank]
-                yield BatchKey(share, derive_seed(self.seed, self.epoch, step, self.rank))
+                seed = derive_seed(self.seed, self.epoch, step, self.rank)
+                yield BatchKey(share, augmentation_seed=(seed + 1) % 2**64, dropout_seed=seed)
 
 
 class OrderedBatches(Sampler[BatchKey]):
@@ -127,4 +130,4 @@ class OrderedBatches(Sampler[BatchKey]):
         return len(self.batches)
 
     def __iter__(self) -> Iterator[BatchKey]:
-        return (BatchKey(indices, seed=0) for indices in self.batches)
+        return (BatchKey(indices) for indices in self.batches)

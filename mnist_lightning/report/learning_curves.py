@@ -7,8 +7,8 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
-from torch.optim.lr_scheduler import OneCycleLR
 
+from mnist_lightning.recipe import Recipe
 from mnist_lightning.report.drawing import BLUE, GREEN, VERMILION, in_our_style, new_figure, scale_accuracy
 from mnist_lightning.runs.markdown import one_line
 
@@ -90,7 +90,7 @@ def learning_rates(report: dict[str, Any]) -> list[float] | None:
         else:
             ends = [trainer["max_steps"]] if trainer["max_steps"] > 0 else []
             ends += [trainer["max_epochs"] * rows[0]["steps"]] if (trainer["max_epochs"] or 0) > 0 else []
-            rates = _one_cycle(model["max_lr"], model["pct_start"], min(ends), num_steps + 1)
+            rates = _one_cycle_rates(model["max_lr"], model["pct_start"], min(ends), num_steps + 1)
         # A report has the rate of the step after the epoch; there is none after the last.
         pairs = [(rates[min(row["steps"], len(rates) - 1)], row["learning_rate"]) for row in rows]
     except (KeyError, IndexError, TypeError, ValueError, ZeroDivisionError):
@@ -98,10 +98,11 @@ def learning_rates(report: dict[str, Any]) -> list[float] | None:
     return rates[:num_steps] if all(math.isclose(*pair, rel_tol=1e-4) for pair in pairs) else None
 
 
-def _one_cycle(max_lr: float, pct_start: float, total_steps: int, num_steps: int) -> list[float]:
-    """The rates of the first steps of torch's one-cycle schedule over `total_steps`."""
-    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], max_lr)
-    schedule = OneCycleLR(optimizer, max_lr, total_steps, pct_start=pct_start, cycle_momentum=False)
+def _one_cycle_rates(max_lr: float, pct_start: float, total_steps: int, num_steps: int) -> list[float]:
+    """The learning rates of the first steps of the one-cycle schedule."""
+    recipe = Recipe(max_lr=max_lr, pct_start=pct_start)
+    optimizer, schedule = recipe.build([torch.nn.Parameter(torch.zeros(1))], total_steps)
+    assert schedule is not None
     rates = [float(schedule.get_last_lr()[0])]
     for _ in range(min(num_steps, total_steps) - 1):
         optimizer.step()

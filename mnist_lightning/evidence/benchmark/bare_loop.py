@@ -7,7 +7,6 @@ from itertools import islice
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (the name that all of PyTorch uses)
-from torch.optim.lr_scheduler import OneCycleLR
 from torch.utils.data import DataLoader
 from torchvision import transforms
 
@@ -69,9 +68,9 @@ class Loop:
 
     def __iter__(self) -> Iterator[Tensor]:
         """Yields the loss, a scalar, after each step."""
-        optimizer = torch.optim.SGD(self.module.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4)
         total_steps = self.num_epochs * self.steps_per_epoch
-        scheduler = OneCycleLR(optimizer, max_lr=0.1, total_steps=total_steps + 1, pct_start=0.2)
+        optimizer, schedule = self.module.recipe.build(self.module.parameters(), total_steps)
+        assert schedule is not None
         for epoch in range(self.num_epochs):
             for images, labels in islice(self._batches(epoch), self.steps_per_epoch):
                 self.module.train()
@@ -81,7 +80,7 @@ class Loop:
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
-                scheduler.step()
+                schedule.step()
                 self.num_images += len(labels)
                 yield loss.detach()
 
@@ -93,9 +92,9 @@ class Loop:
         loader = self.data.train_dataloader()
         loader.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
         for batch in loader:
-            images, labels, seed = self.data.prepare(batch, augment=True)
-            torch.manual_seed(seed)
-            yield images, labels
+            prepared = self.data.prepare(batch, augment=True)
+            torch.manual_seed(prepared.dropout_seed)
+            yield prepared.images, prepared.labels
 
     @torch.no_grad()
     def evaluate(self) -> float:
@@ -103,7 +102,7 @@ class Loop:
         self.module.eval()
         num_correct = num_images = 0
         for batch in self.data.test_dataloader():
-            images, labels, _ = self.data.prepare(batch, augment=False)
+            images, labels = self.data.prepare(batch, augment=False)[:2]
             with torch.autocast("cpu", torch.bfloat16, enabled=self.setting.is_bfloat16):
                 num_correct += int((self.module(images).argmax(dim=1) == labels).sum())
             num_images += len(labels)

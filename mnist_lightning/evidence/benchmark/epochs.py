@@ -17,6 +17,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from typing_extensions import override
 
+from mnist_lightning.callbacks.training_totals import epoch_metrics
 from mnist_lightning.classifier import DigitClassifier
 from mnist_lightning.data.mnist_files import default_data_dir
 from mnist_lightning.evidence.benchmark import plain_script
@@ -84,7 +85,7 @@ class TakeTurns(Callback):
         assert isinstance(pl_module, DigitClassifier)
         self._portion = {
             "train_seconds": self._trained_seconds - self._start_seconds,
-            "accuracy": pl_module.epoch_metrics()["val/accuracy"],
+            "accuracy": epoch_metrics(pl_module)["val/accuracy"],
         }
 
     @override
