@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jsonargparse import DefaultHelpFormatter
+from jsonargparse import DefaultHelpFormatter, Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import Checkpoint, ProgressBar
+from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
@@ -58,9 +58,9 @@ from mnist_lightning.runs.report import part_of
 from mnist_lightning.runs.resuming import (
     is_raised_while_restoring,
     newest_last_checkpoint,
+    restore_settings,
     run_folder_of,
     settings_of_run,
-    take_over,
     why_nothing_is_left,
 )
 from mnist_lightning.runs.settings import (
@@ -92,7 +92,7 @@ class CommandLine(LightningCLI):
         self.command = command_text(self._args)
         self.run_folder: Path | None = None
         self._is_new_folder = False
-        self._asked: Settings = {}  # of a run that is resumed: what the command asked for, and its first step
+        self._requested: Settings = {}  # of a run that is resumed: the command's settings, and the first step
         self._first_step: int | None = None
         super().__init__(
             DigitClassifier,
@@ -177,7 +177,7 @@ class CommandLine(LightningCLI):
         if isinstance(first, list) and (reordered := configs_first(first)) != first:
             asked = parser.parse_args(reordered)[subcommand]
             for line in overridden_options(first, asked, self.config[subcommand]):
-                _tell(line)
+                _note(line)
         ckpt_path = self._named_checkpoint()
         if subcommand == "fit":
             if args != first:
@@ -199,7 +199,7 @@ class CommandLine(LightningCLI):
         for name, value in known.items():
             asked = self.config[subcommand][name]
             if asked != value:
-                _tell(f"--{name} {asked}: the checkpoint was trained with {value}; what is asked now is done")
+                _note(f"--{name} {asked}: the checkpoint was trained with {value}; what is asked now is done")
         if subcommand == "validate" and self.config.validate.data.validation == "none":
             raise SettingError(
                 "--data.validation none, which the checkpoint was trained with or the command asks for, leaves nothing "
@@ -250,98 +250,120 @@ class CommandLine(LightningCLI):
             started = settings_of_run(
                 checkpoint, path, {"early_stopping": StopAtThreshold, "weight_average": WeightAverage}
             )
-            self._asked, self._first_step = report_settings(config), checkpoint.content["global_step"]
-            for line in take_over(config, self._asked, started):
-                _tell(line)
+            self._requested, self._first_step = report_settings(config), checkpoint.content["global_step"]
+            for line in restore_settings(config, self._requested, started):
+                _note(line)
 
     @override
     def instantiate_classes(self) -> None:
+        self.config_init = self.parser.instantiate_classes(self.config)
+        self.datamodule = self.config_init[self.subcommand].data
+        self.model = self.config_init[self.subcommand].model
         try:
-            super().instantiate_classes()
+            if self.subcommand == "fit":
+                self._prepare_run()
+            self.trainer = self.instantiate_trainer()
         except BaseException:
             self._remove_new_folder()
             raise
 
-    @override
-    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        config = self.config[self.config.subcommand]
-        callbacks: list[Callback] = [FiniteLoss(), TrainingTotals()]
-        if self.subcommand == "fit":
-            if getattr(rank_zero_only, "rank", 0) == 0 and not config.trainer.fast_dev_run:
-                self.datamodule.prepare_data()  # without data there is no run, and no folder
-                try:
-                    resumed = run_folder_of(Path(config.ckpt_path)) if config.ckpt_path else None
-                    self._is_new_folder = resumed is None
-                    self.run_folder = resumed or claim_run_folder(
-                        Path(config.trainer.default_root_dir), config.run_name
-                    )
-                except OSError as error:
-                    raise SettingError(
-                        f"--trainer.default_root_dir {config.trainer.default_root_dir}: no folder can be made there "
-                        f"({error.strerror}). Name a directory that can be written."
-                    ) from None
-            self.run_report = RunReport(self.run_folder, self.command, report_settings(config))
-            callbacks += [ScalarLogger(), Throughput(), self.run_report]
-        self.trainer_defaults["callbacks"] = callbacks
-        try:
-            trainer = super().instantiate_trainer(**kwargs)
-        except (ValueError, TypeError, RuntimeError, ImportError, MisconfigurationException) as error:
-            raise SettingError(
-                f"the trainer cannot be set up: {str(error)[:200]}\nChange the --trainer options."
-            ) from None
-        if self.run_folder is not None:
-            for callback in trainer.checkpoint_callbacks:
-                if isinstance(callback, BestCheckpoint | LastCheckpoint):
-                    callback.dirpath = str(self.run_folder / "checkpoints")
-        return trainer
+    def _prepare_run(self) -> None:
+        """Finds the data, then the run's folder: without data there is no run, and no folder."""
+        config = self.config.fit
+        if getattr(rank_zero_only, "rank", 0) == 0 and not config.trainer.fast_dev_run:
+            self.datamodule.prepare_data()
+            try:
+                resumed = run_folder_of(Path(config.ckpt_path)) if config.ckpt_path else None
+                self._is_new_folder = resumed is None
+                self.run_folder = resumed or claim_run_folder(Path(config.trainer.default_root_dir), config.run_name)
+            except OSError as error:
+                raise SettingError(
+                    f"--trainer.default_root_dir {config.trainer.default_root_dir}: no folder can be made there "
+                    f"({error.strerror}). Name a directory that can be written."
+                ) from None
 
     def _remove_new_folder(self) -> None:
-        """A run that does not begin leaves no folder behind."""
+        """Removes the folder of a run that did not begin."""
         if self.run_folder is not None and self._is_new_folder and not (self.run_folder / "checkpoints").exists():
             shutil.rmtree(self.run_folder, ignore_errors=True)
 
     @override
-    def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
-        is_fit = self.subcommand == "fit"
-        # Ranks above 0 write nothing: the name only has to be there, and no other logger than TensorBoard's.
-        folder = self.run_folder or Path(config["default_root_dir"], "version_0")
-        if self.run_folder is None and config["logger"] is not False:
-            config["logger"] = True
-        config = {name: make(f"--trainer.{name}", value, folder) for name, value in config.items()}
-        callbacks = make("callbacks", callbacks, folder)
-        added = _as_list(config["callbacks"])
-        check_added(added, _as_list(config["plugins"]))
-        # The framework takes one bar, and refuses a callback whose kind the trainer is told to do without.
-        if config["enable_progress_bar"] is False or any(isinstance(callback, ProgressBar) for callback in added):
-            callbacks = [callback for callback in callbacks if not isinstance(callback, ProgressBar)]
-        if config["enable_checkpointing"] is False:
-            callbacks = [callback for callback in callbacks if not isinstance(callback, Checkpoint)]
-        if is_fit and self.config.fit.weight_average.decay is None:
-            callbacks = [callback for callback in callbacks if not isinstance(callback, WeightAverage)]
-        if is_fit and config["logger"] is not False and not config["fast_dev_run"]:
-            config["logger"] = self._loggers(config["logger"], folder)
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        try:
+            return self._trainer()
+        except (ValueError, TypeError, RuntimeError, ImportError, MisconfigurationException) as error:
+            raise SettingError(
+                f"the trainer cannot be set up: {str(error)[:200]}\nChange the --trainer options."
+            ) from None
+
+    def _trainer(self) -> Trainer:
+        parts = self.config_init[self.subcommand]
+        # Processes other than the first write nothing: for them only the name has to exist.
+        folder = self.run_folder or Path(parts.trainer.default_root_dir, "version_0")
+        options = parts.trainer.as_dict()
+        if self.run_folder is None and options["logger"] is not False:
+            options["logger"] = True  # and for them TensorBoard's logger is enough
+        options = {name: make(f"--trainer.{name}", value, folder) for name, value in options.items()}
+        added = _as_list(options["callbacks"])
+        check_added(added, _as_list(options["plugins"]))
+        loggers: list[Logger] = []
+        if self.subcommand == "fit" and options["logger"] is not False and not options["fast_dev_run"]:
+            # Events that a killed run wrote after its checkpoint are written again.
+            purge_step = None if self._first_step is None else self._first_step + 1
+            tensorboard = TensorBoardLogger(
+                folder.parent, name="", version=folder.name, default_hp_metric=False, purge_step=purge_step
+            )
+            loggers = [tensorboard, *([] if options["logger"] is True else _as_list(options["logger"]))]
+        callbacks = [*added, *self._callbacks(parts, options, added, has_loggers=bool(loggers))]
+        if self.run_folder is not None:
+            options["default_root_dir"] = self.run_folder  # for the files of callbacks and profilers
+            for callback in callbacks:
+                if isinstance(callback, BestCheckpoint | LastCheckpoint):
+                    callback.dirpath = str(self.run_folder / "checkpoints")
+        return Trainer(
+            **options
+            | {
+                "callbacks": callbacks,
+                "logger": loggers or False,
+                "plugins": [*_as_list(options["plugins"]), CheckpointFiles(self.run_folder)],
+                "enable_autolog_hparams": False,  # would log the module's and the data's settings, but no others
+            }
+        )
+
+    def _callbacks(
+        self, parts: Namespace, options: dict[str, Any], added: list[Callback], has_loggers: bool
+    ) -> list[Callback]:
+        """The project's callbacks, in the order in which the Trainer calls them.
+
+        Checkpoints come last: the Trainer calls them after all others. The report comes before the dashboards, some of
+        which show it; what ends a run for a bad loss comes before what would report or save it.
+
+        Args:
+            parts: what the command line's options were instantiated to.
+            options: the Trainer's own.
+            added: the user's callbacks; a progress bar among them replaces the project's.
+            has_loggers: whether scalars and dashboards are logged.
+        """
+        bars: list[Callback] = [make("progress_bar", parts.progress_bar, Path())]
+        if options["enable_progress_bar"] is False or any(isinstance(callback, ProgressBar) for callback in added):
+            bars = []
+        if self.subcommand != "fit":
+            return [*bars, FiniteLoss()]
+        stop, average, best, last = (
+            make(name, parts[name], Path())
+            for name in ("early_stopping", "weight_average", "best_checkpoint", "last_checkpoint")
+        )
+        self.run_report = RunReport(self.run_folder, self.command, report_settings(self.config.fit))
+        dashboards: list[Callback] = []
+        if has_loggers:
             from mnist_lightning.dashboards.all import tensorboard_callbacks
 
-            self.trainer_defaults["callbacks"] += tensorboard_callbacks(
-                self.run_report, logs_settings=config["enable_autolog_hparams"]
-            )
-        else:
-            config["logger"] = False
-        config["enable_autolog_hparams"] = False  # it would log the module's and the data's settings, and no others
-        if self.run_folder is not None:
-            config["default_root_dir"] = self.run_folder  # for the files of callbacks and profilers
-        config["plugins"] = [*_as_list(config["plugins"]), CheckpointFiles(self.run_folder)]
-        callbacks += [StopOnSignal(callback) for callback in callbacks if isinstance(callback, LastCheckpoint)]
-        return super()._instantiate_trainer(config, callbacks)
-
-    def _loggers(self, asked: Any, folder: Path) -> list[Logger]:
-        """TensorBoard's, and those that --trainer.logger adds."""
-        # Events that a killed run wrote after its checkpoint are written anew.
-        purge_step = None if self._first_step is None else self._first_step + 1
-        tensorboard = TensorBoardLogger(
-            folder.parent, name="", version=folder.name, default_hp_metric=False, purge_step=purge_step
-        )
-        return [tensorboard, *([] if asked is True else _as_list(asked))]
+            dashboards = tensorboard_callbacks(self.run_report, logs_settings=options["enable_autolog_hparams"])
+        return [
+            *(stop, *([] if average.decay is None else [average]), *bars),
+            *(FiniteLoss(), TrainingTotals(), ScalarLogger(), Throughput(), self.run_report, *dashboards),
+            *([] if options["enable_checkpointing"] is False else [best, last, StopOnSignal(last)]),
+        ]
 
     @override
     def _run_subcommand(self, subcommand: str) -> None:
@@ -404,7 +426,7 @@ class CommandLine(LightningCLI):
         assert self.run_report is not None
         self.run_report.finish(self.trainer, self.model)
         if self._first_step == self.trainer.global_step:
-            _tell(why_nothing_is_left(self.run_report.report, self._asked))
+            _note(why_nothing_is_left(self.run_report.report, self._requested))
 
     def after_validate(self) -> None:
         """Prints the figures."""
@@ -484,5 +506,5 @@ def resolved_settings(args: list[str]) -> Settings:
 
 
 @rank_zero_only
-def _tell(line: str) -> None:
+def _note(line: str) -> None:
     print(f"note: {line}", file=sys.stderr, flush=True)

@@ -116,7 +116,7 @@ def is_raised_while_restoring(error: Exception) -> bool:
     )
 
 
-def take_over(config: Any, asked: Settings, started: Settings) -> list[str]:
+def restore_settings(config: Any, asked: Settings, started: Settings) -> list[str]:
     """Puts the settings that a run was started with into the config of the `fit` that goes on with it.
 
     What decides when to stop is followed as it is asked now; but the end of a one-cycle schedule is where it was.
