@@ -1,4 +1,4 @@
-"""The LightningModule: a network, its loss and metrics, the optimizer and the one-cycle schedule."""
+"""The LightningModule: a network, its loss, its metrics and its recipe."""
 
 from typing import Literal, NamedTuple
 
@@ -23,12 +23,12 @@ from mnist_lightning.recipe import OptimizerName, Recipe, Schedule
 
 NetworkName = Literal["optimized", "baseline", "baseline_relu_on_logits"]
 Backend = Literal["fused", "layers"]
-# A data module's batch, or what any loader of images (B, 1, 28, 28) float and labels (B,) int64 gives.
+# A batch of the data module, or of any loader of images (B, 1, 28, 28) float and labels (B,) int64.
 AnyBatch = Batch | tuple[Tensor, Tensor] | list[Tensor]
 
 
 class Predictions(NamedTuple):
-    """What the network says of each image."""
+    """The likeliest digit of each image."""
 
     digits: Tensor  # (B,) int64 in 0..9
     probabilities: Tensor  # (B,) float32, of that digit
@@ -38,25 +38,25 @@ Net = OptimizedNet | BaselineNet
 
 
 def build_network(name: NetworkName, dropout: float, width: int, batch_norm: bool, head: Head) -> Net:
-    """The network that a config names; all but the name belongs to the optimized one alone."""
+    """Builds the network of this name; the other arguments apply to the optimized one only."""
     if name == "optimized":
         return OptimizedNet(dropout, width, batch_norm, head)
     return BaselineNet(relu_on_logits=name == "baseline_relu_on_logits")
 
 
-def check_finite(figures: Tensor) -> None:
-    """Checks what the network of a checkpoint gives.
+def check_finite(outputs: Tensor) -> None:
+    """Checks the output of a checkpoint's network.
 
     Args:
-        figures: logits (..., 10), or a loss ().
+        outputs: logits (..., 10), or a loss ().
 
     Raises:
         DivergenceError: they are not all finite.
     """
-    if not figures.isfinite().all():
+    if not outputs.isfinite().all():
         raise DivergenceError(
-            "the network of this checkpoint gives numbers that are not finite: its weights are too large. Name another "
-            "with --ckpt_path (in `report`, with --checkpoint)."
+            "the outputs of this checkpoint's network are not finite: its weights are too large. Name another "
+            "checkpoint with --ckpt_path (in `report`, with --checkpoint)."
         )
 
 
@@ -66,27 +66,26 @@ class DigitClassifier(LightningModule):
     Args:
         network: Which network: `optimized` has 18,962 parameters, `baseline` 6,379,786.
         dropout: Probability of dropping an activation, before each pooling of the optimized network.
-        width: Multiplies the optimized network's channels, all but the last layer's.
-        batch_norm: Normalise after each convolution of the optimized network; else the convolutions have a bias.
-        head: What ends the optimized network: global `average_pooling`, or a `fully_connected` layer.
-        optimizer: `sgd`, or `muon`, which makes the convolutions' updates orthogonal: it learns faster, and needs batch
-            norm after every convolution. With `muon` the convolutions have a rate and a momentum of their own.
+        width: Factor of the optimized network's channels, except for the last layer's.
+        batch_norm: Batch norm after each convolution of the optimized network; without it, convolutions have a bias.
+        head: Last layer of the optimized network: global `average_pooling`, or a `fully_connected` layer.
+        optimizer: `sgd`, or `muon`, which orthogonalizes the convolutions' updates: it learns faster, needs batch norm
+            after every convolution, and uses `muon_lr` and `muon_momentum` for the convolutions.
         max_lr: Peak of the one-cycle learning rate, or the constant rate.
-        schedule: `one_cycle` warms up to max_lr and anneals to almost 0 at the run's last step, whatever the number
-            of epochs; `constant` stays at max_lr.
-        pct_start: Fraction of the steps that warm up.
-        momentum: Momentum; under `sgd` the one-cycle schedule cycles it between 0.95 and 0.85 instead.
-        nesterov: Use Nesterov's momentum under `sgd`; under `muon` it always is.
-        weight_decay: L2 penalty on all parameters; under `muon` on all but the convolutions.
-        muon_lr: What `max_lr` is, for the convolutions under `muon`: the relative size of a step.
-        muon_momentum: Momentum of the convolutions under `muon`.
-        test_time_augmentation: Evaluate each image together with its eight shifts by a pixel, and average the logits:
-            a little more accurate, and nine times the cost. A test then says also what the image alone has.
-        channels_last: Keep the network's tensors in channels-last memory order, which is faster; the same numbers up to
-            rounding.
-        backend: How the network is computed, with the same result up to rounding: `fused` takes convolution, batch
-            norm, ReLU, dropout and pooling together, on a CPU, and is `layers` elsewhere; `layers` calls PyTorch's
-            layers one after the other.
+        schedule: `one_cycle` warms up to max_lr and anneals to almost 0 at the run's last step; `constant` stays at
+            max_lr.
+        pct_start: Fraction of the steps spent warming up.
+        momentum: Momentum; with `sgd`, the one-cycle schedule replaces it with a cycle between 0.95 and 0.85.
+        nesterov: Use Nesterov momentum with `sgd`; `muon` always does.
+        weight_decay: L2 penalty on all parameters; with `muon`, on all but the convolutions.
+        muon_lr: Peak learning rate of the convolutions with `muon`: the relative size of a step.
+        muon_momentum: Momentum of the convolutions with `muon`.
+        test_time_augmentation: Average the logits of each image and its eight shifts by one pixel: slightly more
+            accurate, at nine times the cost. The test also reports the accuracy without it.
+        channels_last: Use channels-last memory order, which is faster; the results are equal up to rounding.
+        backend: How the network is computed, with equal results up to rounding: `fused` computes convolution, batch
+            norm, ReLU, dropout and pooling together on a CPU, and is `layers` elsewhere; `layers` calls PyTorch's
+            layers one by one.
     """
 
     def __init__(
@@ -112,11 +111,11 @@ class DigitClassifier(LightningModule):
         super().__init__()
         if optimizer == "muon" and not (network == "optimized" and batch_norm):
             raise SettingError(
-                "--model.optimizer muon fixes the scale of each convolution, and needs batch norm after it. "
+                "--model.optimizer muon fixes the norm of each convolution's weights and needs batch norm after each. "
                 "Use --model.network optimized with --model.batch_norm true, or --model.optimizer sgd."
             )
-        self.save_hyperparameters(ignore=["_instantiator"])  # which the framework's command line adds
-        # Plain floats: the command line hands in subclasses, which a checkpoint must not hold.
+        self.save_hyperparameters(ignore=["_instantiator"])  # added by the framework's command line
+        # Plain floats: the command line passes subclasses, which a checkpoint must not hold.
         self.recipe = Recipe(
             optimizer=optimizer,
             max_lr=float(max_lr),
@@ -152,7 +151,7 @@ class DigitClassifier(LightningModule):
     @override
     def forward(self, images: Tensor) -> Tensor:
         """Maps normalised images (B, 1, 28, 28) to logits (B, 10)."""
-        # The type differs from the images' float32 under a true half precision.
+        # Not the images' float32 in true half precision.
         images = images.to(self.net_dtype, memory_format=self.memory_format)
         if self.backend == "fused" and images.device.type == "cpu" and images.dtype in (torch.float32, torch.float64):
             return fused_forward(self.net.layers, images)
@@ -160,13 +159,13 @@ class DigitClassifier(LightningModule):
         return logits
 
     def _views(self, images: Tensor) -> Tensor:
-        """Logits (V, B, 10) of what an evaluation averages: of the images (B, 1, 28, 28), then of their shifts."""
+        """Logits (V, B, 10) that an evaluation averages: of the images (B, 1, 28, 28), then of their shifts."""
         views = one_pixel_shifts(images, BACKGROUND) if self.test_time_augmentation else images.unsqueeze(0)
         logits: Tensor = self(views.flatten(0, 1))
         return logits.float().view(*views.shape[:2], -1)
 
     def probabilities(self, images: Tensor) -> Tensor:
-        """Probabilities (B, 10) of the digits, as an evaluation has them, for normalised images (B, 1, 28, 28).
+        """Probabilities (B, 10) of the digits for normalised images (B, 1, 28, 28), as in an evaluation.
 
         Raises:
             DivergenceError: the logits are not finite.

@@ -1,4 +1,4 @@
-"""`fit`, `validate`, `test` and `predict`: LightningCLI with a folder for every run, and checked settings."""
+"""`fit`, `validate`, `test` and `predict`: a LightningCLI that checks settings and gives each run a folder."""
 
 import shutil
 import sys
@@ -73,15 +73,15 @@ from mnist_lightning.runs.settings import (
 
 
 class _HelpFormatter(RawDescriptionHelpFormatter, DefaultHelpFormatter):
-    """Keeps the lines of the other commands apart."""
+    """Keeps the line breaks of the epilog."""
 
 
 class CommandLine(LightningCLI):
     """`fit`, `validate`, `test` and `predict`, for one module and one data module.
 
     Args:
-        args: The command line's words; None takes the process's.
-        other_commands: What else there is, by name, for `--help`.
+        args: Command-line arguments; None takes those of the process.
+        other_commands: Description of each command beside these four, for `--help`.
     """
 
     model: DigitClassifier
@@ -120,13 +120,14 @@ class CommandLine(LightningCLI):
 
     @override
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]  # static there: it knows no arguments
-        """The subcommand that is asked for, or all: each has a parser, which takes a tenth of a second to build.
+        """The requested subcommand, or all of them: a parser for each takes a tenth of a second to build.
 
-        The values are the Trainer's arguments that are no options: a checkpoint is always loaded with `weights_only`.
+        The values are arguments of the Trainer's methods that are not options: checkpoints are always loaded with
+        `weights_only`.
         """
         skipped = {name: names | {"weights_only"} for name, names in LightningCLI.subcommands().items()}
-        asked = self._args[:1] if isinstance(self._args, list) else []
-        return {name: skipped[name] for name in asked if name in skipped} or skipped
+        requested = self._args[:1] if isinstance(self._args, list) else []
+        return {name: skipped[name] for name in requested if name in skipped} or skipped
 
     @override
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
@@ -136,7 +137,7 @@ class CommandLine(LightningCLI):
                 "--output",
                 type=PathText | None,
                 default=None,
-                help="A new file for the results: FILE.csv or FILE.json.",
+                help="New file for the results: FILE.csv or FILE.json; by default they are printed as CSV.",
             )
         return parser
 
@@ -146,13 +147,13 @@ class CommandLine(LightningCLI):
             "--run_name",
             type=str | None,
             default=None,
-            help="Folder under runs; by default the configs' names, as in optimized-cpu.",
+            help="Name of the run's folder under runs; by default the configs' names, as in optimized-cpu.",
         )
         parser.add_argument(
             "--num_threads",
             type=Threads | None,
             default=None,
-            help="Threads of this process on the CPU; by default one for each core. Beside other work, 1 is faster.",
+            help="CPU threads; by default one per core. 1 is faster on a machine that is busy with other work.",
         )
         parser.add_lightning_class_args(StopAtThreshold, "early_stopping")
         parser.add_lightning_class_args(WeightAverage, "weight_average")
@@ -165,18 +166,18 @@ class CommandLine(LightningCLI):
     @override
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         args = sys.argv[1:] if args is None else args
-        # --print_config ends the parsing, and has to wait until the checkpoint's settings are known.
+        # --print_config ends the parsing, so it waits until the checkpoint's settings are known.
         first = [arg for arg in args if not arg.startswith("--print_config")] if isinstance(args, list) else args
         try:
             super().parse_arguments(parser, first)
         except UnicodeDecodeError:
             raise SettingError(
-                "--config: the file is not text. Give it a YAML file, such as configs/optimized.yaml."
+                "--config: the file is not text. Name a YAML file, such as configs/optimized.yaml."
             ) from None
         subcommand = self.config.subcommand
         if isinstance(first, list) and (reordered := configs_first(first)) != first:
-            asked = parser.parse_args(reordered)[subcommand]
-            for line in overridden_options(first, asked, self.config[subcommand]):
+            requested = parser.parse_args(reordered)[subcommand]
+            for line in overridden_options(first, requested, self.config[subcommand]):
                 _note(line)
         ckpt_path = self._named_checkpoint()
         if subcommand == "fit":
@@ -188,7 +189,7 @@ class CommandLine(LightningCLI):
                 f"{subcommand} needs trained weights: add --ckpt_path, such as "
                 f"`{PROGRAM} {subcommand} --ckpt_path runs/optimized/version_0/checkpoints/best.ckpt`."
             )
-        # What the checkpoint was trained with is the default; the command line and configs go before it.
+        # The settings that the checkpoint was trained with are defaults; configs and the command line override them.
         trained = read_checkpoint(ckpt_path)
         settings = {f"model.{name}": value for name, value in trained.model.items()}
         settings |= {f"data.{name}": value for name, value in trained.data.items()}
@@ -197,13 +198,13 @@ class CommandLine(LightningCLI):
         super().parse_arguments(parser, args)
         self.config[subcommand].ckpt_path = ckpt_path
         for name, value in known.items():
-            asked = self.config[subcommand][name]
-            if asked != value:
-                _note(f"--{name} {asked}: the checkpoint was trained with {value}; what is asked now is done")
+            requested = self.config[subcommand][name]
+            if requested != value:
+                _note(f"--{name} {requested}: the checkpoint was trained with {value}; using the new value")
         if subcommand == "validate" and self.config.validate.data.validation == "none":
             raise SettingError(
-                "--data.validation none, which the checkpoint was trained with or the command asks for, leaves nothing "
-                f"to validate on. Use `{PROGRAM} test`, or --data.validation test or holdout."
+                "--data.validation none, from the command line or the checkpoint, leaves no images to validate on. "
+                f"Use `{PROGRAM} test`, or --data.validation test or holdout."
             )
 
     def _named_checkpoint(self) -> str | None:
@@ -216,7 +217,10 @@ class CommandLine(LightningCLI):
 
     @override
     def _parse_ckpt_path(self) -> None:
-        """Does nothing: the framework would put a checkpoint's settings above the command line, without a word."""
+        """Does nothing: the framework would silently let a checkpoint's settings override the command line.
+
+        The framework has no public switch for it; tests/test_checkpoints.py fails if it comes back.
+        """
 
     @override
     def before_instantiate_classes(self) -> None:
@@ -383,44 +387,46 @@ class CommandLine(LightningCLI):
             if self.run_folder is None or self.run_folder.is_dir():
                 raise
             raise SettingError(
-                f"{self.run_folder} is gone: it was deleted or moved while the run was training in it. Leave it there, "
-                "and start again; or go on from where it is now, with --ckpt_path and the last.ckpt in it."
+                f"{self.run_folder} was deleted or moved while the run was training. Start the run again; if the "
+                "folder was moved, resume with --ckpt_path and the last.ckpt in its new place."
             ) from None
         except ModuleNotFoundError as error:
-            raise SettingError(f"what a --trainer option asks for needs a package: {error}") from None
+            raise SettingError(
+                f"a --trainer option needs a package that is not installed: {error}. Install it, or omit the option."
+            ) from None
         except Exception as error:
             if "val_check_interval" in str(error) and isinstance(error, ValueError):
                 raise SettingError(
                     f"--trainer.val_check_interval {self.trainer.val_check_interval}: an epoch has fewer batches. Use "
-                    "a smaller one, or a share such as 0.5; with --trainer.check_val_every_n_epoch null it counts on "
-                    "from epoch to epoch."
+                    "a smaller number, or a fraction such as 0.5; with --trainer.check_val_every_n_epoch null it "
+                    "counts batches across epochs."
                 ) from None
             path = self.config[subcommand].ckpt_path
             if "loading state_dict" in str(error):
                 raise CheckpointError(
-                    f"--ckpt_path {path}: the checkpoint holds the weights of another network than --model.network "
-                    "asks for. Leave --model.network and its config away: the checkpoint knows its own."
+                    f"--ckpt_path {path}: the checkpoint's weights do not fit --model.network. Omit --model.network "
+                    "and its config: the checkpoint stores its own network."
                 ) from None
             if isinstance(error, UserError) or not is_raised_while_restoring(error):
                 raise
             raise CheckpointError(
-                f"--ckpt_path {path}: a run cannot go on from it ({type(error).__name__}: "
+                f"--ckpt_path {path}: a run cannot resume from it ({type(error).__name__}: "
                 f"{one_line(str(error))[:200]}). {NAME_ANOTHER}"
             ) from None
         except SystemExit as ended:
-            if isinstance(ended.__context__, KeyboardInterrupt):  # which the framework ends without a word
+            if isinstance(ended.__context__, KeyboardInterrupt):  # which the framework ends silently
                 raise KeyboardInterrupt from None
             raise
 
     def before_fit(self) -> None:
-        """Saves the resolved config, which runs again as `fit --config`."""
+        """Saves the resolved config, which `fit --config` accepts."""
         if self.run_folder is not None and not (self.run_folder / "config.yaml").exists():
             config = self.config.fit.clone()
-            config.ckpt_path = None  # a run that starts from this config starts at the beginning
+            config.ckpt_path = None  # a run of this config starts at the beginning
             replace_file(self.run_folder / "config.yaml", self._parser("fit").dump(config, skip_none=False))
 
     def after_fit(self) -> None:
-        """Tests the last weights once, where no image was held out to validate on, and ends the report."""
+        """Tests the last weights once if nothing was validated on, and completes the report."""
         if self.datamodule.validation == "none" and not self.config.fit.trainer.fast_dev_run:
             self.trainer.test(self.model, datamodule=self.datamodule, verbose=False)
         assert self.run_report is not None
@@ -429,23 +435,23 @@ class CommandLine(LightningCLI):
             _note(why_nothing_is_left(self.run_report.report, self._requested))
 
     def after_validate(self) -> None:
-        """Prints the figures."""
+        """Prints accuracy and loss."""
         self._print_evaluation("val", self.datamodule.validation_title)
 
     def after_test(self) -> None:
-        """Prints the figures."""
+        """Prints accuracy and loss."""
         self._print_evaluation("test", "test images")
 
     def before_predict(self) -> None:
-        """Refuses to write one file from several processes."""
+        """Refuses to write one file from several processes, of which each predicts a share of the images."""
         if self.config.predict.output is not None and self.trainer.world_size > 1:
             raise SettingError(
-                f"--output {self.config.predict.output}: of {self.trainer.world_size} processes each has a share of "
-                "the images. Use --trainer.devices 1."
+                f"--output {self.config.predict.output}: each of the {self.trainer.world_size} processes predicts a "
+                "share of the images. Use --trainer.devices 1."
             )
 
     def after_predict(self) -> None:
-        """Writes a line per image to --output, or as CSV to standard output."""
+        """Writes a row per image to --output, or as CSV to standard output."""
         rows = prediction_rows(self.trainer.predict_loop.predictions, self.datamodule.title)
         if self.config.predict.output is None:
             sys.stdout.write(csv_text(rows))
@@ -457,7 +463,9 @@ class CommandLine(LightningCLI):
         figures = self.trainer.callback_metrics
         limit = self.trainer.limit_test_batches if stage == "test" else self.trainer.limit_val_batches
         if f"{stage}/accuracy" not in figures:
-            raise SettingError(f"--trainer.limit_{stage}_batches {limit} leaves nothing to evaluate. Use a larger one.")
+            raise SettingError(
+                f"--trainer.limit_{stage}_batches {limit} leaves nothing to evaluate. Use a larger value."
+            )
         accuracy, loss = float(figures[f"{stage}/accuracy"]), float(figures[f"{stage}/loss"])
         line = f"{self.datamodule.title}, {part_of(limit)}{images}: accuracy {accuracy:.2%}, loss {loss:.4f}"
         if (single_view := figures.get(f"{stage}/single_view_accuracy")) is not None:
@@ -466,7 +474,7 @@ class CommandLine(LightningCLI):
 
 
 def _run_name(config: Any) -> str | None:
-    """The name that is asked for, or those of all configs, as in `optimized-cpu`; None without either."""
+    """`--run_name`, or the names of all configs, as in `optimized-cpu`; None without either."""
     return config.run_name or "-".join(Path(str(path)).stem for path in config.config or []) or None
 
 
@@ -477,7 +485,7 @@ def _as_list(value: Any) -> list[Any]:
 
 
 class NotRun(CommandLine):
-    """Parses and checks a command line, and does no more."""
+    """Parses and checks a command line without running it."""
 
     @override
     def _set_seed(self) -> None:
@@ -493,11 +501,11 @@ class NotRun(CommandLine):
 
 
 def resolved_settings(args: list[str]) -> Settings:
-    """The settings that a `fit` with these arguments would report, in the report's own form, without running it.
+    """The settings that the report of a `fit` with these arguments would hold.
 
     Raises:
-        SystemExit: the parser refuses them; it has said why.
-        SettingError: they cannot work.
+        SystemExit: the parser refuses them; it has printed why.
+        SettingError: they do not fit together.
     """
     with warnings.catch_warnings():
         quieten()

@@ -31,22 +31,22 @@ class DigitsDataModule(LightningDataModule):
 
     Args:
         data_dir: Directory that holds MNIST/raw; None means the environment variable MNIST_DATA_DIR, else `data`.
-        dataset: `mnist`, or `offline_digits`: 1,797 digits that scikit-learn ships, which are not MNIST.
+        dataset: `mnist`, or `offline_digits`: scikit-learn's 1,797 digits, which are not MNIST.
         batch_size: Images per training step and process.
         eval_batch_size: Images per step of validation, test and prediction.
-        validation: What is evaluated after each epoch: the `test` images, as in the original recipe; a `holdout` of
-            the training images; or `none`: all training images train, and the run ends with one test.
-        num_holdout: Number of training images that `validation: holdout` holds out, stratified by class.
-        split_seed: Decides which images are held out; not the run's seed, so that runs with other seeds compare.
-        rotation_degrees: Augmentation: largest rotation to either side.
+        validation: Images to validate on after each epoch: the `test` images, as in the original recipe; a `holdout`
+            of the training images; or `none`: the run trains on all of them and tests once, at its end.
+        num_holdout: Number of training images that `holdout` holds out, stratified by class.
+        split_seed: Seed of the holdout; apart from the run's seed, so that runs of several seeds compare.
+        rotation_degrees: Augmentation: largest rotation in either direction.
         translation_percent: Augmentation: largest shift in x and in y, in percent of the image's side.
-        scale_percent: Augmentation: largest change of size.
+        scale_percent: Augmentation: largest change of size, in percent.
         shear_degrees: Augmentation: largest shear along x.
         interpolation: Augmentation: `nearest`, with translation by whole pixels, or `bilinear`.
-        num_workers: Loader processes; 0 is fastest, because a batch is one indexing operation.
-        on_device: Keep the whole data set, as uint8, on the device that trains (55 MB for MNIST), so that no step waits
-            for a copy; needs `num_workers: 0`.
-        seed: Decides order and augmentation; the command line sets it from --seed_everything.
+        num_workers: Loader processes; 0 is fastest, since a batch is one indexing operation.
+        on_device: Keep the whole data set on the training device as uint8 (55 MB for MNIST), so that no step waits for
+            a copy; needs `num_workers: 0`.
+        seed: Seed of order, augmentation and dropout; the command line sets it from --seed_everything.
     """
 
     def __init__(
@@ -73,8 +73,8 @@ class DigitsDataModule(LightningDataModule):
                 f"--data.num_workers {num_workers} with --data.on_device true: loader processes cannot reach the "
                 "device's memory. Use --data.num_workers 0, or --data.on_device false."
             )
-        # A checkpoint moves between machines: it keeps every setting but where the files lay. The framework's command
-        # line adds `_instantiator`.
+        # A checkpoint moves between machines: it keeps all settings but the data's place. The framework's command line
+        # adds `_instantiator`.
         self.save_hyperparameters(ignore=["data_dir", "_instantiator"])
         self.data_dir = data_dir or default_data_dir()
         self.dataset = dataset
@@ -83,23 +83,25 @@ class DigitsDataModule(LightningDataModule):
         self.validation = validation
         self.num_holdout = num_holdout
         self.split_seed = split_seed
-        self.num_workers = int(num_workers)  # a subclass from the command line, which no loader process could unpickle
+        self.num_workers = int(
+            num_workers
+        )  # the command line passes a subclass, which loader processes could not unpickle
         self.on_device = on_device
         self.seed = seed
         self.augmentation = RandomAffine(
             rotation_degrees, translation_percent, scale_percent, shear_degrees, interpolation
         )
         self._sets: dict[str, LabelledImages] = {}
-        self._first_epoch = self._first_step = 0  # where training starts, or goes on
+        self._first_epoch = self._first_step = 0  # where training starts
 
     @property
     def title(self) -> str:
-        """The data set's name for every output; says so when it is not MNIST."""
+        """The data set's name in every output; says so if it is not MNIST."""
         return DATASET_TITLES[self.dataset]
 
     @property
     def validation_title(self) -> str:
-        """What the validation accuracy was measured on."""
+        """The images of the validation accuracy."""
         return {
             "test": "test images",
             "holdout": f"{self.num_holdout:,} held-out training images",
@@ -108,7 +110,7 @@ class DigitsDataModule(LightningDataModule):
 
     @override
     def prepare_data(self) -> None:
-        # One process of several downloads, before the others look.
+        # One process of several downloads, before the others read.
         if self.dataset == "mnist":
             self._read()
 
@@ -120,12 +122,12 @@ class DigitsDataModule(LightningDataModule):
         }
 
     def images(self, name: Literal["train", "val", "test"]) -> LabelledImages:
-        """One of the sets, as stored; after `setup`."""
+        """One of the sets as stored, after `setup`."""
         return self._sets[name]
 
     @property
     def _device(self) -> torch.device:
-        """Where the data set lies."""
+        """The device that stores the data set."""
         if self.trainer is None or not self.on_device:
             return torch.device("cpu")
         return self.trainer.strategy.root_device
@@ -147,7 +149,7 @@ class DigitsDataModule(LightningDataModule):
 
     @override
     def state_dict(self) -> dict[str, Any]:
-        """Where training is: the framework keeps no place in a loader."""
+        """The position in training: the framework does not save a loader's."""
         assert self.trainer is not None
         num_batches = self.trainer.fit_loop.epoch_loop.total_batch_idx + 1  # in all epochs
         epoch, step = divmod(num_batches, int(self.trainer.num_training_batches))
@@ -155,7 +157,7 @@ class DigitsDataModule(LightningDataModule):
 
     @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Goes on from there."""
+        """Restores the position."""
         self._first_epoch, self._first_step = state_dict["epoch"], state_dict["step"]
 
     def _rank_and_num_ranks(self) -> tuple[int, int]:
@@ -190,24 +192,24 @@ class DigitsDataModule(LightningDataModule):
     def _loader(self, data: LabelledImages, sampler: Any) -> DataLoader[Batch]:
         return DataLoader(
             BatchDataset(data),
-            batch_size=None,  # the sampler asks for whole batches
+            batch_size=None,  # the sampler requests whole batches
             sampler=sampler,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available() and self._device.type == "cpu",
-            # A generator of its own: the loader would otherwise advance the global one.
+            # Its own generator: the loader would otherwise advance the global one.
             generator=torch.Generator().manual_seed(self.seed),
         )
 
     @override
     def on_after_batch_transfer(self, batch: Batch | Tensor, dataloader_idx: int) -> Batch | Tensor:
         if isinstance(batch, Tensor):
-            return batch  # the example input of the framework's model summary
+            return batch  # the example input of Lightning's model summary
         assert self.trainer is not None
         return self.prepare(batch, augment=self.trainer.training)
 
     def prepare(self, batch: Batch, augment: bool) -> Batch:
-        """Turns a loader's uint8 batch into normalised float32, augmented or not, on the device that it is on."""
+        """Converts a loader's uint8 batch to normalised float32 on its device, and augments it if asked."""
         images: Tensor = batch.images.float().div_(255)  # (B, 1, 28, 28) in [0, 1]
         if augment:
             images = self.augmentation(images, batch.augmentation_seed)
@@ -215,10 +217,10 @@ class DigitsDataModule(LightningDataModule):
 
 
 def check_holdout(data: Any) -> None:
-    """Checks that holding images out leaves some to train on.
+    """Checks that the holdout leaves images to train on.
 
     Raises:
-        SettingError: it does not.
+        SettingError: it leaves none.
     """
     num_images = NUM_TRAINING_IMAGES[data.dataset]
     if data.validation == "holdout" and data.num_holdout >= num_images:

@@ -1,4 +1,4 @@
-"""The command line: `main`, all of its commands, and how each may end."""
+"""The command line: the table of commands, and their exit statuses."""
 
 import errno
 import os
@@ -16,8 +16,8 @@ from mnist_lightning.errors import UserError
 from mnist_lightning.fast.allocation import keep_freed_memory
 from mnist_lightning.options.messages import quieten
 
-# Beside the framework's `fit`, `validate`, `test` and `predict`: each is in a folder of its name, and is imported only
-# where it is asked for.
+# The commands beside the framework's `fit`, `validate`, `test` and `predict`. Each lives in the folder of its name, and
+# is imported only when it is run.
 COMMANDS = {
     "read": "Read the digits in pictures.",
     "study": "Train several configs over several seeds, into one table.",
@@ -28,7 +28,7 @@ COMMANDS = {
 
 
 def _is_lost_connection(error: RuntimeError) -> bool:
-    """Whether processes that train together have lost one another; gloo has no error type of its own."""
+    """Whether processes that train together have lost one another; gloo raises no type of its own."""
     return isinstance(error, torch.distributed.DistError) or "/gloo/" in str(error)
 
 
@@ -36,9 +36,8 @@ def main(args: ArgsType = None) -> None:
     """Runs the command line: `main(["fit", "--config", "configs/optimized.yaml"])`.
 
     Raises:
-        SystemExit: status 2 after a mistake of the user's, whose text says what to change; 1 after a study in which a
-            seed failed, pictures that did not all hold a digit, or another process's end; 130 after Ctrl-C and 143
-            after SIGTERM.
+        SystemExit: status 2 for a user's error, whose message says what to change; 1 if a seed of a study failed, a
+            picture held no digit, or another process of the run ended; 130 after Ctrl-C, 143 after SIGTERM.
     """
     try:
         with warnings.catch_warnings():
@@ -53,22 +52,23 @@ def main(args: ArgsType = None) -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except BrokenPipeError:
-        # The reader of the output is gone, as with `| head`. Nothing is left to flush at exit.
+        # The reader of the output has ended, as with `| head`: nothing is left to flush at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
         print(
-            f"error: {error.filename or 'the output'} cannot be written ({error.strerror}): make room.", file=sys.stderr
+            f"error: {error.filename or 'the output'} cannot be written ({error.strerror}). Free some space.",
+            file=sys.stderr,
         )
         sys.exit(2)
     except RuntimeError as error:
         if not _is_lost_connection(error):
             raise
         print(
-            "error: another process of this run has ended or cannot be reached; its own output says why. The run goes "
-            "on with --ckpt_path last, and as many processes.",
+            "error: another process of this run has ended or cannot be reached; its output says why. Resume with "
+            "--ckpt_path last and the same number of processes.",
             file=sys.stderr,
         )
         sys.exit(1)

@@ -226,5 +226,5 @@ def test_weights_of_another_network(
     with pytest.raises(SystemExit, match="2"):
         main([command, "--ckpt_path", str(checkpoint), "--model.width", "2"])
     error = capfd.readouterr().err
-    assert "note: --model.width 2: the checkpoint was trained with 1; what is asked now is done" in error
-    assert "the checkpoint holds the weights of another network" in error
+    assert "note: --model.width 2: the checkpoint was trained with 1; using the new value" in error
+    assert "the checkpoint's weights do not fit --model.network. Omit --model.network" in error

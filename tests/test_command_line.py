@@ -126,9 +126,8 @@ def test_an_option_that_a_later_config_overrides_is_told(tmp_path: Path, capfd: 
     out, err = capfd.readouterr()
     assert yaml.safe_load(out)["trainer"]["max_epochs"] == 2
     assert err.splitlines() == [
-        "note: --trainer.max_epochs: a config after it sets 2, which is used. Put --config before other options.",
-        "note: --trainer.callbacks: a config after it sets another value, which is used. "
-        "Put --config before other options.",
+        "note: --trainer.max_epochs: a later config overrides it with 2. Put --config before other options.",
+        "note: --trainer.callbacks: a later config overrides it with another value. Put --config before other options.",
     ]
     with pytest.raises(SystemExit):
         main([*FIT, "--config", str(later), *before, "--print_config"])
@@ -142,9 +141,9 @@ def test_an_option_that_a_later_config_overrides_is_told(tmp_path: Path, capfd: 
         ("modle:\n  max_lr: 3\n", "Did you mean --model.max_lr?"),
         ("model:\n  max_lr: abc\n", "Change --model.max_lr"),
         ("model: [1, 2", "configs/optimized.yaml"),
-        ("trainer: null", "trainer: None in a config takes away"),
-        ("trainer: false", "trainer: False in a config takes away"),
-        ("model: null", "model: None in a config takes away"),
+        ("trainer: null", "trainer: None in a config replaces"),
+        ("trainer: false", "trainer: False in a config replaces"),
+        ("model: null", "model: None in a config replaces"),
         ("just a sentence", "configs/optimized.yaml"),
         ("", "configs/optimized.yaml"),
         ("trainer:\n  callbacks:\n    - class_path: ModelCheckpont\n", "--trainer.callbacks"),
@@ -209,7 +208,7 @@ def test_help_documents_every_option_of_ours(capfd: pytest.CaptureFixture[str]) 
         main(["fit", "--help"])
     assert ended.value.code == 0
     out = capfd.readouterr().out
-    for text in ("Peak of the one-cycle learning rate", "largest rotation to either side", "accuracy to stop at"):
+    for text in ("Peak of the one-cycle learning rate", "largest rotation in either direction", "accuracy to stop at"):
         assert text in " ".join(out.split())
 
 

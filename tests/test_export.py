@@ -221,7 +221,7 @@ def test_weights_alone_are_for_every_command_but_to_train(
         assert outputs[0] == outputs[1] != ""
     with pytest.raises(SystemExit, match="2"):
         main(["fit", "--config", "configs/offline.yaml", "--ckpt_path", output])
-    assert "holds weights, but not what a run needs to go on" in capfd.readouterr().err
+    assert "holds weights, but not what a run needs to resume" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(

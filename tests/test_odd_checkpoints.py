@@ -87,20 +87,20 @@ ODD_FOR_ALL: dict[str, tuple[Callable[[Content], Any], str]] = {
 ODD_FOR_FIT: dict[str, tuple[Callable[[Content], Any], str]] = {
     "a report that is no JSON": (
         lambda content: content["callbacks"]["RunReport"].update(report="{"),
-        "its report is not whole",
+        "its report is incomplete",
     ),
     "a report without end": (
         lambda content: content["callbacks"]["RunReport"].update(report="[" * 10**5),
-        "its report is not whole",
+        "its report is incomplete",
     ),
     "a report that is a number": (
         lambda content: content["callbacks"]["RunReport"].update(report=3),
         "not what a run needs",
     ),
-    "a report without epochs": (report(lambda changed: changed.update(epochs=None)), "its report is not whole"),
-    "a report that lacks a field": (report(lambda changed: changed.pop("hardware")), "its report is not whole"),
+    "a report without epochs": (report(lambda changed: changed.update(epochs=None)), "its report is incomplete"),
+    "a report that lacks a field": (report(lambda changed: changed.pop("hardware")), "its report is incomplete"),
     "a report that no file can hold": (report(lambda changed: changed.update(command="\ud800")), "report is not whole"),
-    "no settings": (report(lambda changed: changed.update(settings={})), "its report is not whole"),
+    "no settings": (report(lambda changed: changed.update(settings={})), "its report is incomplete"),
     "no schedule": (
         report(lambda changed: changed["settings"]["model"].pop("schedule")),
         "its report has no settings",
@@ -117,15 +117,15 @@ ODD_FOR_FIT: dict[str, tuple[Callable[[Content], Any], str]] = {
     "no place in the data": (replaced("DigitsDataModule", {"epoch": None, "step": 0}), "does not say where in the run"),
     "no number of steps": (replaced("global_step", "abc"), "does not say where in the run"),
     "steps before the first": (replaced("global_step", -5), "does not say where in the run"),
-    "no optimizer": (replaced("optimizer_states", [{}]), "a run cannot go on from it"),
-    "an optimizer of another network": (replaced("optimizer_states", 3), "a run cannot go on from it"),
-    "no callbacks": (replaced("callbacks", 3), "not what a run needs to go on"),
-    "loops that are none": (replaced("loops", {"fit_loop": {"state_dict": {}}}), "a run cannot go on from it"),
-    "another framework": (replaced("pytorch-lightning_version", "abc"), "a run cannot go on from it"),
-    "metrics that are none": (replaced("train_metrics", {"train/loss": 3}), "a run cannot go on from it"),
+    "no optimizer": (replaced("optimizer_states", [{}]), "a run cannot resume from it"),
+    "an optimizer of another network": (replaced("optimizer_states", 3), "a run cannot resume from it"),
+    "no callbacks": (replaced("callbacks", 3), "not what a run needs to resume"),
+    "loops that are none": (replaced("loops", {"fit_loop": {"state_dict": {}}}), "a run cannot resume from it"),
+    "another framework": (replaced("pytorch-lightning_version", "abc"), "a run cannot resume from it"),
+    "metrics that are none": (replaced("train_metrics", {"train/loss": 3}), "a run cannot resume from it"),
     "metrics of another shape": (
         lambda content: content["train_metrics"]["train/loss"].update(weight=torch.zeros(3)),
-        "a run cannot go on from it",
+        "a run cannot resume from it",
     ),
 }
 

@@ -177,9 +177,9 @@ def test_what_differs_from_the_runs_start_is_said(
     run(tmp_path, "--ckpt_path", "last", "--model.max_lr", "0.2", "--trainer.max_epochs", "9", "--seed_everything", "3")
     notes = [line for line in capfd.readouterr().err.splitlines() if line.startswith("note: ")]
     assert notes == [
-        "note: --model.max_lr 0.2: the run was started with 0.1, and goes on with that",
-        "note: --seed_everything 3: the run was started with 0, and goes on with that",
-        "note: --trainer.max_epochs 9: the run was started with 3, and goes on with that",
+        "note: --model.max_lr 0.2: the run was started with 0.1, which it keeps",
+        "note: --seed_everything 3: the run was started with 0, which it keeps",
+        "note: --trainer.max_epochs 9: the run was started with 3, which it keeps",
     ]
     assert_same_run(folder, whole)
 
@@ -227,4 +227,4 @@ def test_a_checkpoint_of_weights_alone_cannot_be_resumed(
     torch.save({name: last_checkpoint(whole)[name] for name in names}, tmp_path / "weights.ckpt")
     with pytest.raises(SystemExit, match="2"):
         main(["fit", *RUN, "--ckpt_path", str(tmp_path / "weights.ckpt"), "--trainer.default_root_dir", str(tmp_path)])
-    assert "holds weights, but not what a run needs to go on" in capfd.readouterr().err
+    assert "holds weights, but not what a run needs to resume" in capfd.readouterr().err

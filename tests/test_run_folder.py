@@ -73,6 +73,6 @@ def test_ctrl_c_in_a_folder_that_was_moved(tmp_path: Path, in_project: None) -> 
 def assert_folder_is_gone(process: BaseProcess, root: Path) -> None:
     assert processes.end(process) == 2
     printed = (root / "log").read_text()
-    assert f"error: {folder_of(root)} is gone: it was deleted or moved" in printed
+    assert f"error: {folder_of(root)} was deleted or moved" in printed
     assert "Traceback" not in printed
     assert not folder_of(root).exists()

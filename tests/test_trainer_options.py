@@ -147,7 +147,7 @@ def test_accelerator(run: Run, refused: Callable[..., str], monkeypatch: pytest.
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     run("--trainer.accelerator", "auto")
     assert isinstance(Watch.trainer.accelerator, CPUAccelerator)
-    assert "--trainer.accelerator gpu: this machine shows PyTorch no CUDA GPU" in refused(
+    assert "--trainer.accelerator gpu: PyTorch finds no CUDA GPU on this machine" in refused(
         "--trainer.accelerator", "gpu"
     )
 

@@ -1,1 +1,1 @@
-"""What a run does beside training, one concern a file."""
+"""The callbacks of a run, one concern a file."""

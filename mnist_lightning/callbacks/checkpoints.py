@@ -1,4 +1,4 @@
-"""The two checkpoints of a run, `best.ckpt` and `last.ckpt`, how they are written, and how one is read."""
+"""The two checkpoints of a run, `best.ckpt` and `last.ckpt`, and how checkpoints are written and read."""
 
 import io
 import os
@@ -18,12 +18,12 @@ from mnist_lightning.runs.files import replace_file
 
 
 class CheckpointFiles(TorchCheckpointIO):
-    """Writes each checkpoint whole or not at all, and reads none that holds more than tensors and plain values.
+    """Writes checkpoints atomically, and reads only those of tensors and plain values.
 
-    The framework's own writes into the temporary directory and moves the file, which is no single act between disks.
+    The framework's own writes to the temporary directory and moves the file, which is not atomic between disks.
 
     Args:
-        run_folder: The folder that has to be there when a checkpoint is written; None in any other process or command.
+        run_folder: The run's folder, which must exist when a checkpoint is written; None if the command has none.
     """
 
     def __init__(self, run_folder: Path | None = None) -> None:
@@ -38,14 +38,14 @@ class CheckpointFiles(TorchCheckpointIO):
         torch.save(checkpoint, content)
         path = Path(path)
         if self.run_folder is not None:
-            self.run_folder.stat()  # else half of a folder that was deleted would be made anew
+            self.run_folder.stat()  # raises if it was deleted: else `mkdir` would create a part of it again
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             replace_file(path, content.getvalue())
         except OSError as error:
             raise CheckpointError(
-                f"{path} cannot be written ({error.strerror}). What was written there before is whole: make room, and "
-                f"go on from it with --ckpt_path."
+                f"{path} cannot be written ({error.strerror}). The file before it is intact: free some space, and "
+                f"resume with --ckpt_path."
             ) from None
 
     @override
@@ -54,10 +54,10 @@ class CheckpointFiles(TorchCheckpointIO):
 
 
 class BestCheckpoint(ModelCheckpoint):
-    """Keeps the epoch with the best validation figure as `checkpoints/best.ckpt`; idle in a run without validation.
+    """Keeps the epoch with the best validation metric as `checkpoints/best.ckpt`; idle in a run without validation.
 
     Args:
-        monitor: The figure to go by: the highest `val/accuracy`, or the lowest `val/loss`.
+        monitor: The metric: the highest `val/accuracy`, or the lowest `val/loss`.
     """
 
     def __init__(self, monitor: Literal["val/accuracy", "val/loss"] = "val/accuracy") -> None:
@@ -73,7 +73,7 @@ class BestCheckpoint(ModelCheckpoint):
 
     @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Goes on with the best so far if it lies in this run's folder, wherever that was moved; else begins anew."""
+        """Restores the best score if `best.ckpt` lies in this run's folder, wherever that was moved."""
         best = Path(str(self.dirpath)) / "best.ckpt"
         score = state_dict["best_model_score"]
         if score is None or not best.exists():
@@ -84,13 +84,13 @@ class BestCheckpoint(ModelCheckpoint):
 
 
 class LastCheckpoint(ModelCheckpoint):
-    """Writes `checkpoints/last.ckpt` at the end of each epoch, after validation, and when a signal or the time ends it.
+    """Writes `checkpoints/last.ckpt` after each epoch's validation, and when a signal or --trainer.max_time ends it.
 
     The framework's own `save_last` writes it only in epochs that are the best so far.
 
     Args:
-        every_n_epochs: Epochs from one write to the next; 0 writes none.
-        every_n_train_steps: Write in the middle of epochs too, after this many optimizer steps each; null does not.
+        every_n_epochs: Epochs between writes; 0 writes none.
+        every_n_train_steps: Optimizer steps between further writes within epochs; null writes none.
     """
 
     def __init__(self, every_n_epochs: NonNegativeInt = 1, every_n_train_steps: PositiveInt | None = None) -> None:
@@ -136,13 +136,13 @@ class LastCheckpoint(ModelCheckpoint):
 
     @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Has nothing to go on with: there is one file, and each write replaces it."""
+        """Stateless: each write replaces the file."""
 
 
 def epoch_ends_after_batch(trainer: Trainer) -> bool:
     """Whether the epoch ends after the current batch.
 
-    A checkpoint from between the batch and the epoch's end must not be written: a run that is resumed from it would
-    skip the epoch's validation and its row in the report.
+    No checkpoint may be written between the batch and the epoch's end: a run that resumes from it would skip the
+    epoch's validation and its row in the report.
     """
     return trainer.is_last_batch or trainer.global_step == trainer.max_steps

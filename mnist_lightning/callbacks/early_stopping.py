@@ -9,7 +9,7 @@ from typing_extensions import override
 class StopAtThreshold(Callback):
     """Ends the run after the epoch whose validation accuracy is at least the threshold.
 
-    The framework's EarlyStopping wants more than the threshold, and has a patience that ends a run unasked.
+    The framework's EarlyStopping requires more than the threshold, and always has a patience that ends runs.
 
     Args:
         stopping_threshold: Validation accuracy to stop at, in [0, 1]; null runs all epochs.
@@ -21,12 +21,12 @@ class StopAtThreshold(Callback):
 
     @override
     def state_dict(self) -> dict[str, int | None]:
-        """Keeps where the run was stopped."""
+        """Holds the epoch that stopped the run."""
         return {"stopped_epoch": self.stopped_epoch}
 
     @override
     def load_state_dict(self, state_dict: dict[str, int | None]) -> None:
-        """A run that was stopped stays so, unless it goes on without a threshold."""
+        """Keeps a stopped run stopped, unless it is resumed without a threshold."""
         if self.stopping_threshold is not None:
             self.stopped_epoch = state_dict["stopped_epoch"]
 
@@ -40,7 +40,7 @@ class StopAtThreshold(Callback):
         accuracy = trainer.callback_metrics.get("val/accuracy")
         if self.stopping_threshold is None or accuracy is None or trainer.sanity_checking or trainer.state.fn != "fit":
             return
-        # In the figure's own precision: 9,940 / 10,000 in float32 is not the float64 0.994.
+        # In the metric's own precision: 9,940 / 10,000 in float32 is not the float64 0.994.
         if accuracy >= torch.tensor(self.stopping_threshold, dtype=accuracy.dtype):
             self.stopped_epoch = trainer.current_epoch + 1
             trainer.should_stop = True

@@ -1,4 +1,4 @@
-"""Ends a run whose loss is not finite, before a checkpoint is written of it, and an evaluation whose loss is not."""
+"""Ends a run whose loss is not finite before a checkpoint of it is written, and an evaluation whose loss is not."""
 
 from typing import Any
 
@@ -16,10 +16,10 @@ _NO_STEP = 2**62
 
 
 class FiniteLoss(Callback):
-    """Looks at the loss of each step on the device, and reads there at the logging interval what was seen.
+    """Checks the loss of each step on the device, and reads the result back at the logging interval.
 
-    A step waits for nothing in between. Whatever writes a checkpoint asks first. The loss of a validation or test is
-    looked at when it ends.
+    No other step waits for the device. The result is also read before a checkpoint is written. The loss of a
+    validation or test is checked at its end.
     """
 
     def __init__(self) -> None:
@@ -56,7 +56,7 @@ class FiniteLoss(Callback):
         if (name := first_not_finite(state_dict)) is not None:
             raise DivergenceError(
                 f"{name} is not finite after step {trainer.global_step}, with a learning rate of "
-                f"{current_learning_rate(trainer):.6g}; no checkpoint was written of it. {_WAY_OUT}"
+                f"{current_learning_rate(trainer):.6g}; no checkpoint of it was written. {_HINT}"
             )
 
     @override
@@ -69,26 +69,26 @@ class FiniteLoss(Callback):
 
     def _check_evaluation(self, trainer: Trainer, pl_module: LightningModule, name: str) -> None:
         self._check(trainer)  # it names the step
-        loss = trainer.callback_metrics.get(name)  # None where the trainer's limits leave nothing to evaluate
+        loss = trainer.callback_metrics.get(name)  # None if the trainer's limits leave nothing to evaluate
         if loss is None:
             return
         if self._first_bad_step is None:  # no training: the weights are a checkpoint's
             check_finite(loss)
         elif not loss.isfinite():
             self._check_weights(trainer, pl_module.state_dict())
-            raise DivergenceError(f"{name} is not a finite number after step {trainer.global_step}. {_WAY_OUT}")
+            raise DivergenceError(f"{name} is not a finite number after step {trainer.global_step}. {_HINT}")
 
     def _check(self, trainer: Trainer) -> None:
         if self._first_bad_step is None:
             return
-        # All processes end together, whichever saw it.
+        # All processes end together, whichever found it.
         step = int(trainer.strategy.reduce(self._first_bad_step, reduce_op="min"))
         if step != _NO_STEP:
             raise DivergenceError(
                 f"the loss is not a finite number at step {step}, with a learning rate of "
-                f"{self._learning_rates[step]:.6g}; no checkpoint was written of it. {_WAY_OUT}"
+                f"{self._learning_rates[step]:.6g}; no checkpoint of it was written. {_HINT}"
             )
         self._learning_rates.clear()
 
 
-_WAY_OUT = "Use a smaller --model.max_lr, or --trainer.gradient_clip_val 1."
+_HINT = "Use a smaller --model.max_lr, or --trainer.gradient_clip_val 1."

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM end a run cleanly: after the step, with a checkpoint to go on from."""
+"""Ctrl-C and SIGTERM end a run after the current step, with a checkpoint to resume from."""
 
 import signal
 import sys
@@ -15,7 +15,7 @@ from mnist_lightning.callbacks.progress_bar import print_above_bar
 
 
 class Interrupted(SystemExit):
-    """A signal has ended the run; the exit status is the shell's, 128 and the signal's number."""
+    """A signal ended the run; the exit status is 128 plus the signal's number, as a shell's."""
 
     def __init__(self, signal_number: int) -> None:
         super().__init__(128 + signal_number)
@@ -23,12 +23,12 @@ class Interrupted(SystemExit):
 
 
 class StopOnSignal(Checkpoint):
-    """Ends training after the step in which a signal comes, and after validation if it comes there.
+    """Ends training after the step in which a signal arrives, or after the validation.
 
-    A `Checkpoint`, because the framework calls these after all other callbacks.
+    A `Checkpoint`, because the framework calls those after all other callbacks.
 
     Args:
-        last_checkpoint: What writes the checkpoint to go on from.
+        last_checkpoint: The callback whose file a resumed run starts from.
     """
 
     def __init__(self, last_checkpoint: LastCheckpoint) -> None:
@@ -38,13 +38,13 @@ class StopOnSignal(Checkpoint):
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if threading.current_thread() is threading.main_thread():  # no other can take signals
+        if threading.current_thread() is threading.main_thread():  # only this thread can set handlers
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._handlers_before[number] = signal.signal(number, self._receive)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if sys.stderr.isatty():
-            print("\r\x1b[K", end="", file=sys.stderr)  # erases the bar with the ^C that the terminal wrote behind it
+            print("\r\x1b[K", end="", file=sys.stderr)  # erases the bar, and the ^C that the terminal echoed
         if self._received is not None:
             raise Interrupted(number)
         self._received = number
@@ -63,7 +63,7 @@ class StopOnSignal(Checkpoint):
             self._end_if_received(trainer)
 
     def _end_if_received(self, trainer: Trainer) -> None:
-        # All processes end after the same step, whichever got the signal. To ask each other takes time.
+        # All processes end after the same step, whichever received the signal. Asking each other takes time.
         interval = trainer.log_every_n_steps or 50  # type: ignore[attr-defined]  # 0: nothing is logged
         if trainer.world_size > 1 and trainer.global_step % interval != 0:
             return
@@ -71,7 +71,7 @@ class StopOnSignal(Checkpoint):
             return
         trainer.save_checkpoint(self.last_checkpoint.path)
         print_above_bar(
-            f"ended after step {trainer.global_step}. To go on, repeat the command with --ckpt_path "
+            f"ended after step {trainer.global_step}. To resume, repeat the command with --ckpt_path "
             f"{self.last_checkpoint.path}"
         )
         raise Interrupted(self._received or signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""What the console shows while a run goes on: one bar for the epoch, and one line for each that has ended."""
+"""The console during a run: a bar for the current epoch, and a line for each finished one."""
 
 import sys
 from typing import Any
@@ -18,14 +18,14 @@ from mnist_lightning.runs.report import epoch_title
 
 @rank_zero_only
 def print_above_bar(text: str, to_stderr: bool = False) -> None:
-    """Prints to standard output or error, from the first process alone, without tearing a bar that is being drawn."""
+    """Prints to standard output or error, from the first process only, above any progress bar."""
     file = sys.stderr if to_stderr else sys.stdout
     Tqdm.write(text, file=file)
     file.flush()
 
 
 def close_bars() -> None:
-    """Ends what bars are drawn, of this project or not, so that the next text begins on a line of its own."""
+    """Closes all bars, so that the next text begins on a line of its own."""
     for bar in list(Tqdm._instances):  # tqdm has no public list of them
         bar.close()
 
@@ -33,10 +33,10 @@ def close_bars() -> None:
 class EpochProgressBar(TQDMProgressBar):
     """A bar on standard error with loss, running accuracy, learning rate and time left.
 
-    Nothing is drawn where standard error is not a terminal; the epochs' lines are printed all the same.
+    Drawn only if standard error is a terminal; the epochs' lines are always printed.
 
     Args:
-        refresh_rate: Steps between two drawings, 0 for none; reading the loss more often would make the device wait.
+        refresh_rate: Steps between updates of the bar, each of which waits for the device; 0 draws no bar.
     """
 
     BAR_FORMAT = "{desc}|{bar:5}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"  # fits 80 columns
@@ -77,7 +77,7 @@ class EpochProgressBar(TQDMProgressBar):
 
     @override
     def on_train_epoch_start(self, trainer: Trainer, *args: Any) -> None:
-        # Not the framework's own: it draws the new epoch with the figures of the one before first.
+        # The framework's own first draws the new epoch with the metrics of the previous one.
         self.train_progress_bar.set_postfix_str("", refresh=False)
         title = epoch_title(trainer.current_epoch + 1, trainer.max_epochs)
         self.train_progress_bar.set_description(title, refresh=False)
@@ -87,7 +87,7 @@ class EpochProgressBar(TQDMProgressBar):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        # The framework's own draws the new step with the figures of an earlier one first.
+        # The framework's own first draws the new step with the metrics of an earlier one.
         if self._should_update(batch_idx + 1, self.train_progress_bar.total):
             self.train_progress_bar.n = batch_idx + 1
             self.train_progress_bar.set_postfix(self.get_metrics(trainer, pl_module))
@@ -98,7 +98,7 @@ class EpochProgressBar(TQDMProgressBar):
     ) -> dict[str, int | str | float | dict[str, float]]:
         assert isinstance(pl_module, DigitClassifier)
         if trainer.sanity_checking:
-            return {}  # nothing is trained yet
+            return {}  # no training step has run yet
         loss, accuracy = running_metrics(pl_module)
         return {
             "loss": f"{loss:.4f}",

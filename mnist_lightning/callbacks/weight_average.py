@@ -11,12 +11,12 @@ from mnist_lightning.bounds import BelowOne
 
 
 class WeightAverage(WeightAveraging):
-    """Averages the weights and the batch-norm statistics over the steps; the average is validated, tested and saved.
+    """Averages weights and batch-norm statistics over the steps; the average is validated, tested and saved.
 
-    The framework's own EMAWeightAveraging does the same tensor by tensor, at more than twice the cost.
+    The framework's EMAWeightAveraging computes the same tensor by tensor, at more than twice the cost.
 
     Args:
-        decay: What is left of the average after each step, the rest comes from the weights; null trains without.
+        decay: Fraction of the average that each step keeps, the rest comes from the weights; null does not average.
     """
 
     def __init__(self, decay: BelowOne | None = None) -> None:
@@ -25,11 +25,11 @@ class WeightAverage(WeightAveraging):
 
     @override
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        # Only to go on training: after `fit`, the framework would test the weights in place of their average.
+        # Only to resume training: after `fit`, the framework would test the weights instead of their average.
         if trainer.state.fn == "fit":
             super().on_load_checkpoint(trainer, pl_module, checkpoint)
 
     @override
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        # A resumed run that has nothing left to train skips `on_train_end`, which hands the average to the module.
+        # A resumed run with nothing left to train skips `on_train_end`, which copies the average to the module.
         self.on_train_end(trainer, pl_module)

@@ -11,7 +11,7 @@ from mnist_lightning.data.seeds import derive_seed
 
 
 class LabelledImages(NamedTuple):
-    """A set of images in memory."""
+    """A set of labelled images in memory."""
 
     images: Tensor  # (N, 1, 28, 28) uint8
     labels: Tensor  # (N,) int64 in 0..9
@@ -27,7 +27,7 @@ class Batch(NamedTuple):
 
 
 class BatchKey(NamedTuple):
-    """What a sampler asks a dataset for."""
+    """What a sampler requests from a dataset."""
 
     indices: Tensor  # (B,) int64
     augmentation_seed: int = 0
@@ -35,7 +35,7 @@ class BatchKey(NamedTuple):
 
 
 class BatchDataset(Dataset[Batch]):
-    """A map from a batch's key to the batch: with `batch_size=None` a DataLoader hands keys through as they are.
+    """Maps a batch's key to the batch; with `batch_size=None`, a DataLoader passes keys on unchanged.
 
     Args:
         data: The images and labels.
@@ -52,20 +52,20 @@ class BatchDataset(Dataset[Batch]):
 
 
 class ShuffledBatches(Sampler[BatchKey]):
-    """Every image once an epoch, in an order that (seed, epoch) decides.
+    """Every image once an epoch, in an order that depends on (seed, epoch).
 
-    With several ranks each batch of `batch_size × num_ranks` images is shared out evenly, the last one too, so the
-    ranks take equally many steps and no image is seen twice.
+    Each batch of `batch_size × num_ranks` images is divided evenly among the ranks, the last one too: all ranks take
+    the same number of steps, and no image is seen twice.
 
     Args:
         num_images: Number of images in the data set.
         batch_size: Images per batch and rank.
         seed: The run's seed.
-        rank: Which share of each batch this process gets.
+        rank: Which share of each batch this process takes.
         num_ranks: Number of processes.
-        epoch: The first epoch to run; Lightning counts on with `set_epoch`.
-        first_step: Steps of the first epoch that were taken before, in a run that is resumed.
-        device: Where the data set lies, and the indices with it.
+        epoch: The first epoch; Lightning sets later ones with `set_epoch`.
+        first_step: Steps of the first epoch that a resumed run took before.
+        device: The device of the data set, and of the indices.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class ShuffledBatches(Sampler[BatchKey]):
         self.device = device
 
     def set_epoch(self, epoch: int) -> None:
-        """Chooses the epoch whose order the next iteration takes."""
+        """Sets the epoch of the next iteration."""
         if epoch != self.epoch:
             self.epoch, self.first_step = epoch, 0
 
@@ -101,7 +101,7 @@ class ShuffledBatches(Sampler[BatchKey]):
         generator = torch.Generator().manual_seed(derive_seed(self.seed, self.epoch))
         order = torch.randperm(self.num_images, generator=generator).to(self.device)
         batches = list(order.split(self.batch_size * self.num_ranks))
-        if len(batches[-1]) < self.num_ranks and len(batches) > 1:  # too few to go round
+        if len(batches[-1]) < self.num_ranks and len(batches) > 1:  # fewer images than ranks
             batches[-2:] = torch.cat(batches[-2:]).tensor_split(2)
         for step, indices in enumerate(batches):
             if step >= self.first_step:
@@ -111,14 +111,14 @@ class ShuffledBatches(Sampler[BatchKey]):
 
 
 class OrderedBatches(Sampler[BatchKey]):
-    """Every image once, in order; with several ranks, each rank its own share, without padding.
+    """Every image once, in order; with several ranks, each takes a share, without padding.
 
     Args:
         num_images: Number of images in the data set.
         batch_size: Images per batch.
-        rank: Which share this process gets.
+        rank: Which share this process takes.
         num_ranks: Number of processes.
-        device: Where the data set lies, and the indices with it.
+        device: The device of the data set, and of the indices.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Settings that each are of the right type, but cannot work together, on this machine, or at all."""
+"""Checks of settings that have the right type, but do not work together, on this machine, or at all."""
 
 import os
 import re
@@ -19,16 +19,16 @@ from mnist_lightning.runs.environment import num_cores
 
 
 def check_fit_settings(config: Any) -> None:
-    """Checks what `fit` was asked for, before any work.
+    """Checks the settings of `fit` before any work.
 
     Raises:
-        SettingError: there is no config, no end, or an option that would do something else than its name says.
+        SettingError: a config, an end or training batches are missing.
     """
     if not config.config:
         raise SettingError(f"fit needs a config: `{PROGRAM} fit --config configs/optimized.yaml`.")
     if config.trainer.max_epochs is None and config.trainer.max_steps == -1:
         raise SettingError(
-            "--trainer.max_epochs is not set: the configs given say nothing of when to end. "
+            "--trainer.max_epochs is not set, so the run would have no end. "
             "Put configs/optimized.yaml before an overlay such as configs/cpu.yaml, or add --trainer.max_epochs 15."
         )
     if config.trainer.limit_train_batches == 0:
@@ -36,58 +36,58 @@ def check_fit_settings(config: Any) -> None:
 
 
 def check_groups(config: Any) -> None:
-    """Checks that no config puts a single value in the place of a group of options.
+    """Checks that no config replaces a group of options with a single value.
 
     Raises:
-        SettingError: one does.
+        SettingError: a config does.
     """
     for name in ("trainer", "model", "data", "early_stopping", "weight_average"):
         if name in config and not isinstance(config[name], Namespace):
-            raise SettingError(f"{name}: {config[name]} in a config takes away all of its options. Leave it away.")
+            raise SettingError(f"{name}: {config[name]} in a config replaces a whole group of options. Omit it.")
 
 
 def check_run_name(name: str) -> None:
-    """Checks that a run's name can be a folder's.
+    """Checks that a run's name can name a folder.
 
     Raises:
-        SettingError: it holds anything but letters, digits, '.', '_' and '-'.
+        SettingError: it contains anything but letters, digits, '.', '_' and '-'.
     """
     if not re.fullmatch(r"[\w.-]*\w[\w.-]*", name):
         raise SettingError(f"--run_name {name}: use letters, digits, '.', '_' and '-' only.")
 
 
 def checked_seed(seed: bool | int) -> int:
-    """The seed itself, if it is one.
+    """Returns the seed.
 
     Raises:
-        ValueError: it is true, false or out of numpy's range; the parser adds the way out.
+        ValueError: it is true, false or outside of numpy's range; the parser adds the hint.
     """
     if isinstance(seed, bool) or not 0 <= seed < 2**32:
-        raise ValueError(f"{seed} is no seed")
+        raise ValueError(f"{seed} is not a seed")
     return seed
 
 
 def check_accelerator(accelerator: Any) -> None:
-    """Checks that there is a GPU where one is asked for.
+    """Checks that a requested GPU exists.
 
     Raises:
-        SettingError: there is none.
+        SettingError: PyTorch finds none.
     """
     if accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
         raise SettingError(
-            f"--trainer.accelerator {accelerator}: this machine shows PyTorch no CUDA GPU. "
-            "Use --trainer.accelerator cpu, or --config configs/cpu.yaml in place of configs/gpu.yaml."
+            f"--trainer.accelerator {accelerator}: PyTorch finds no CUDA GPU on this machine. "
+            "Use --trainer.accelerator cpu, or --config configs/cpu.yaml instead of configs/gpu.yaml."
         )
 
 
-MIN_PROCESSES_TO_ALLOW = 8  # to try out on any machine how processes share the work
+MIN_PROCESSES_TO_ALLOW = 8  # so that ddp can be tried on any machine
 
 
 def check_devices(accelerator: Any, devices: Any) -> None:
-    """Checks the number of processes that are to train on a CPU.
+    """Checks the number of processes that train on a CPU.
 
     Raises:
-        SettingError: it is no such number, or far beyond the cores: each process takes its memory first.
+        SettingError: it is not a number, or far above the number of cores, which would exhaust the memory.
     """
     if accelerator != "cpu" and not (accelerator == "auto" and not torch.accelerator.is_available()):
         return
@@ -95,35 +95,34 @@ def check_devices(accelerator: Any, devices: Any) -> None:
     is_count = re.fullmatch("[1-9][0-9]{0,3}", str(devices)) and int(devices) <= most
     if devices != "auto" and not is_count:
         raise SettingError(
-            f"--trainer.devices {str(devices)[:40]}: on a CPU it is a number of processes, from 1 to {most} here. "
-            "Leave it away, or use 1."
+            f"--trainer.devices {str(devices)[:40]}: on a CPU, use a number of processes from 1 to {most}, or omit it."
         )
 
 
 def check_trainer(trainer: Any) -> None:
-    """Checks for what Lightning has options for, but this project no use, or what would do nothing, hang or mislead.
+    """Checks for options of Lightning's Trainer that would mislead, hang or have no effect in this project.
 
     Raises:
-        SettingError: such an option is set.
+        SettingError: one is set.
     """
     refused = {
         "overfit_batches": (
             trainer.overfit_batches != 0,
-            "Lightning would replace the sampler. Use --trainer.limit_train_batches, with no augmentation to see the "
-            "same images again.",
+            "Lightning would replace the sampler. Use --trainer.limit_train_batches; without augmentation, every "
+            "epoch has the same images.",
         ),
         "barebones": (
             trainer.barebones,
-            "it leaves no metrics to report. Use --trainer.logger false, --trainer.enable_checkpointing false and "
-            "--trainer.enable_progress_bar false.",
+            "it disables the metrics that the report needs. Use --trainer.logger false, "
+            "--trainer.enable_checkpointing false and --trainer.enable_progress_bar false.",
         ),
         "model_registry": (
             trainer.model_registry is not None,
-            "checkpoints are written into the run's folder, and to no registry. Omit it.",
+            "checkpoints are written to the run's folder only. Omit it.",
         ),
         "use_distributed_sampler": (
             trainer.use_distributed_sampler,
-            "the project's own samplers share out the images among processes. Omit it.",
+            "the project's samplers already distribute the images among processes. Omit it.",
         ),
         "sync_batchnorm": (
             trainer.sync_batchnorm and not torch.cuda.is_available(),
@@ -140,7 +139,7 @@ def check_trainer(trainer: Any) -> None:
         ),
         "strategy": (
             re.search("spawn|fork|notebook", str(trainer.strategy)) is not None,
-            "a run cannot be handed over from one process to others. Use --trainer.strategy ddp.",
+            "it starts processes that cannot take over the run. Use --trainer.strategy ddp.",
         ),
         "num_nodes": (
             trainer.num_nodes > 1 and not _is_launched(),
@@ -154,22 +153,22 @@ def check_trainer(trainer: Any) -> None:
 
 
 def _is_launched() -> bool:
-    """Whether torchrun, a cluster's scheduler or the user has told this process where the others are."""
+    """Whether torchrun, a scheduler or the user has set the addresses of the other processes."""
     environments = (LSFEnvironment, MPIEnvironment, SLURMEnvironment, TorchElasticEnvironment)
     return "MASTER_ADDR" in os.environ or any(environment.detect() for environment in environments)
 
 
 def check_added(callbacks: Sequence[Any], plugins: Sequence[Any]) -> None:
-    """Checks the callbacks and plugins that options add for those that do not go with the project's own.
+    """Checks the user's callbacks and plugins for those that conflict with the project's own.
 
     Raises:
-        SettingError: there is one.
+        SettingError: one does.
     """
     reasons: dict[type, str] = {
-        BatchSizeFinder: "it trains before the run starts, and the report would count that. Set --data.batch_size.",
-        LearningRateFinder: "it trains before the run starts, and the report would count that. Set --model.max_lr.",
-        StochasticWeightAveraging: "it takes the learning rate's schedule away. Use --weight_average.decay 0.99.",
-        CheckpointIO: "checkpoints are written in one way, each whole or not at all. Omit it.",
+        BatchSizeFinder: "it trains before the run starts, which the report would count. Set --data.batch_size.",
+        LearningRateFinder: "it trains before the run starts, which the report would count. Set --model.max_lr.",
+        StochasticWeightAveraging: "it replaces the learning rate schedule. Use --weight_average.decay 0.99.",
+        CheckpointIO: "the project writes checkpoints atomically itself. Omit it.",
     }
     for option, added in (("callbacks", callbacks), ("plugins", plugins)):
         for part in added:

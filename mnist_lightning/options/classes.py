@@ -1,4 +1,4 @@
-"""The parser of `fit`, `validate`, `test` and `predict`: what it makes of the classes that options name."""
+"""The parser of `fit`, `validate`, `test` and `predict`: how it instantiates the classes that options name."""
 
 from enum import Enum
 from functools import partial
@@ -18,14 +18,14 @@ from typing_extensions import override
 from mnist_lightning.errors import SettingError
 from mnist_lightning.options.parser import ShortErrorParser
 
-RUN_FOLDER = "RUN_FOLDER"  # stands for the run's folder in the arguments of these classes, before there is one
+RUN_FOLDER = "RUN_FOLDER"  # a placeholder in the arguments of these classes, until the run has its folder
 _NAMED_BY_OPTIONS = (
     *(Accelerator, Callback, CheckpointIO, ClusterEnvironment, LayerSync, Logger, Precision, Profiler, Strategy),
 )
 
 
 class RunParser(ShortErrorParser):
-    """Lets loggers write into the run's folder, and leaves it to `make` to call the classes that options name."""
+    """Sends loggers to the run's folder; `make` instantiates the classes that options name, once the folder exists."""
 
     @override
     def add_class_arguments(self, class_type: type, *args: Any, **kwargs: Any) -> list[str]:
@@ -35,7 +35,7 @@ class RunParser(ShortErrorParser):
             if isinstance(default, Enum) and isinstance(default, str):  # which YAML cannot represent
                 self.set_defaults({name: default.value})
         if isinstance(class_type, type) and issubclass(class_type, Logger) and "save_dir" in added:
-            own = self.get_defaults()["save_dir"]  # none, the working directory, or a folder in it
+            own = self.get_defaults()["save_dir"]  # None, the working directory, or a folder in it
             self.set_defaults(save_dir=str(Path(RUN_FOLDER, own or "")))
         return added
 
@@ -51,7 +51,7 @@ def _defer(class_type: type, *args: Any, **kwargs: Any) -> partial[Any]:
 
 
 def make(option: str, value: Any, run_folder: Path) -> Any:
-    """Calls the classes that an option names, with the run's folder in place of RUN_FOLDER.
+    """Instantiates the classes that an option names, with the run's folder in place of RUN_FOLDER.
 
     Args:
         option: The option's name, for errors.
@@ -59,7 +59,7 @@ def make(option: str, value: Any, run_folder: Path) -> Any:
         run_folder: The run's folder.
 
     Raises:
-        SettingError: a class cannot be used as asked, perhaps because it needs a package that is not installed.
+        SettingError: a class cannot be instantiated, perhaps because it needs a package that is not installed.
     """
     if isinstance(value, str):
         return value.replace(RUN_FOLDER, str(run_folder))
@@ -71,8 +71,8 @@ def make(option: str, value: Any, run_folder: Path) -> Any:
     try:
         made = value.func(*value.args, **arguments)
         if isinstance(made, Logger):
-            _ = getattr(made, "experiment", None)  # begins here, where a login or server that is missing can be told
-    except Exception as error:  # these classes are not the project's: theirs may be of any type
+            _ = getattr(made, "experiment", None)  # connects here, where a missing login or server can be reported
+    except Exception as error:  # classes of other packages may raise any type
         package = f" Run `pip install {error.name}`." if isinstance(error, ImportError) and error.name else ""
         raise SettingError(f"{option} {value.func.__name__}: {str(error)[:600]}{package}") from None
     return made

@@ -1,4 +1,4 @@
-"""This project's own commands: a typed function is a command, its signature the options, its docstring the help."""
+"""Parsers of the project's own commands: a typed function's signature gives the options, its docstring the help."""
 
 import inspect
 from collections.abc import Callable
@@ -14,7 +14,7 @@ def command_parser(command: Callable[..., None], positional: tuple[str, ...] = (
 
     Args:
         command: the function.
-        positional: its arguments that have no option: the caller adds them.
+        positional: arguments that are not options; the caller adds them.
     """
     description, _, _ = (inspect.getdoc(command) or "").partition("\n")
     parser = ShortErrorParser(prog=f"{PROGRAM} {command.__name__}", description=description)
@@ -24,6 +24,6 @@ def command_parser(command: Callable[..., None], positional: tuple[str, ...] = (
 
 
 def use_threads(num_threads: int | None) -> None:
-    """Sets the number of PyTorch's threads on the CPU; None leaves one for each core."""
+    """Sets PyTorch's number of CPU threads; None leaves one per core."""
     if num_threads is not None:
         torch.set_num_threads(num_threads)

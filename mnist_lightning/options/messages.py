@@ -1,4 +1,4 @@
-"""Which of Lightning's messages and warnings are printed: those that a user can act on, or has asked for."""
+"""Prints only those of Lightning's messages and warnings that a user can act on or has requested."""
 
 import logging
 import sys
@@ -13,18 +13,17 @@ _LIGHTNING = Path(lightning.__file__).parent
 
 
 class _AboveBar(logging.Handler):
-    """Prints to standard error, without tearing a progress bar: warnings, and what callbacks and profilers say.
+    """Prints warnings, and messages of callbacks and profilers, to standard error, above any progress bar.
 
-    These speak because an option asks them to. Lightning's other messages, such as which devices there are, say nothing
-    that the run's own lines do not.
+    Options request those. Lightning's other messages, such as the available devices, repeat what the run prints itself.
     """
 
     @override
     def filter(self, record: logging.LogRecord) -> bool:
-        said_in = Path(record.pathname)
-        is_asked_for = not said_in.is_relative_to(_LIGHTNING) or said_in.parent.name in ("callbacks", "profilers")
-        # The average of the weights says of every resumed run that it found its own state.
-        return record.levelno >= logging.WARNING or (is_asked_for and said_in.name != "weight_averaging.py")
+        source = Path(record.pathname)
+        is_requested = not source.is_relative_to(_LIGHTNING) or source.parent.name in ("callbacks", "profilers")
+        # WeightAveraging reports for every resumed run that it found its own state.
+        return record.levelno >= logging.WARNING or (is_requested and source.name != "weight_averaging.py")
 
     @override
     def emit(self, record: logging.LogRecord) -> None:
@@ -35,7 +34,7 @@ _HANDLER = _AboveBar()
 
 
 def quieten() -> None:
-    """Silences the rest; warnings until the `warnings.catch_warnings` around it ends."""
+    """Silences Lightning's other messages, and warnings until the enclosing `warnings.catch_warnings` ends."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logger = logging.getLogger(name)
         logger.handlers = [_HANDLER]
@@ -50,6 +49,6 @@ def quieten() -> None:
         ".*callbacks used to create the checkpoint need to be provided.*",  # an evaluation writes no report
         ".*The dirpath has changed.*",  # evaluation writes no checkpoint
         ".*number of training batches .* smaller than the logging interval.*",
-        ".*resuming from a checkpoint that ended before the epoch ended.*",  # ShuffledBatches goes on at the next step
+        ".*resuming from a checkpoint that ended before the epoch ended.*",  # ShuffledBatches resumes at the next step
     ):
         warnings.filterwarnings("ignore", message)

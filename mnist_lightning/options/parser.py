@@ -1,4 +1,4 @@
-"""The argument parser: no abbreviations, and errors of a few lines whose last says what to change."""
+"""The argument parser: no abbreviations, and short errors whose last line says what to change."""
 
 import difflib
 import re
@@ -14,7 +14,7 @@ from typing_extensions import override
 MAX_ERROR_LINES = 6
 MAX_LINE_LENGTH = 300
 MAX_YAML_VALUES = 100_000
-# Where classes lie now that configs of earlier versions name.
+# New modules of classes that configs of earlier versions name.
 MOVED = {"mnist_lightning.cpu_precision.": "mnist_lightning.fast.bfloat16."}
 
 
@@ -22,7 +22,7 @@ def load_yaml(text: str) -> Any:
     """Reads YAML as jsonargparse does.
 
     Raises:
-        YAMLError: it is none, or it grows without bound: nested too deeply, or with aliases for what they are part of.
+        YAMLError: it is not YAML, or it is nested too deeply, or its aliases expand without bound.
     """
     for old, new in MOVED.items():
         text = text.replace(old, new)
@@ -39,16 +39,16 @@ def load_yaml(text: str) -> Any:
 
 
 def _num_values(value: Any, known: dict[int, int]) -> int:
-    """How many values there are in it; those that aliases repeat count each time.
+    """Number of values in it; those that aliases repeat count each time.
 
     Args:
-        value: of lists, mappings and plain values.
-        known: the numbers so far, by identity; 0 while one is being counted.
+        value: lists, mappings and plain values.
+        known: numbers so far, by identity; 0 while one is being counted.
     """
     if not isinstance(value, dict | list):
         return 1
     if known.get(id(value)) == 0:
-        raise yaml.YAMLError("an alias stands for what it is part of")
+        raise yaml.YAMLError("an alias contains itself")
     if id(value) not in known:
         known[id(value)] = 0
         parts = value.values() if isinstance(value, dict) else value
@@ -60,13 +60,13 @@ set_loader("yaml", load_yaml, exceptions=(yaml.YAMLError,))
 
 
 class ShortErrorParser(LightningArgumentParser):
-    """LightningCLI's parser, with errors for people."""
+    """LightningCLI's parser, with short errors."""
 
     help_command = "python -m mnist_lightning fit --help"
     example_config = "configs/optimized.yaml"
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        # argparse takes a unique prefix for the option: `--trainer.max_epoch 3` would train, and mean something else.
+        # argparse accepts unique prefixes: `--trainer.max_epoch 3` would train.
         super().__init__(*args, allow_abbrev=False, **kwargs)
 
     @override
@@ -74,10 +74,10 @@ class ShortErrorParser(LightningArgumentParser):
         lines = [line.rstrip()[:MAX_LINE_LENGTH] for line in str(message).splitlines() if line.strip()]
         if len(lines) > MAX_ERROR_LINES:
             lines = [*lines[: MAX_ERROR_LINES - 1], lines[-1]]
-        sys.stderr.write("\n".join([f"error: {lines[0]}", *lines[1:], self._way_out(str(message))]) + "\n")
+        sys.stderr.write("\n".join([f"error: {lines[0]}", *lines[1:], self._hint(str(message))]) + "\n")
         sys.exit(2)
 
-    def _way_out(self, message: str) -> str:
+    def _hint(self, message: str) -> str:
         stray = re.search(r"unrecognized arguments: (\S+\.ya?ml)", message)
         if stray:
             return f"Write --config {stray[1]}."
@@ -92,14 +92,13 @@ class ShortErrorParser(LightningArgumentParser):
             return f"Run `{self.help_command}` for the list of options."
         if "config" in message and "does not exist" in message:
             return f"Give --config the path of a YAML file that exists, such as {self.example_config}."
-        if message.startswith("Unexpected config:"):
-            return f"Give --config a YAML file of the form of {self.example_config}."
-        if "config" in message and ("load" in message or "pars" in message.lower()) and "Expected" not in message:
-            return f"Give --config a YAML file of the form of {self.example_config}."
+        is_unreadable = "config" in message and ("load" in message or "pars" in message.lower())
+        if message.startswith("Unexpected config:") or (is_unreadable and "Expected" not in message):
+            return f"Give --config a YAML file like {self.example_config}."
         if 'Expected "subcommand"' in message or "subcommand" in message.split("\n", maxsplit=1)[0]:
             return "Start with: python -m mnist_lightning fit --config configs/optimized.yaml"
-        if "is no seed" in message:
-            return f"Give --seed_everything a number from 0 to {2**32 - 1}: every run can be repeated."
+        if "is not a seed" in message:
+            return f"Give --seed_everything a number from 0 to {2**32 - 1}."
         required = re.search(r"arguments are required: (.+)", message)
         missing = [
             f"--{name}" for name in (required[1].split(", ") if required else []) if name in self._option_names()
@@ -120,7 +119,7 @@ class ShortErrorParser(LightningArgumentParser):
 
 
 def configs_first(args: list[str]) -> list[str]:
-    """The same arguments with each --config before all other options, as a config means to be read."""
+    """The same arguments with each --config before all other options."""
     configs, others = [], []
     words = iter(args)
     for word in words:
@@ -133,22 +132,20 @@ def configs_first(args: list[str]) -> list[str]:
     return [*others[:1], *configs, *others[1:]]
 
 
-def overridden_options(args: list[str], asked: Namespace, read: Namespace) -> list[str]:
-    """A line for each option whose value a config after it has changed.
+def overridden_options(args: list[str], requested: Namespace, read: Namespace) -> list[str]:
+    """A line for each option whose value a later config has overridden.
 
     Args:
-        args: of the command.
-        asked: what they mean with their configs first.
-        read: what they mean in their order.
+        args: command-line arguments.
+        requested: their values with the configs first.
+        read: their values in the given order.
     """
     lines = []
     for option in dict.fromkeys(word[2:].partition("=")[0].rstrip("+") for word in args if word.startswith("--")):
         name = option
-        while name and name not in asked:  # an argument of a class that another option names
+        while name and name not in requested:  # an argument of a class that another option names
             name = name.rpartition(".")[0]
-        if name and asked[name] != (value := read.get(name)):
+        if name and requested[name] != (value := read.get(name)):
             text = "another value" if isinstance(value, Namespace | list) else value
-            lines.append(
-                f"--{option}: a config after it sets {text}, which is used. Put --config before other options."
-            )
+            lines.append(f"--{option}: a later config overrides it with {text}. Put --config before other options.")
     return lines

@@ -1,4 +1,4 @@
-"""Going on with a run: from which checkpoint, in which folder, and with whose settings."""
+"""Resuming a run: from which checkpoint, in which folder, and with which settings."""
 
 import json
 import traceback
@@ -15,41 +15,41 @@ from mnist_lightning.runs.checkpoint_file import NAME_ANOTHER
 from mnist_lightning.runs.report import read_report
 from mnist_lightning.runs.settings import Settings, check_limits
 
-OF_THE_MACHINE = ("devices", "num_nodes", "plugins")  # which may be another when the run goes on
+MACHINE_SETTINGS = ("devices", "num_nodes", "plugins")  # may differ when a run is resumed elsewhere
 
 
 def newest_last_checkpoint(root: Path, run_name: str) -> Path:
-    """The newest `last.ckpt` of the runs of this name; `*` stands for all names.
+    """The newest `last.ckpt` of the runs of this name; `*` matches every name.
 
     Raises:
-        SettingError: there is none.
+        SettingError: no run has one.
     """
     found = [path for path in root.glob(f"{run_name}/version_*/checkpoints/last.ckpt") if path.is_file()]
     if not found:
         raise SettingError(
             f"--ckpt_path last: no run in {root / run_name} has a checkpoints/last.ckpt. "
-            "Leave --ckpt_path away to start one, or name a checkpoint file."
+            "Omit --ckpt_path to start a run, or name a checkpoint file."
         )
     return max(found, key=lambda path: path.stat().st_mtime)
 
 
 def run_folder_of(checkpoint: Path) -> Path | None:
-    """The folder of the run whose `last.ckpt` this is; None of any other file: a run that starts there is a new one."""
+    """The folder of the run whose `last.ckpt` this is; None for any other file, from which a new run starts."""
     folder = checkpoint.parent.parent
     is_last = checkpoint.name == "last.ckpt" and checkpoint.parent.name == "checkpoints"
     return folder if is_last and (folder / "config.yaml").exists() else None
 
 
 def settings_of_run(trained: Trained, path: Path, callbacks: Mapping[str, type[Callback]]) -> Settings:
-    """The settings that the run of a checkpoint was started with.
+    """The settings with which the run of a checkpoint was started.
 
     Args:
         trained: the checkpoint.
         path: its file.
-        callbacks: those that have options, by the options' group.
+        callbacks: the classes of the callbacks with options, by the options' group.
 
     Raises:
-        CheckpointError: the checkpoint does not hold them, nor all else that the run needs to go on.
+        CheckpointError: the checkpoint lacks them, or something else that resuming needs.
     """
     content = trained.content
     match content.get("callbacks"):
@@ -57,10 +57,11 @@ def settings_of_run(trained: Trained, path: Path, callbacks: Mapping[str, type[C
             report = read_report(text)
         case _:
             raise CheckpointError(
-                f"--ckpt_path {path} holds weights, but not what a run needs to go on. Use it with `test` or `predict`."
+                f"--ckpt_path {path} holds weights, but not what a run needs to resume. "
+                "Use it with `test` or `predict`."
             )
     if report is None:
-        raise _damaged(path, "its report is not whole")
+        raise _damaged(path, "its report is incomplete")
     match report["settings"]:
         case {"model": {"schedule": str()}, "data": dict(), "trainer": dict()} as settings:
             pass
@@ -70,9 +71,9 @@ def settings_of_run(trained: Trained, path: Path, callbacks: Mapping[str, type[C
         for name, value in settings[group].items():
             if known.get(name, value) != value:
                 raise _damaged(path, f"{group}.{name} is {known[name]!r}, but {value!r} in its report")
-    of_the_machine = {name: value for name, value in settings["trainer"].items() if name in OF_THE_MACHINE}
-    of_the_run = {name: value for name, value in settings["trainer"].items() if name not in OF_THE_MACHINE}
-    trainer = checked_settings(path, "trainer", Trainer, of_the_run)
+    of_machine = {name: value for name, value in settings["trainer"].items() if name in MACHINE_SETTINGS}
+    of_run = {name: value for name, value in settings["trainer"].items() if name not in MACHINE_SETTINGS}
+    trainer = checked_settings(path, "trainer", Trainer, of_run)
     of_callbacks = {
         group: checked_settings(path, group, cls, settings.get(group, {})) for group, cls in callbacks.items()
     }
@@ -88,27 +89,27 @@ def settings_of_run(trained: Trained, path: Path, callbacks: Mapping[str, type[C
         } if _is_count([content[name] for name in ("global_step", "loops", "DigitsDataModule")]):
             pass
         case _:
-            raise _damaged(path, "it does not say where in the run it was written")
+            raise _damaged(path, "it does not state at which step it was written")
     return {
         **{group: settings[group] for group in ("model", "data")},
         **of_callbacks,
-        "trainer": trainer | of_the_machine,
+        "trainer": trainer | of_machine,
     }
 
 
 def _is_count(value: Any) -> bool:
-    """Whether it is a number of things, or a list or dictionary of such."""
+    """Whether it is a whole number from 0, or a list or dictionary of such."""
     if isinstance(value, list | dict):
         return all(map(_is_count, value.values() if isinstance(value, dict) else value))
     return isinstance(value, int) and value >= 0
 
 
 def _damaged(path: Path, what: str) -> CheckpointError:
-    return CheckpointError(f"--ckpt_path {path}: a run cannot go on from it, because {what}. {NAME_ANOTHER}")
+    return CheckpointError(f"--ckpt_path {path}: a run cannot resume from it, because {what}. {NAME_ANOTHER}")
 
 
 def is_raised_while_restoring(error: Exception) -> bool:
-    """Whether the framework raised this while it put a checkpoint's content in its place; it has no error for that."""
+    """Whether the framework raised this while it restored a checkpoint; it has no error type for that."""
     return any(
         frame.f_code.co_filename == checkpoint_connector.__file__
         and ("restore" in frame.f_code.co_name or frame.f_code.co_name == "resume_start")
@@ -116,15 +117,15 @@ def is_raised_while_restoring(error: Exception) -> bool:
     )
 
 
-def restore_settings(config: Any, asked: Settings, started: Settings) -> list[str]:
-    """Puts the settings that a run was started with into the config of the `fit` that goes on with it.
+def restore_settings(config: Any, requested: Settings, started: Settings) -> list[str]:
+    """Replaces settings in the config of a resumed `fit` with those that the run was started with.
 
-    What decides when to stop is followed as it is asked now; but the end of a one-cycle schedule is where it was.
+    Settings that end a run keep their new values, except for the end of a one-cycle schedule.
 
     Args:
-        config: of `fit`, as parsed; is changed.
-        asked: its settings, as a report has them.
-        started: those of the run.
+        config: of `fit`, as parsed; is changed in place.
+        requested: its settings, in the form of a report.
+        started: the settings that the run was started with.
 
     Returns:
         A line for each setting that differs.
@@ -132,30 +133,32 @@ def restore_settings(config: Any, asked: Settings, started: Settings) -> list[st
     lines = []
     for group, values in started.items():
         for name, value in values.items():
-            if name not in asked.get(group, {}) or asked[group][name] == value:
+            if name not in requested.get(group, {}) or requested[group][name] == value:
                 continue
             option = "--seed_everything" if (group, name) == ("data", "seed") else f"--{group}.{name}"
-            difference = f"{option} {_text(asked[group][name])}: the run was started with {_text(value)}"
-            if _is_followed(group, name, started):
-                lines.append(f"{difference}, and goes on with what is asked now")
+            difference = f"{option} {_text(requested[group][name])}: the run was started with {_text(value)}"
+            if _uses_new_value(group, name, started):
+                lines.append(f"{difference}; using the new value")
             else:
-                lines.append(f"{difference}, and goes on with that")
+                lines.append(f"{difference}, which it keeps")
                 config[group][name] = value
     return lines
 
 
-def why_nothing_is_left(report: dict[str, Any], asked: Settings) -> str:
-    """Why a run that was asked to go on had nothing to train, and what to do instead.
+def why_nothing_is_left(report: dict[str, Any], requested: Settings) -> str:
+    """Why a resumed run had nothing left to train, and what to do instead.
 
     Args:
         report: of the run.
-        asked: the settings of the command that asked.
+        requested: the settings of the command.
     """
-    num_epochs, max_epochs = len(report["epochs"]), asked["trainer"]["max_epochs"]
+    num_epochs, max_epochs = len(report["epochs"]), requested["trainer"]["max_epochs"]
     if report["status"].startswith("stopped") and num_epochs != report["settings"]["trainer"]["max_epochs"]:
-        return f"nothing is left to train: {report['status']}. Add --early_stopping.stopping_threshold null to go on."
+        return (
+            f"nothing is left to train: {report['status']}. To train on, add --early_stopping.stopping_threshold null."
+        )
     if report["settings"]["model"]["schedule"] == "constant":
-        return "nothing is left to train. To go on, add a larger --trainer.max_epochs or --trainer.max_steps."
+        return "nothing is left to train. To train on, add a larger --trainer.max_epochs or --trainer.max_steps."
     longer = f"--trainer.max_epochs {max_epochs}" if (max_epochs or 0) > num_epochs else "a larger --trainer.max_epochs"
     return (
         f"nothing is left to train: the one-cycle learning rate ended at the last step, in epoch {num_epochs}, and "
@@ -163,8 +166,8 @@ def why_nothing_is_left(report: dict[str, Any], asked: Settings) -> str:
     )
 
 
-def _is_followed(group: str, name: str, started: Settings) -> bool:
-    if group == "early_stopping" or name in OF_THE_MACHINE:
+def _uses_new_value(group: str, name: str, started: Settings) -> bool:
+    if group == "early_stopping" or name in MACHINE_SETTINGS:
         return True
     return name in ("max_epochs", "max_steps") and started["model"]["schedule"] == "constant"
 

@@ -1,4 +1,4 @@
-"""What is said of a run's settings: in its report, and in its checkpoint."""
+"""A run's settings as its report and its checkpoint hold them."""
 
 import json
 import re
@@ -7,9 +7,9 @@ from typing import Any
 
 from mnist_lightning.errors import PROGRAM, SettingError
 
-Settings = dict[str, dict[str, Any]]  # by group and name, as in a report
+Settings = dict[str, dict[str, Any]]  # by group and name
 
-# What decides how a network was built and how its images are made; not where they lie, nor how fast they are served.
+# The settings that determine the network and its images; not paths, nor what only changes the speed.
 SETTINGS_OF_A_CHECKPOINT = frozenset(
     [
         *("model.network", "model.dropout", "model.width", "model.batch_norm", "model.head", "model.channels_last"),
@@ -26,7 +26,7 @@ _SETTINGS_OF_A_TRAINER = (
 
 
 def report_settings(config: Any) -> Settings:
-    """The settings that decide a run's result; none that holds a path or only decides how fast it comes."""
+    """The settings that determine a run's result; no paths, nor what only changes the speed."""
     settings: Settings = {
         group: config[group].as_dict() for group in ("model", "data", "early_stopping", "weight_average")
     }
@@ -40,7 +40,7 @@ def report_settings(config: Any) -> Settings:
 
 
 def command_text(args: Any) -> str:
-    """The command for the report, with the last part alone of every path outside the project."""
+    """The command for the report, with paths outside of the project shortened to their last part."""
     if not isinstance(args, list):
         return f"{PROGRAM} (started from Python)"
     shown = [re.sub(r"(^|=)(?:/|~|\.\.)\S*/", r"\1", arg) for arg in args]
@@ -48,10 +48,10 @@ def command_text(args: Any) -> str:
 
 
 def check_limits(trainer: Any) -> None:
-    """Checks what part of the batches is asked for, and how often validation is.
+    """Checks the limits on batches, and the interval of validation.
 
     Raises:
-        SettingError: it is neither a whole number nor a share.
+        SettingError: one is neither a number of batches nor a fraction.
     """
     smallest = dict.fromkeys([f"limit_{stage}_batches" for stage in ("train", "val", "test", "predict")], 0)
     for name, least in (smallest | {"val_check_interval": 1}).items():
@@ -60,5 +60,5 @@ def check_limits(trainer: Any) -> None:
             continue
         if not ((isinstance(value, float) and 0 < value <= 1) or value == least):
             raise SettingError(
-                f"--trainer.{name} {value}: use a number of batches, at least {least}, or a share such as 0.5 or 1.0."
+                f"--trainer.{name} {value}: use a number of batches, at least {least}, or a fraction such as 0.5."
             )
