@@ -3,19 +3,18 @@
 import shutil
 import sys
 import warnings
-from argparse import RawDescriptionHelpFormatter
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from jsonargparse import DefaultHelpFormatter, Namespace
+from jsonargparse import Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from typing_extensions import override
 
 import mnist_lightning
@@ -45,7 +44,7 @@ from mnist_lightning.options.checks import (
     checked_seed,
 )
 from mnist_lightning.options.classes import RunParser, make
-from mnist_lightning.options.messages import quieten
+from mnist_lightning.options.messages import load_framework
 from mnist_lightning.options.parser import configs_first, overridden_options
 from mnist_lightning.runs.checkpoint import read_checkpoint
 from mnist_lightning.runs.checkpoint_file import NAME_ANOTHER
@@ -72,8 +71,29 @@ from mnist_lightning.runs.settings import (
 )
 
 
-class _HelpFormatter(RawDescriptionHelpFormatter, DefaultHelpFormatter):
-    """Keeps the line breaks of the epilog."""
+def run(args: ArgsType) -> None:
+    """Runs one of the framework's commands.
+
+    Raises:
+        SystemExit: status 2 from the parser, 1 if another process of the run has ended, 143 after SIGTERM.
+        UserError: a setting, file or machine does not fit.
+    """
+    try:
+        CommandLine(args)
+    except MisconfigurationException as error:
+        raise SettingError(str(error)) from None
+    except SIGTERMException:
+        sys.exit(143)
+    except RuntimeError as error:
+        # Processes that train together have lost one another; gloo raises no type of its own.
+        if not (isinstance(error, torch.distributed.DistError) or "/gloo/" in str(error)):
+            raise
+        print(
+            "error: another process of this run has ended or cannot be reached; its output says why. Resume with "
+            "--ckpt_path last and the same number of processes.",
+            file=sys.stderr,
+        )
+        sys.exit(1)
 
 
 class CommandLine(LightningCLI):
@@ -81,13 +101,12 @@ class CommandLine(LightningCLI):
 
     Args:
         args: Command-line arguments; None takes those of the process.
-        other_commands: Description of each command beside these four, for `--help`.
     """
 
     model: DigitClassifier
     datamodule: DigitsDataModule
 
-    def __init__(self, args: ArgsType, other_commands: Mapping[str, str] | None = None) -> None:
+    def __init__(self, args: ArgsType) -> None:
         self._args = sys.argv[1:] if args is None else args
         self.command = command_text(self._args)
         self.run_folder: Path | None = None
@@ -99,13 +118,7 @@ class CommandLine(LightningCLI):
             DigitsDataModule,
             args=args,
             parser_class=RunParser,
-            parser_kwargs={
-                "prog": PROGRAM,
-                "description": mnist_lightning.__doc__,
-                "formatter_class": _HelpFormatter,
-                "epilog": "Other commands:\n"
-                + "\n".join(f"    {name:20}{text}" for name, text in (other_commands or {}).items()),
-            },
+            parser_kwargs={"prog": PROGRAM, "description": mnist_lightning.__doc__},
             seed_everything_default=0,
             # before_fit saves the config: the framework's callback would do so for every subcommand.
             save_config_callback=None,
@@ -508,7 +521,7 @@ def resolved_settings(args: list[str]) -> Settings:
         SettingError: they do not fit together.
     """
     with warnings.catch_warnings():
-        quieten()
+        load_framework()
         config = NotRun(args).config.fit
     return report_settings(config)
 

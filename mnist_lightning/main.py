@@ -1,23 +1,29 @@
 """The command line: the table of commands, and their exit statuses."""
 
+import difflib
 import errno
 import os
 import sys
 import warnings
 from importlib import import_module
+from typing import TYPE_CHECKING, NoReturn
 
-import torch
-from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.cli import ArgsType
-from lightning.pytorch.utilities.exceptions import SIGTERMException
-
-from mnist_lightning.cli import CommandLine
-from mnist_lightning.errors import UserError
+import mnist_lightning
+from mnist_lightning.errors import PROGRAM, SettingError, UserError
 from mnist_lightning.fast.allocation import keep_freed_memory
-from mnist_lightning.options.messages import quieten
+from mnist_lightning.options.messages import load_framework
 
-# The commands beside the framework's `fit`, `validate`, `test` and `predict`. Each lives in the folder of its name, and
-# is imported only when it is run.
+if TYPE_CHECKING:
+    from lightning.pytorch.cli import ArgsType
+
+# LightningCLI's commands, in cli.py.
+TRAINER_COMMANDS = {
+    "fit": "Train a network.",
+    "validate": "Evaluate a checkpoint on the validation images.",
+    "test": "Evaluate a checkpoint on the test images.",
+    "predict": "Write the digit that a checkpoint sees in each test image.",
+}
+# Each lives in the folder of its name. A command imports only what it needs: PyTorch and Lightning take seconds.
 COMMANDS = {
     "read": "Read the digits in pictures.",
     "study": "Train several configs over several seeds, into one table.",
@@ -26,13 +32,10 @@ COMMANDS = {
     "demo": "Serve a page to draw digits on.",
 }
 
-
-def _is_lost_connection(error: RuntimeError) -> bool:
-    """Whether processes that train together have lost one another; gloo raises no type of its own."""
-    return isinstance(error, torch.distributed.DistError) or "/gloo/" in str(error)
+_START = f"Start with `{PROGRAM} fit --config configs/optimized.yaml`, or run `{PROGRAM} --help`."
 
 
-def main(args: ArgsType = None) -> None:
+def main(args: "ArgsType" = None) -> None:
     """Runs the command line: `main(["fit", "--config", "configs/optimized.yaml"])`.
 
     Raises:
@@ -41,14 +44,21 @@ def main(args: ArgsType = None) -> None:
     """
     try:
         with warnings.catch_warnings():
-            quieten()
             keep_freed_memory()
             match sys.argv[1:] if args is None else args:
+                case []:
+                    raise SettingError(f"a command is missing. {_START}")
+                case ["-h" | "--help", *_]:
+                    print(_help())
+                    sys.exit(0)
                 case [str(name), *rest] if name in COMMANDS:
                     import_module(f"mnist_lightning.{name}.command").main(rest)
+                case [str(name), *_] if name not in TRAINER_COMMANDS and not name.startswith("-"):
+                    _refuse(name)
                 case _:
-                    CommandLine(args, COMMANDS)
-    except (UserError, MisconfigurationException) as error:
+                    load_framework()
+                    import_module("mnist_lightning.cli").run(args)
+    except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except BrokenPipeError:
@@ -63,17 +73,23 @@ def main(args: ArgsType = None) -> None:
             file=sys.stderr,
         )
         sys.exit(2)
-    except RuntimeError as error:
-        if not _is_lost_connection(error):
-            raise
-        print(
-            "error: another process of this run has ended or cannot be reached; its output says why. Resume with "
-            "--ckpt_path last and the same number of processes.",
-            file=sys.stderr,
-        )
-        sys.exit(1)
     except KeyboardInterrupt:
         print("\nended by Ctrl-C", file=sys.stderr)
         sys.exit(130)
-    except SIGTERMException:
-        sys.exit(143)
+
+
+def _help() -> str:
+    lines = [f"    {name:10}{text}" for name, text in (TRAINER_COMMANDS | COMMANDS).items()]
+    return "\n".join(
+        [
+            f"usage: {PROGRAM} COMMAND [options]\n\n{mnist_lightning.__doc__}\n\ncommands:",
+            *lines,
+            f"\nRun `{PROGRAM} COMMAND --help` for the options of a command.",
+        ]
+    )
+
+
+def _refuse(name: str) -> NoReturn:
+    close = difflib.get_close_matches(name, TRAINER_COMMANDS | COMMANDS, n=1)
+    hint = f"Did you mean {close[0]}?" if close else _START
+    raise SettingError(f"{name[:100]!r} is not a command. {hint}")

@@ -19,7 +19,7 @@ from mnist_lightning.cli import CommandLine
 from mnist_lightning.data.mnist_files import normalise_
 from mnist_lightning.datamodule import DigitsDataModule
 from mnist_lightning.main import main
-from mnist_lightning.options.messages import quieten
+from mnist_lightning.options.messages import load_framework
 from mnist_lightning.runs.checkpoint import load_classifier
 from support.runs import PROJECT, read_report
 from support.terminal import Terminal
@@ -127,7 +127,7 @@ def test_evaluation(
 ) -> None:
     checkpoint = run / "checkpoints" / "last.ckpt"
     with warnings.catch_warnings():
-        quieten()
+        load_framework()
         found = CommandLine([subcommand, "--ckpt_path", str(checkpoint), *BATCHES[2:]]).trainer.callback_metrics
     loss, accuracy = figures_on_test_images(load_classifier(checkpoint))
     assert float(found[f"{stage}/loss"]) == pytest.approx(loss, abs=1e-6)

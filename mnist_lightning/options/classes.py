@@ -9,6 +9,7 @@ from jsonargparse import Namespace
 from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning.pytorch import Callback
 from lightning.pytorch.accelerators import Accelerator
+from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins import CheckpointIO, LayerSync, Precision
 from lightning.pytorch.profilers import Profiler
@@ -24,7 +25,7 @@ _NAMED_BY_OPTIONS = (
 )
 
 
-class RunParser(ShortErrorParser):
+class RunParser(ShortErrorParser, LightningArgumentParser):
     """Sends loggers to the run's folder; `make` instantiates the classes that options name, once the folder exists."""
 
     @override

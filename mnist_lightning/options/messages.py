@@ -1,15 +1,12 @@
 """Prints only those of Lightning's messages and warnings that a user can act on or has requested."""
 
 import logging
+import os
 import sys
 import warnings
 from pathlib import Path
 
-import lightning
-from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
 from typing_extensions import override
-
-_LIGHTNING = Path(lightning.__file__).parent
 
 
 class _AboveBar(logging.Handler):
@@ -21,20 +18,32 @@ class _AboveBar(logging.Handler):
     @override
     def filter(self, record: logging.LogRecord) -> bool:
         source = Path(record.pathname)
-        is_requested = not source.is_relative_to(_LIGHTNING) or source.parent.name in ("callbacks", "profilers")
+        framework = Path(str(sys.modules["lightning"].__file__)).parent
+        is_requested = not source.is_relative_to(framework) or source.parent.name in ("callbacks", "profilers")
         # WeightAveraging reports for every resumed run that it found its own state.
         return record.levelno >= logging.WARNING or (is_requested and source.name != "weight_averaging.py")
 
     @override
     def emit(self, record: logging.LogRecord) -> None:
+        from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
+
         Tqdm.write(self.format(record), file=sys.stderr)
 
 
 _HANDLER = _AboveBar()
 
 
-def quieten() -> None:
-    """Silences Lightning's other messages, and warnings until the enclosing `warnings.catch_warnings` ends."""
+def load_framework() -> None:
+    """Imports PyTorch and Lightning, which takes seconds, and silences what `_AboveBar` does not print.
+
+    Warnings are silenced until the enclosing `warnings.catch_warnings` ends.
+    """
+    # Lightning starts the other processes of a run with the same command, and their rank in LOCAL_RANK.
+    is_first = os.environ.get("LOCAL_RANK", "0") == "0"
+    if "lightning" not in sys.modules and sys.stderr.isatty() and is_first:
+        print("Loading PyTorch and Lightning ...", file=sys.stderr, flush=True)
+    import lightning.pytorch  # noqa: F401  (adds handlers of its own, which are replaced)
+
     for name in ("lightning.pytorch", "lightning.fabric"):
         logger = logging.getLogger(name)
         logger.handlers = [_HANDLER]

@@ -6,9 +6,8 @@ import sys
 from typing import Any, NoReturn
 
 import yaml
-from jsonargparse import Namespace, set_loader
+from jsonargparse import ArgumentParser, Namespace, set_loader
 from jsonargparse._loaders_dumpers import yaml_load
-from lightning.pytorch.cli import LightningArgumentParser
 from typing_extensions import override
 
 MAX_ERROR_LINES = 6
@@ -59,8 +58,8 @@ def _num_values(value: Any, known: dict[int, int]) -> int:
 set_loader("yaml", load_yaml, exceptions=(yaml.YAMLError,))
 
 
-class ShortErrorParser(LightningArgumentParser):
-    """LightningCLI's parser, with short errors."""
+class ShortErrorParser(ArgumentParser):
+    """jsonargparse's parser, with short errors."""
 
     help_command = "python -m mnist_lightning fit --help"
     example_config = "configs/optimized.yaml"
