@@ -12,7 +12,9 @@ from lightning.pytorch.trainer.connectors import checkpoint_connector
 from mnist_lightning.errors import CheckpointError, SettingError
 from mnist_lightning.runs.checkpoint import Trained, checked_settings
 from mnist_lightning.runs.checkpoint_file import NAME_ANOTHER
-from mnist_lightning.runs.report import read_report
+from mnist_lightning.runs.json_records import from_json
+from mnist_lightning.runs.markdown import one_line
+from mnist_lightning.runs.report import Report
 from mnist_lightning.runs.settings import Settings, check_limits
 
 OF_THE_MACHINE = ("devices", "num_nodes", "plugins")  # which may be another when the run goes on
@@ -54,14 +56,16 @@ def settings_of_run(trained: Trained, path: Path, callbacks: Mapping[str, type[C
     content = trained.content
     match content.get("callbacks"):
         case {"RunReport": {"report": str(text), "seconds": (float(), float())}}:
-            report = read_report(text)
+            pass
         case _:
             raise CheckpointError(
                 f"--ckpt_path {path} holds weights, but not what a run needs to go on. Use it with `test` or `predict`."
             )
-    if report is None:
-        raise _damaged(path, "its report is not whole")
-    match report["settings"]:
+    try:
+        report = from_json(Report, text)
+    except ValueError as error:
+        raise _damaged(path, f"its report is not whole: {one_line(str(error))}") from None
+    match report.settings:
         case {"model": {"schedule": str()}, "data": dict(), "trainer": dict()} as settings:
             pass
         case _:
@@ -144,17 +148,17 @@ def take_over(config: Any, asked: Settings, started: Settings) -> list[str]:
     return lines
 
 
-def why_nothing_is_left(report: dict[str, Any], asked: Settings) -> str:
+def why_nothing_is_left(report: Report, asked: Settings) -> str:
     """Why a run that was asked to go on had nothing to train, and what to do instead.
 
     Args:
         report: of the run.
         asked: the settings of the command that asked.
     """
-    num_epochs, max_epochs = len(report["epochs"]), asked["trainer"]["max_epochs"]
-    if report["status"].startswith("stopped") and num_epochs != report["settings"]["trainer"]["max_epochs"]:
-        return f"nothing is left to train: {report['status']}. Add --early_stopping.stopping_threshold null to go on."
-    if report["settings"]["model"]["schedule"] == "constant":
+    num_epochs, max_epochs = len(report.epochs), asked["trainer"]["max_epochs"]
+    if report.status.startswith("stopped") and num_epochs != report.settings["trainer"]["max_epochs"]:
+        return f"nothing is left to train: {report.status}. Add --early_stopping.stopping_threshold null to go on."
+    if report.settings["model"]["schedule"] == "constant":
         return "nothing is left to train. To go on, add a larger --trainer.max_epochs or --trainer.max_steps."
     longer = f"--trainer.max_epochs {max_epochs}" if (max_epochs or 0) > num_epochs else "a larger --trainer.max_epochs"
     return (
