@@ -18,8 +18,10 @@ from mnist_lightning.evidence.benchmark.report import (
     trainer_text,
 )
 from mnist_lightning.evidence.dashboards_cost import cost_text
+from mnist_lightning.evidence.report_files import fields_table
 from mnist_lightning.export.comparison import BATCH_SIZE, NUM_ROUNDS
 from mnist_lightning.network import OptimizedNet, num_trainable_parameters
+from mnist_lightning.report.analysis import Analysis
 from mnist_lightning.runs.acceptance import is_accurate
 from mnist_lightning.runs.files import replace_file
 from mnist_lightning.runs.markdown import markdown_table
@@ -28,6 +30,7 @@ from mnist_lightning.study.command import read_study
 from mnist_lightning.study.study import Study
 from mnist_lightning.study.summary import (
     MeasuredRow,
+    StudyTable,
     differs,
     first_epochs_text,
     interval_text,
@@ -312,6 +315,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "dashboards": dashboards_text,
     **{f"{command}_output": partial(_output, command) for command in ("report", "read")},
     "export_output": export_output,
+    "report_fields": partial(fields_table, Report),
+    "study_fields": partial(fields_table, StudyTable),
+    "analysis_fields": partial(fields_table, Analysis),
 }
 
 

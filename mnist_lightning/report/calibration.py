@@ -40,7 +40,8 @@ class Calibration:
     """How well probabilities match accuracies.
 
     Args:
-        expected_calibration_error: Mean over the images of |accuracy - mean probability| of their bin.
+        expected_calibration_error: Mean over the images of the distance between the accuracy
+            and the mean probability of their bin.
         num_bins: Number of bins.
         mean_probability: Mean probability of the predictions.
         bins: The bins, by increasing probability.

@@ -7,9 +7,12 @@ from types import UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 Record = TypeVar("Record")
+LARGEST = 2**63 - 1
+# A type with its smallest and largest value.
 Share = Annotated[float, 0, 1]
-Count = Annotated[int, 0, 2**63 - 1]
-Place = Annotated[int, 1, 2**63 - 1]  # counted from 1
+Seconds = Annotated[float, 0, math.inf]
+Count = Annotated[int, 0, LARGEST]
+Place = Annotated[int, 1, LARGEST]  # counted from 1
 
 
 def to_json(record: Any) -> str:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from mnist_lightning.runs.acceptance import Requirement
-from mnist_lightning.runs.json_records import Count, Place, Share
+from mnist_lightning.runs.json_records import Count, Place, Seconds, Share
 from mnist_lightning.runs.settings import Settings
 
 
@@ -30,7 +30,7 @@ class EpochRow:
     train_accuracy: Share
     train_loss: float
     learning_rate: float
-    seconds: float
+    seconds: Seconds
     val_accuracy: Share | None = None
     val_loss: float | None = None
     batches: Count | None = None
@@ -95,11 +95,11 @@ class Report:
         command: The command that started the run, without paths outside the project.
         status: `running`, `finished`, or why the run ended early.
         settings: The settings that decide the result, by group and name.
-        epochs: One entry for each epoch, the last one perhaps with part of its batches.
+        epochs: One entry for each epoch; the last one may have trained on part of its batches.
         date: UTC date of the run's start, YYYY-MM-DD.
         dataset: Title of the data set.
         validation: What is validated on: `test` images, a `holdout` from the training images, or `none`.
-        validated_on: The same in words.
+        validated_on: Name of the validation images.
         seed: Seed of the weights, the order of the images, augmentation and dropout.
         num_parameters: Number of trainable parameters.
         precision: The Trainer's precision, such as `32-true`.
@@ -127,7 +127,7 @@ class Report:
     hardware: dict[str, str | int]
     versions: dict[str, str]
     resumed: list[ResumedPart] = field(default_factory=list)
-    wall_clock_seconds: float = 0.0
+    wall_clock_seconds: Seconds = 0.0
     requirements: list[Requirement] = field(default_factory=list)
     test: TestFigures | None = None
 

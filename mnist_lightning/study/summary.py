@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from scipy import stats
 
 from mnist_lightning.runs.acceptance import first_accurate_epoch
-from mnist_lightning.runs.json_records import Count, Share
+from mnist_lightning.runs.json_records import Count, Seconds, Share
 from mnist_lightning.runs.markdown import markdown_table
 from mnist_lightning.runs.report import Report
 from mnist_lightning.runs.report_text import optional_text
@@ -66,7 +66,7 @@ class MeasuredRow(Row):
     min: Share
     max: Share
     half_width_95: float | None
-    median_seconds: float
+    median_seconds: Seconds
     single_view_mean: Share | None = None
     single_view_standard_deviation: float | None = None
     first_accurate_epochs: list[int | None] | None = None
