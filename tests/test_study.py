@@ -19,7 +19,7 @@ from mnist_lightning.cli import resolved_settings
 from mnist_lightning.main import main
 from mnist_lightning.runs.json_records import from_json, json_data, to_json
 from mnist_lightning.runs.outputs import csv_text
-from mnist_lightning.runs.report import EpochRow, Report, TestFigures
+from mnist_lightning.runs.report import EpochRow, FinalTest, Report
 from mnist_lightning.study.chart import off_axis, study_figure
 from mnist_lightning.study.command import read_study
 from mnist_lightning.study.seed_runs import Outcome, SeedRun, run_on_ray
@@ -329,7 +329,7 @@ def test_differences_are_scipys() -> None:
     [
         ({"limit_val_batches": 5}, {}, "part of the test images, read after each epoch"),
         ({"limit_val_batches": 1.0, "limit_test_batches": 1}, {}, "test images, read after each epoch"),
-        ({"limit_test_batches": 0.5}, {"test": TestFigures(0.95, 1.0)}, "part of the test images, read once"),
+        ({"limit_test_batches": 0.5}, {"test": FinalTest(0.95, 1.0)}, "part of the test images, read once"),
         (
             {"limit_val_batches": 1},
             {"validation": "holdout", "validated_on": "5,000 held-out training images"},
@@ -343,14 +343,14 @@ def test_part_of_the_images_is_said(limits: dict[str, float], others: dict[str, 
 
 
 def test_the_test_images_read_once_go_before_the_validation() -> None:
-    row = summarise("once", [report(0.9, validation="holdout", test=TestFigures(0.95, 1.0))])
+    row = summarise("once", [report(0.9, validation="holdout", test=FinalTest(0.95, 1.0))])
     assert row.mean == 0.95
     assert row.measured_on == "test images, read once"
     assert row.first_accurate_epochs is None
 
 
 def test_what_test_time_augmentation_brings_is_told() -> None:
-    tests = [TestFigures(0.9971, 1.0, accuracy, 1.0) for accuracy in (0.9962, 0.9964)]
+    tests = [FinalTest(0.9971, 1.0, accuracy, 1.0) for accuracy in (0.9962, 0.9964)]
     row = summarise("best", [report(0.9, validation="none", test=test) for test in tests])
     assert single_view_text(row) == "; 99.63 ± 0.01 % without test-time augmentation"
     assert single_view_text(summarise("other", [report(0.9)])) == ""

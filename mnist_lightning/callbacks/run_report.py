@@ -24,7 +24,7 @@ from mnist_lightning.runs.environment import hardware, versions
 from mnist_lightning.runs.files import replace_file
 from mnist_lightning.runs.json_records import from_json, to_json
 from mnist_lightning.runs.layer_table import format_layer_table, layer_table
-from mnist_lightning.runs.report import EpochRow, Report, ResumedPart, TestFigures
+from mnist_lightning.runs.report import EpochRow, FinalTest, Report, ResumedPart
 from mnist_lightning.runs.report_text import epoch_line, figures_section, report_markdown, summary
 from mnist_lightning.runs.settings import Settings
 
@@ -159,8 +159,8 @@ class RunReport(Callback):
     @override
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Records the one test that ends a run without validation."""
-        names = [each.name for each in fields(TestFigures) if f"test/{each.name}" in trainer.callback_metrics]
-        self.report.test = TestFigures(**{name: float(trainer.callback_metrics[f"test/{name}"]) for name in names})
+        names = [each.name for each in fields(FinalTest) if f"test/{each.name}" in trainer.callback_metrics]
+        self.report.test = FinalTest(**{name: float(trainer.callback_metrics[f"test/{name}"]) for name in names})
         self._judge(pl_module)
 
     def finish(self, trainer: Trainer, pl_module: DigitClassifier) -> None:

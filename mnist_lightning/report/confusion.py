@@ -37,8 +37,8 @@ def confusion_figure(counts: Tensor, measured_on: str) -> Figure:
         xlabel="predicted digit",
         ylabel="true digit, and its accuracy",
         xticks=range(NUM_CLASSES),
-        title=f"Confusion matrix: {measured_on}",
     )
+    figure.suptitle(f"Confusion matrix: {measured_on}", x=0.01, ha="left", size=11)
     axes.set_yticks(range(NUM_CLASSES), [_row_label(digit, row) for digit, row in enumerate(counts.tolist())])
     axes.grid(visible=False)
     axes.tick_params(length=0)

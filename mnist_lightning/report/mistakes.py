@@ -44,5 +44,5 @@ def _title(num_shown: int, num_wrong: int, num_images: int) -> str:
     shown = "all" if num_shown == num_wrong else f"the {num_shown} most confident"
     return (
         f"Mistakes: {shown} of {num_wrong:,} wrong among {num_images:,} images\n"
-        "(“4, not 9”: a 4 classified as 9; below: probability of the prediction, number of the image)"
+        "(“4, not 9”: a 4 classified as 9; below: its probability, image number)"
     )

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+from contextlib import suppress
 from types import UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -59,24 +60,19 @@ def _read(kind: Any, data: Any, name: str) -> Any:
             return value
     elif origin in (Union, UnionType):
         for option in args:
-            try:
+            with suppress(ValueError):
                 return _read(option, data, name)
-            except ValueError as error:
-                if len(args) == 2 and args[1] is type(None) and data is not None:
-                    raise error from None
     elif origin is list and isinstance(data, list):
         return [_read(args[0], part, f"{name}[{place}]") for place, part in enumerate(data)]
     elif origin is dict and isinstance(data, dict):
         return {key: _read(args[1], part, f"{name}.{key}") for key, part in data.items()}
     elif isinstance(kind, type) and dataclasses.is_dataclass(kind) and isinstance(data, dict):
         hints = get_type_hints(kind, include_extras=True)
-        if lacking := [
-            field.name
-            for field in dataclasses.fields(kind)
-            if field.name not in data and default_of(field) is dataclasses.MISSING
-        ]:
-            raise ValueError(f"{name or 'it'} lacks {', '.join(lacking)}")
-        return kind(**{key: _read(hints[key], part, f"{name}.{key}") for key, part in data.items() if key in hints})
+        prefix = f"{name}." if name else ""
+        for field in dataclasses.fields(kind):
+            if field.name not in data and default_of(field) is dataclasses.MISSING:
+                raise ValueError(f"{prefix}{field.name} is missing")
+        return kind(**{key: _read(hints[key], part, prefix + key) for key, part in data.items() if key in hints})
     elif type(data) is kind and (kind is not float or math.isfinite(data)):
         return data
-    raise ValueError(f"{name or 'it'} is {str(data)[:50]!r}")
+    raise ValueError(f"{name or 'the content'} cannot be {repr(data)[:50]}")

@@ -48,7 +48,7 @@ class EpochRow:
 
 
 @dataclass(frozen=True)
-class TestFigures:
+class FinalTest:
     """The one test at the end of a run without validation.
 
     Args:
@@ -57,8 +57,6 @@ class TestFigures:
         single_view_accuracy: Accuracy without test-time augmentation; only of a run that uses it.
         single_view_loss: Mean cross-entropy without test-time augmentation; only of a run that uses it.
     """
-
-    __test__ = False  # not a class of tests
 
     accuracy: Share
     loss: float
@@ -129,7 +127,7 @@ class Report:
     resumed: list[ResumedPart] = field(default_factory=list)
     wall_clock_seconds: Seconds = 0.0
     requirements: list[Requirement] = field(default_factory=list)
-    test: TestFigures | None = None
+    test: FinalTest | None = None
 
     def __post_init__(self) -> None:
         if not {"model", "trainer"} <= self.settings.keys():

@@ -42,12 +42,12 @@ def study(
     if ray_address is not None:
         engine = partial(run_on_ray, num_processes=at_a_time, address=ray_address)
     try:
-        all_well = settings.run(engine, num_threads, partial(print, flush=True))
+        all_succeeded = settings.run(engine, num_threads, partial(print, flush=True))
     except KeyboardInterrupt:
         print("\ninterrupted: run the same command to continue", file=sys.stderr)
         sys.exit(130)
     print(f"\n{settings.text()}")
-    if not all_well:
+    if not all_succeeded:
         sys.exit(1)
 
 

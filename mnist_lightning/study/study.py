@@ -176,7 +176,7 @@ class Study:
         self.check()
         runs = self.missing(num_threads)
         tell(f"{self.title}: seeds finished: {len(self.variants) * self.seeds - len(runs)}, to run: {len(runs)}")
-        all_well = True
+        all_succeeded = True
         events = engine(runs)
         try:
             for event in events:
@@ -184,13 +184,13 @@ class Study:
                 if isinstance(event, Start):
                     tell(f"{name} starts; its output is in {event.output}")
                 else:
-                    is_well, result = self._keep(event)
+                    succeeded, result = self._keep(event)
                     tell(f"{name} {result}")
-                    all_well = all_well and is_well
+                    all_succeeded = all_succeeded and succeeded
         finally:
             events.close()
             self.write()
-        return all_well
+        return all_succeeded
 
     def _keep(self, outcome: Outcome) -> tuple[bool, str]:
         """Writes a seed's report, or its error; returns whether it succeeded, and its result in words."""
