@@ -7,7 +7,7 @@ import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib as mpl
 import pytest
@@ -19,18 +19,20 @@ from typing_extensions import override
 from mnist_lightning.data.batches import LabelledImages
 from mnist_lightning.main import main
 from mnist_lightning.report import drawing, evaluation, mistakes
+from mnist_lightning.report.analysis import Analysis
 from mnist_lightning.report.calibration import expected_calibration_error, reliability_bins
 from mnist_lightning.report.confusion import confusion_counts, confusion_figure
 from mnist_lightning.report.drawing import png_of
-from mnist_lightning.report.evaluation import movement_curves, predict, read_test_images
+from mnist_lightning.report.evaluation import predict, read_test_images, robustness_of
 from mnist_lightning.report.finished_run import CheckpointName, read_run
 from mnist_lightning.report.learning_curves import learning_curves_figure, learning_rates
 from mnist_lightning.report.mistakes import mistakes_figure
 from mnist_lightning.report.page import report_page
 from mnist_lightning.report.pictures import Picture
+from mnist_lightning.runs.json_records import from_json, to_json
 from mnist_lightning.runs.predictions import worst_mistakes
-from mnist_lightning.runs.report import report_markdown
-from mnist_lightning.runs.report_section import with_figures_section
+from mnist_lightning.runs.report import Report
+from mnist_lightning.runs.report_text import report_markdown, with_figures_section
 from support.runs import Fit, contents, read_report
 
 NUM_TEST_IMAGES = 360  # of the offline digits
@@ -64,6 +66,10 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def read_numbers(folder: Path) -> dict[str, Any]:
     numbers: dict[str, Any] = json.loads((folder / "analysis.json").read_text())
     return numbers
+
+
+def typed_report(folder: Path) -> Report:
+    return from_json(Report, (folder / "report.json").read_text())
 
 
 class Page(HTMLParser):
@@ -146,6 +152,11 @@ def test_the_numbers(reported: Path) -> None:
     assert numbers["robustness"]["num_images"] == NUM_TEST_IMAGES
 
 
+def test_the_numbers_are_read_as_they_were_written(reported: Path) -> None:
+    text = (reported / "analysis.json").read_text()
+    assert to_json(from_json(Analysis, text)) == text
+
+
 def test_unmoved_images_have_the_plain_accuracy(reported: Path) -> None:
     numbers = read_numbers(reported)
     curves = {name: points for name, points in numbers["robustness"].items() if isinstance(points, list)}
@@ -174,12 +185,13 @@ def test_the_mistakes_are_mistakes_and_the_worst_come_first(reported: Path) -> N
 def test_shifts_are_to_the_right_and_downwards(finished: Path) -> None:
     run = read_run(finished, "last", None)
     test = read_test_images(run.data)
-    _, right, down = movement_curves(run.classifier, run.data, test)
+    robustness = robustness_of(run.classifier, run.data, test)
+    right, down = robustness.translation_x_pixels, robustness.translation_y_pixels
     padded = F.pad(test.images, (4, 4, 4, 4))
     for x, y, num_correct in (
-        (4, 0, right.num_correct[-1]),
-        (-4, 0, right.num_correct[0]),
-        (0, 4, down.num_correct[-1]),
+        (4, 0, right[-1].num_correct),
+        (-4, 0, right[0].num_correct),
+        (0, 4, down[-1].num_correct),
     ):
         shifted = padded[..., 4 - y : 32 - y, 4 - x : 32 - x]
         expected = int((predict(run.classifier, run.data, shifted).argmax(dim=1) == test.labels).sum())
@@ -193,11 +205,11 @@ def test_of_a_large_network_fewer_images_are_moved(finished: Path, monkeypatch: 
     monkeypatch.setattr(evaluation, "MAX_OPERATIONS", 0)
     monkeypatch.setattr(evaluation, "MIN_IMAGES", 100)
     test = read_test_images(run.data)
-    curve, *_ = movement_curves(run.classifier, run.data, test)
-    assert curve.num_images == NUM_TEST_IMAGES // 3
+    robustness = robustness_of(run.classifier, run.data, test)
+    assert robustness.num_images == NUM_TEST_IMAGES // 3
     part = LabelledImages(test.images[::3], test.labels[::3])
     predicted = predict(run.classifier, run.data, part.images).argmax(dim=1)
-    assert curve.num_correct[1] == int((predicted == part.labels).sum())
+    assert robustness.rotation_degrees[1].num_correct == int((predicted == part.labels).sum())
 
 
 def some_predictions() -> tuple[Tensor, Tensor]:
@@ -240,7 +252,7 @@ def test_figures_without_a_mistake_or_a_class_or_an_epoch(finished: Path) -> Non
     figures = [
         mistakes_figure(torch.zeros(3, 1, 28, 28, dtype=torch.uint8), labels, probabilities),
         confusion_figure(confusion_counts(labels, probabilities), "3 images"),
-        learning_curves_figure(read_report(finished) | {"epochs": []}),
+        learning_curves_figure(replace(typed_report(finished), epochs=[])),
     ]
     titles = [text.get_text() for text in figures[0].texts]
     assert titles == ["None of 3 images is classified wrongly"]
@@ -258,12 +270,12 @@ def test_a_figure_is_the_same_under_any_settings_of_the_reader() -> None:
 
 @pytest.mark.parametrize("args", [[], ["--model.schedule", "constant"], ["--model.optimizer", "muon"]])
 def test_learning_rates_are_those_of_the_run(args: list[str], fit: Fit) -> None:
-    report = read_report(fit(*args))
+    report = typed_report(fit(*args))
     rates = learning_rates(report)
     assert rates is not None
-    assert len(rates) == report["epochs"][-1]["steps"] == 6
-    assert rates[3] == pytest.approx(report["epochs"][0]["learning_rate"])
-    report["epochs"][0]["learning_rate"] *= 1.01
+    assert len(rates) == report.epochs[-1].steps == 6
+    assert rates[3] == pytest.approx(report.epochs[0].learning_rate)
+    report.epochs[0].learning_rate *= 1.01
     assert learning_rates(report) is None, "the settings do not lead there"
 
 
@@ -316,10 +328,10 @@ def test_a_run_that_goes_on_leaves_its_figures_be(fit: Fit) -> None:
     ],
 )
 def test_what_the_test_images_chose(
-    validation: str, status: str, checkpoint: CheckpointName, part: str, finished: Path
+    validation: Literal["test", "holdout", "none"], status: str, checkpoint: CheckpointName, part: str, finished: Path
 ) -> None:
     run = read_run(finished, "last", None)
-    report = run.report | {"validation": validation, "status": status, "validated_on": "5 held-out images"}
+    report = replace(run.report, validation=validation, status=status, validated_on="5 held-out images")
     assert part in replace(run, report=report, checkpoint=checkpoint).part_of_the_test_images
 
 
@@ -369,8 +381,8 @@ def test_the_best_checkpoint(run_folder: Path) -> None:
 
 @pytest.mark.usefixtures("quick")
 def test_a_run_that_ended_in_its_first_epoch(run_folder: Path) -> None:
-    report = read_report(run_folder) | {"epochs": [], "status": "interrupted by SIGINT"}
-    (run_folder / "report.json").write_text(json.dumps(report))
+    report = replace(typed_report(run_folder), epochs=[], status="interrupted by SIGINT")
+    (run_folder / "report.json").write_text(to_json(report))
     (run_folder / "report.md").unlink()
     main(["report", str(run_folder)])
     words = Page(run_folder / "report.html").words
@@ -382,11 +394,13 @@ def test_a_run_that_ended_in_its_first_epoch(run_folder: Path) -> None:
 def test_what_a_report_holds_is_shown_as_text(reported: Path, tmp_path: Path) -> None:
     hostile = "<script>alert(1)</script>\"><img src='http://example.org/'>"
     run = read_run(reported, "last", None)
-    run = replace(run, report=run.report | {"command": hostile, "dataset": hostile, "versions": {hostile: hostile}})
+    report = replace(run.report, command=hostile, dataset=hostile, versions={hostile: hostile})
+    run = replace(run, report=report)
     png = (reported / "figures" / "confusion.png").read_bytes()
     picture = Picture("confusion", hostile, hostile, hostile, png, [hostile], [[hostile]])
     path = tmp_path / "report.html"
-    path.write_text(report_page(run, read_numbers(reported), [picture], hostile))
+    analysis = from_json(Analysis, (reported / "analysis.json").read_text())
+    path.write_text(report_page(run, analysis, [picture], hostile))
     page = Page(path)
     assert not {tag for tag, _ in page.elements} & {"script"}
     (image,) = (attributes for tag, attributes in page.elements if tag == "img")

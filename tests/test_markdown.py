@@ -10,8 +10,10 @@ from markdown_it.token import Token
 
 from mnist_lightning.report.page import markdown_section
 from mnist_lightning.report.pictures import Picture
+from mnist_lightning.runs.json_records import from_json
 from mnist_lightning.runs.markdown import as_code, as_text, one_line
-from mnist_lightning.runs.report import read_report, report_markdown, summary
+from mnist_lightning.runs.report import Report
+from mnist_lightning.runs.report_text import report_markdown, summary
 from support.runs import PROJECT
 
 HOSTILE = [
@@ -34,7 +36,7 @@ def tokens_of(markdown: str) -> list[Token]:
     return [part for token in parsed for part in (token, *(token.children or []))]
 
 
-def report_with(text: str) -> dict[str, Any]:
+def report_with(text: str) -> Report:
     report: dict[str, Any] = json.loads((PROJECT / "models" / "mnist.json").read_text())
 
     def changed(value: Any, name: str = "") -> Any:
@@ -44,7 +46,8 @@ def report_with(text: str) -> dict[str, Any]:
             return [changed(part) for part in value]
         return text if isinstance(value, str) and name != "validation" else value
 
-    return {**report, **changed({name: part for name, part in report.items() if name not in ("settings", "epochs")})}
+    report |= changed({name: part for name, part in report.items() if name not in ("settings", "epochs")})
+    return from_json(Report, json.dumps(report))
 
 
 def kinds_of(markdown: str) -> list[str]:
@@ -81,6 +84,5 @@ def test_code_and_text() -> None:
 @pytest.mark.parametrize("path", sorted((PROJECT / "results").glob("*/*/seed_0.md")), ids=lambda path: path.parent.name)
 def test_genuine_reports_are_as_before(path: Path) -> None:
     report_json = path.with_suffix(".json")
-    report = read_report(report_json.read_text(encoding="utf-8"))
-    assert report is not None
+    report = from_json(Report, report_json.read_text(encoding="utf-8"))
     assert report_markdown(report) == path.read_text(encoding="utf-8")

@@ -3,7 +3,6 @@
 import json
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -11,7 +10,7 @@ from mnist_lightning.evidence.tables import PAGES, README, RESULTS, SHOWN, TABLE
 from mnist_lightning.export.formats import METADATA
 from mnist_lightning.main import main
 from mnist_lightning.runs.checkpoint_file import load_checkpoint
-from mnist_lightning.study.summary import percent
+from mnist_lightning.study.summary import MeasuredRow, percent
 from support.runs import PUBLISHED_LEARNING_RATES
 
 
@@ -31,18 +30,18 @@ def test_links_between_the_pages_lead_somewhere() -> None:
 def test_reports_are_of_mnist_and_of_their_seed(study: str) -> None:
     for variant in read_results(study).variants:
         for seed, report in read_results(study).reports(variant).items():
-            assert report["seed"] == seed
-            assert report["dataset"] == "MNIST"
-            assert report["status"].startswith(("finished", "stopped after epoch"))
+            assert report.seed == seed
+            assert report.dataset == "MNIST"
+            assert report.status.startswith(("finished", "stopped after epoch"))
             assert read_results(study).report_path(variant, seed).with_suffix(".md").exists()
 
 
 def test_learning_rates_of_the_recipe_are_the_published_ones() -> None:
-    reports: list[dict[str, Any]] = list(read_results("recipe").reports("all 15 epochs").values())
+    reports = read_results("recipe").reports("all 15 epochs").values()
     assert reports
     for report in reports:
-        assert [row["steps"] for row in report["epochs"]] == [118 * epoch for epoch in range(1, 16)]
-        assert [round(row["learning_rate"], 6) for row in report["epochs"]] == PUBLISHED_LEARNING_RATES
+        assert [row.steps for row in report.epochs] == [118 * epoch for epoch in range(1, 16)]
+        assert [round(row.learning_rate, 6) for row in report.epochs] == PUBLISHED_LEARNING_RATES
 
 
 MODELS = README.parent / "models"
@@ -55,20 +54,21 @@ def test_what_is_claimed_without_the_test_images_did_not_read_them(name: str, nu
     reports = read_results(name).reports(name).values()
     assert len(reports) == num_seeds
     for report in reports:
-        assert report["validation"] == "none"
-        assert report["settings"]["early_stopping"]["stopping_threshold"] is None
-        assert not any("val_accuracy" in row for row in report["epochs"])
-        assert "accuracy" in report["test"]
+        assert report.validation == "none"
+        assert report.settings["early_stopping"]["stopping_threshold"] is None
+        assert all(row.val_accuracy is None for row in report.epochs)
+        assert report.test is not None
 
 
 @pytest.mark.parametrize(("name", "num_seeds", "in_words"), HELD_OUT)
 def test_the_configs_header_has_the_measured_figure(name: str, num_seeds: int, in_words: str) -> None:
     (row,) = read_results(name).rows()
+    assert isinstance(row, MeasuredRow)
     header = (README.parent / "configs" / f"{name}.yaml").read_text(encoding="utf-8")
-    figure = f"{percent(row['mean'])} ± {percent(row['half_width_95'])} % over {in_words} seeds"
+    figure = f"{percent(row.mean)} ± {percent(row.half_width_95)} % over {in_words} seeds"
     figure += f" (results/{name}; ± is the 95 % interval of the mean)"
     assert figure in " ".join(header.replace("#", "").split())
-    assert row["num_seeds"] == num_seeds
+    assert row.num_seeds == num_seeds
 
 
 def test_committed_reports_hold_no_path_outside_the_project() -> None:

@@ -17,10 +17,21 @@ from scipy import stats
 
 from mnist_lightning.cli import resolved_settings
 from mnist_lightning.main import main
-from mnist_lightning.runs.environment import hardware, versions
+from mnist_lightning.runs.json_records import from_json, json_data, to_json
+from mnist_lightning.runs.outputs import csv_text
+from mnist_lightning.runs.report import EpochRow, FinalTest, Report
+from mnist_lightning.study.chart import off_axis, study_figure
 from mnist_lightning.study.command import read_study
 from mnist_lightning.study.seed_runs import Outcome, SeedRun, run_on_ray
-from mnist_lightning.study.summary import csv_text, difference, half_width, markdown_table, single_view_text, summarise
+from mnist_lightning.study.summary import (
+    MeasuredRow,
+    StudyTable,
+    difference,
+    half_width,
+    single_view_text,
+    study_table,
+)
+from mnist_lightning.study.summary import summarise as summarise_seeds
 from support.processes import wait_until
 from support.runs import PROJECT
 
@@ -28,18 +39,33 @@ SHORT = "--config configs/optimized.yaml --trainer.max_epochs 1 --trainer.limit_
 SHORT_OFFLINE = "--config configs/offline.yaml --trainer.max_epochs 1 --trainer.limit_train_batches 2"
 
 
-def report(accuracy: float, **others: Any) -> dict[str, Any]:
-    return {
-        "dataset": "MNIST",
+def report(accuracy: float, **others: Any) -> Report:
+    fields: dict[str, Any] = {
+        "command": "",
+        "status": "finished",
         "settings": {"model": {}, "trainer": {}},
+        "epochs": [
+            EpochRow(1, 2, 0.8, 1.0, learning_rate=0.1, seconds=1.0, val_accuracy=accuracy, val_loss=1.0),
+        ],
+        "date": "2026-11-23",
+        "dataset": "MNIST",
         "validation": "test",
         "validated_on": "test images",
+        "seed": 0,
         "num_parameters": 18_962,
         "precision": "32-true",
+        "num_processes": 1,
+        "hardware": {"processor": "a processor", "cores": 2, "threads": 1},
+        "versions": {"torch": "2", "lightning": "2"},
         "wall_clock_seconds": 10.0,
-        "epochs": [{"epoch": 1, "val_accuracy": accuracy}],
-        **others,
     }
+    return Report(**fields | others)
+
+
+def summarise(variant: str, reports: list[Report]) -> MeasuredRow:
+    row = summarise_seeds(variant, reports, [])
+    assert isinstance(row, MeasuredRow)
+    return row
 
 
 def study_args(output: Path, **variants: str) -> list[str]:
@@ -193,7 +219,7 @@ def test_a_seed_made_with_other_settings_is_not_counted(
     path.parent.mkdir()
     settings = resolved_settings(["fit", *SHORT_OFFLINE.split()])
     settings[group][name] = then
-    path.write_text(json.dumps(report(0.9, settings=settings)))
+    path.write_text(to_json(report(0.9, settings=settings)))
     with pytest.raises(SystemExit) as ended:
         main(args)
     assert ended.value.code == 2
@@ -206,20 +232,14 @@ def test_ctrl_c_leaves_the_table_of_what_is_finished(
     tmp_path: Path, in_project: None, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     def interrupted(runs: list[SeedRun], num_processes: int) -> Generator[Outcome]:
-        settings = resolved_settings(["fit", *runs[0].args])
-        others = {"settings": settings, "status": "finished", "dataset": "none", "date": "2026-11-23", "seed": 0}
-        machine = {"hardware": hardware(), "versions": versions(), "num_processes": 1}
-        row = {"val_loss": 1.0, "train_accuracy": 0.8, "train_loss": 1.0, "learning_rate": 0.1, "seconds": 1.0}
-        others["requirements"] = [{"name": "none", "value": "none", "is_met": None}]
-        finished = report(0.9, epochs=[{"epoch": 1, "val_accuracy": 0.9, **row}], **others, **machine)
-        yield Outcome(runs[0], finished, "")
+        yield Outcome(runs[0], report(0.9, settings=resolved_settings(["fit", *runs[0].args])), "")
         raise KeyboardInterrupt
 
     monkeypatch.setattr("mnist_lightning.study.command.run_here", interrupted)
     with pytest.raises(SystemExit) as ended:
         main(study_args(tmp_path, plain=SHORT_OFFLINE))
     assert ended.value.code == 130
-    assert "the same command goes on" in capfd.readouterr().err
+    assert "run the same command to continue" in capfd.readouterr().err
     assert "| plain | 1 | 90.00 |" in (tmp_path / "README.md").read_text()
     assert [path.name for path in tmp_path.glob("*/seed_*.json")] == ["seed_0.json"]
 
@@ -248,8 +268,8 @@ def test_runs_on_a_ray_cluster(in_project: None) -> None:
     assert outcomes[broken].report is None
     report = outcomes[good].report
     assert report is not None
-    assert report["seed"] == 4
-    assert len(report["epochs"]) == 1
+    assert report.seed == 4
+    assert len(report.epochs) == 1
 
 
 @pytest.mark.parametrize("path", sorted((PROJECT / "configs" / "studies").glob("*.yaml")), ids=lambda path: path.stem)
@@ -260,26 +280,30 @@ def test_committed_studies_are_what_their_configs_ask_for(path: Path, in_project
     assert study.missing(num_threads=1) == []
     folder = Path(study.output)
     assert (folder / "README.md").read_text(encoding="utf-8") == study.text()
-    assert (folder / "study.csv").read_text(encoding="utf-8") == csv_text(study.rows())
-    assert json.loads((folder / "study.json").read_text(encoding="utf-8"))["rows"] == study.rows()
+    assert (folder / "study.csv").read_text(encoding="utf-8") == csv_text(
+        [json_data(row) for row in study.rows()], float_format=""
+    )
+    text = (folder / "study.json").read_text(encoding="utf-8")
+    assert from_json(StudyTable, text) == StudyTable(study.title, study.rows())
+    assert to_json(from_json(StudyTable, text)) == text
 
 
 def test_statistics_by_hand() -> None:
-    row = summarise("three", [report(value) for value in (0.99, 0.992, 0.997)], [])
-    assert row["mean"] == pytest.approx(0.993)
-    assert row["standard_deviation"] == pytest.approx(0.0036056, abs=1e-6)
+    row = summarise("three", [report(value) for value in (0.99, 0.992, 0.997)])
+    assert row.mean == pytest.approx(0.993)
+    assert row.standard_deviation == pytest.approx(0.0036056, abs=1e-6)
     # Student's t of two degrees of freedom at 0.975 is 4.3027.
-    assert row["half_width_95"] == pytest.approx(4.3027 * 0.0036056 / 3**0.5, rel=1e-4)
-    assert (row["min"], row["max"], row["num_seeds"]) == (0.99, 0.997, 3)
-    assert row["first_accurate_epochs"] == [None, None, 1]
-    assert "99.30 | ± 0.90 | 0.36 | 99.00–99.70 | 3 | 1, 1 of 3 seeds | 10 |" in markdown_table([row])
+    assert row.half_width_95 == pytest.approx(4.3027 * 0.0036056 / 3**0.5, rel=1e-4)
+    assert (row.min, row.max, row.num_seeds) == (0.99, 0.997, 3)
+    assert row.first_accurate_epochs == [None, None, 1]
+    assert "99.30 | ± 0.90 | 0.36 | 99.00–99.70 | 3 | 1, 1 of 3 seeds | 10 |" in study_table([row])
 
 
 def test_one_seed_has_no_spread() -> None:
     assert half_width([0.99]) is None
     assert difference([0.99], [0.98, 0.97]) is None
     assert difference([0.99, 0.99], [0.98, 0.98]) is None
-    assert "| 99.00 | – | – | 99.00–99.00 | 1 |" in markdown_table([summarise("one", [report(0.99)], [])])
+    assert "| 99.00 | – | – | 99.00–99.00 | 1 |" in study_table([summarise("one", [report(0.99)])])
 
 
 def test_differences_and_the_noise() -> None:
@@ -305,7 +329,7 @@ def test_differences_are_scipys() -> None:
     [
         ({"limit_val_batches": 5}, {}, "part of the test images, read after each epoch"),
         ({"limit_val_batches": 1.0, "limit_test_batches": 1}, {}, "test images, read after each epoch"),
-        ({"limit_test_batches": 0.5}, {"test": {"accuracy": 0.95}}, "part of the test images, read once"),
+        ({"limit_test_batches": 0.5}, {"test": FinalTest(0.95, 1.0)}, "part of the test images, read once"),
         (
             {"limit_val_batches": 1},
             {"validation": "holdout", "validated_on": "5,000 held-out training images"},
@@ -314,18 +338,53 @@ def test_differences_are_scipys() -> None:
     ],
 )
 def test_part_of_the_images_is_said(limits: dict[str, float], others: dict[str, Any], title: str) -> None:
-    assert summarise("part", [report(0.9, settings={"trainer": limits}, **others)], [])["measured_on"] == title
+    settings = {"model": {}, "trainer": limits}
+    assert summarise("part", [report(0.9, settings=settings, **others)]).measured_on == title
 
 
 def test_the_test_images_read_once_go_before_the_validation() -> None:
-    row = summarise("once", [report(0.9, validation="holdout", test={"accuracy": 0.95})], [])
-    assert row["mean"] == 0.95
-    assert row["measured_on"] == "test images, read once"
-    assert "first_accurate_epochs" not in row
+    row = summarise("once", [report(0.9, validation="holdout", test=FinalTest(0.95, 1.0))])
+    assert row.mean == 0.95
+    assert row.measured_on == "test images, read once"
+    assert row.first_accurate_epochs is None
 
 
 def test_what_test_time_augmentation_brings_is_told() -> None:
-    tests = [{"accuracy": 0.9971, "single_view_accuracy": accuracy} for accuracy in (0.9962, 0.9964)]
-    row = summarise("best", [report(0.9, validation="none", test=test) for test in tests], [])
+    tests = [FinalTest(0.9971, 1.0, accuracy, 1.0) for accuracy in (0.9962, 0.9964)]
+    row = summarise("best", [report(0.9, validation="none", test=test) for test in tests])
     assert single_view_text(row) == "; 99.63 ± 0.01 % without test-time augmentation"
-    assert single_view_text(summarise("other", [report(0.9)], [])) == ""
+    assert single_view_text(summarise("other", [report(0.9)])) == ""
+
+
+def test_the_half_width_is_students() -> None:
+    values = [0.991, 0.993, 0.996, 0.992]
+    quantile = stats.t.ppf(0.975, len(values) - 1)
+    assert half_width(values) == pytest.approx(quantile * stats.sem(values))
+    assert half_width([0.99, 0.99]) == 0
+
+
+def rows_of(*accuracies: tuple[float, ...]) -> list[MeasuredRow]:
+    return [summarise(str(place), [report(value) for value in each]) for place, each in enumerate(accuracies)]
+
+
+def test_the_chart_is_cut_where_one_variant_would_flatten_the_others() -> None:
+    rows = rows_of((0.993, 0.9932), (0.1, 0.37), (0.992, 0.9935), (0.98, 0.999))
+    assert off_axis(rows) == [rows[1]]
+    (axes,) = study_figure(rows).axes
+    low, high = axes.get_xlim()
+    assert 37 < low < 98
+    assert high == 100  # the last interval would end above
+    assert [text.get_text() for text in axes.texts] == ["◀ 23.50 % (10.00–37.00), off the axis"]
+    assert off_axis(rows_of((0.99, 0.992), (0.5, 0.6))) == []
+    assert off_axis(rows_of((0.99,), (0.98,), (0.97,), (0.96,))) == []
+
+
+def test_a_damaged_report_is_told_before_any_work(
+    tmp_path: Path, in_project: None, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "plain" / "seed_0.json"
+    path.parent.mkdir()
+    path.write_text(to_json(report(0.9))[:100])
+    with pytest.raises(SystemExit, match="2"):
+        main(study_args(tmp_path, plain=SHORT_OFFLINE))
+    assert f"error: {path} is damaged" in capfd.readouterr().err

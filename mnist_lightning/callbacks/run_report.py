@@ -1,8 +1,7 @@
-"""The report of a run: what was done and measured, and whether that meets the requirements."""
+"""Keeps the report of a run while it trains."""
 
-import json
 import time
-from dataclasses import asdict
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,13 +23,15 @@ from mnist_lightning.recipe import current_learning_rate
 from mnist_lightning.runs.acceptance import check_requirements
 from mnist_lightning.runs.environment import hardware, versions
 from mnist_lightning.runs.files import replace_file
+from mnist_lightning.runs.json_records import from_json, to_json
 from mnist_lightning.runs.layer_table import format_layer_table, layer_table
-from mnist_lightning.runs.report import epoch_line, num_whole_epochs, part_of, report_markdown, summary
-from mnist_lightning.runs.report_section import figures_section
+from mnist_lightning.runs.report import EpochRow, FinalTest, Report, ResumedPart
+from mnist_lightning.runs.report_text import epoch_line, figures_section, report_markdown, summary
+from mnist_lightning.runs.settings import Settings
 
 
 class RunReport(Callback):
-    """Prints what is to be trained, a line per epoch and a summary; keeps `report.json` and `report.md` up to date.
+    """Prints the layers, a line per epoch and a summary; keeps `report.json` and `report.md` up to date.
 
     Args:
         folder: The run's folder; None writes nothing.
@@ -38,23 +39,30 @@ class RunReport(Callback):
         settings: The run's resolved settings, for the report.
     """
 
-    def __init__(self, folder: Path | None, command: str, settings: dict[str, Any]) -> None:
+    def __init__(self, folder: Path | None, command: str, settings: Settings) -> None:
         self.folder = folder
-        self.report: dict[str, Any] = {"command": command, "status": "running", "settings": settings, "epochs": []}
+        self.settings = settings
+        self._command = command
+        self._report: Report | None = None
         self._start_seconds = self._epoch_start_seconds = 0.0
         self._seconds_before: tuple[float, float] = (0.0, 0.0)  # of training and of the epoch, in a run that is resumed
 
+    @property
+    def report(self) -> Report:
+        """The report so far, from the start of training or the resumed run."""
+        assert self._report is not None
+        return self._report
+
     @override
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run needs to go on with this report; seconds since the starts of training and of the epoch."""
+        """The report, and the seconds since the starts of training and of the epoch."""
         now = time.perf_counter()
         seconds = (now - self._start_seconds, now - self._epoch_start_seconds)
-        return {"report": json.dumps(self.report), "seconds": seconds}
+        return {"report": to_json(self.report), "seconds": seconds}
 
     @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Goes on with the report of the run that is resumed."""
-        self.report = json.loads(state_dict["report"])
+        self._report = from_json(Report, state_dict["report"])
         self._seconds_before = state_dict["seconds"]
 
     @override
@@ -62,38 +70,43 @@ class RunReport(Callback):
         data = _data(trainer)
         assert isinstance(pl_module, DigitClassifier)
         print_above_bar(f"{format_layer_table(layer_table(pl_module.net))}\n\nTraining on {data.title}.")
-        part = {
+        environment: dict[str, Any] = {
             "date": datetime.now(UTC).date().isoformat(),
             "precision": trainer.precision,
             "num_processes": trainer.world_size,
             "hardware": hardware(),
             "versions": versions(),
         }
-        if "date" in self.report:  # of the run that is resumed
-            if trainer.world_size != self.report["num_processes"]:
+        if self._report is not None:  # of the run that is resumed
+            if trainer.world_size != self.report.num_processes:
                 raise SettingError(
-                    f"--ckpt_path: the run was started with {self.report['num_processes']} processes, and cannot go "
-                    f"on with {trainer.world_size}. Give --trainer.devices and --trainer.num_nodes as at its start."
+                    f"--ckpt_path: the run was started with {self.report.num_processes} processes and cannot continue "
+                    f"with {trainer.world_size}. Use the --trainer.devices and --trainer.num_nodes of its start."
                 )
             self._check_time(trainer)
-            self.report.setdefault("resumed", []).append(part)
+            self.report.resumed.append(ResumedPart(**environment))
             return
-        self.report |= part | {
-            "dataset": data.title,
-            "validation": data.validation,
-            "validated_on": data.validation_title,
-            "seed": data.seed,
-            "num_parameters": num_trainable_parameters(pl_module.net),
-        }
+        self._report = Report(
+            command=self._command,
+            status="running",
+            settings=self.settings,
+            epochs=[],
+            dataset=data.title,
+            validation=data.validation,
+            validated_on=data.validation_title,
+            seed=data.seed,
+            num_parameters=num_trainable_parameters(pl_module.net),
+            **environment,
+        )
 
     def _check_time(self, trainer: Trainer) -> None:
         """Refuses to resume a run that has no time left to train in."""
         for timer in trainer.callbacks:  # type: ignore[attr-defined]
-            if isinstance(timer, Timer) and _is_up(timer) and len(self.report["epochs"]) != trainer.max_epochs:
+            if isinstance(timer, Timer) and _is_up(timer) and len(self.report.epochs) != trainer.max_epochs:
                 trained = timedelta(seconds=round(timer.time_elapsed()))
                 raise SettingError(
-                    f"--trainer.max_time is used up: the run has trained for {trained}. Give it more, counted from the "
-                    "run's start, or omit it."
+                    f"--trainer.max_time is used up: the run has trained for {trained}. Use a longer time, counted "
+                    "from the run's start, or omit it."
                 )
 
     @override
@@ -101,8 +114,8 @@ class RunReport(Callback):
         # The middle of an epoch has no `on_train_epoch_start`.
         now = time.perf_counter()
         self._start_seconds, self._epoch_start_seconds = (now - seconds for seconds in self._seconds_before)
-        if "resumed" in self.report:
-            self.report["resumed"][-1]["after_steps"] = trainer.global_step
+        if self.report.resumed:
+            self.report.resumed[-1].after_steps = trainer.global_step
 
     @override
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -113,67 +126,67 @@ class RunReport(Callback):
         assert isinstance(pl_module, DigitClassifier)
         metrics = epoch_metrics(pl_module)  # waits for the device, so the clock is read after
         now = time.perf_counter()
-        row = {
-            "epoch": trainer.current_epoch + 1,
-            "steps": trainer.global_step,
-            "batches": trainer.fit_loop.batch_idx + 1,
-            "batches_per_epoch": trainer.num_training_batches,
-            **{name.replace("/", "_"): value for name, value in metrics.items()},
-            "learning_rate": current_learning_rate(trainer),
-            "seconds": now - self._epoch_start_seconds,
-        }
-        self.report["epochs"].append(row)
-        self.report["wall_clock_seconds"] = now - self._start_seconds
+        row = EpochRow(
+            epoch=trainer.current_epoch + 1,
+            steps=trainer.global_step,
+            batches=trainer.fit_loop.batch_idx + 1,
+            batches_per_epoch=int(trainer.num_training_batches),
+            train_accuracy=metrics["train/accuracy"],
+            train_loss=metrics["train/loss"],
+            val_accuracy=metrics.get("val/accuracy"),
+            val_loss=metrics.get("val/loss"),
+            learning_rate=current_learning_rate(trainer),
+            seconds=now - self._epoch_start_seconds,
+        )
+        self.report.epochs.append(row)
+        self.report.wall_clock_seconds = now - self._start_seconds
         print_above_bar(epoch_line(row, trainer.max_epochs))
-        self._judge(trainer, pl_module)
+        self._judge(pl_module)
         self._write()
 
     @override
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        if self._report is None:
+            return
         if isinstance(exception, DivergenceError):
-            self.report["status"] = f"ended: {exception}"
+            self.report.status = f"ended: {exception}"
         else:
             name = exception.signal_name if isinstance(exception, Interrupted) else type(exception).__name__
-            self.report["status"] = f"interrupted by {name}"
+            self.report.status = f"interrupted by {name}"
         if trainer.global_step > 0:
-            assert isinstance(pl_module, DigitClassifier)
-            self._judge(trainer, pl_module)
+            self._judge(pl_module)
             self._write()
 
     @override
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Takes up the one test that ends a run without validation."""
-        figures = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("test/")}
-        self.report["test"] = {name.removeprefix("test/"): value for name, value in figures.items()}
-        assert isinstance(pl_module, DigitClassifier)
-        self._judge(trainer, pl_module)
+        """Records the one test that ends a run without validation."""
+        names = [each.name for each in fields(FinalTest) if f"test/{each.name}" in trainer.callback_metrics]
+        self.report.test = FinalTest(**{name: float(trainer.callback_metrics[f"test/{name}"]) for name in names})
+        self._judge(pl_module)
 
     def finish(self, trainer: Trainer, pl_module: DigitClassifier) -> None:
         """Prints the summary and writes the report for the last time."""
-        self.report["status"] = status_at_end(trainer)
-        self._judge(trainer, pl_module)
+        self.report.status = status_at_end(trainer)
+        self._judge(pl_module)
         self._write()
         print_above_bar(f"\n{summary(self.report)}")
         if self.folder is not None:
             print_above_bar(f"\n{_contents(self.folder)}: {self.folder}")
 
-    def _judge(self, trainer: Trainer, pl_module: DigitClassifier) -> None:
-        data = _data(trainer)
-        accuracy, measured_on = None, data.validation_title
-        if "test" in self.report:
-            accuracy, measured_on = self.report["test"]["accuracy"], "test images"
-        elif self.report["epochs"]:
-            accuracy = self.report["epochs"][-1].get("val_accuracy")
-        limit = trainer.limit_test_batches if "test" in self.report else trainer.limit_val_batches
-        measured_on = f"{part_of(limit)}{data.title} {measured_on}"
-        requirements = check_requirements(pl_module.net, num_whole_epochs(self.report), accuracy, measured_on)
-        self.report["requirements"] = [asdict(requirement) for requirement in requirements]
+    def _judge(self, pl_module: LightningModule) -> None:
+        report = self.report
+        images = report.validated_on if report.test is None else "test images"
+        measured_on = f"{report.part_text(report.last_stage)}{report.dataset} {images}"
+        assert isinstance(pl_module, DigitClassifier)
+        report.requirements = check_requirements(
+            pl_module.net, report.num_whole_epochs, report.last_accuracy, measured_on
+        )
 
     @rank_zero_only
     def _write(self) -> None:
         if self.folder is None:
             return
-        replace_file(self.folder / "report.json", json.dumps(self.report, indent=2, ensure_ascii=False) + "\n")
+        replace_file(self.folder / "report.json", to_json(self.report))
         markdown = self.folder / "report.md"
         section = figures_section(markdown)  # of the run that is resumed
         replace_file(markdown, report_markdown(self.report).encode() + (b"\n" + section if section else b""))
@@ -186,7 +199,7 @@ def _data(trainer: Trainer) -> DigitsDataModule:
 
 
 def _contents(folder: Path) -> str:
-    """What a run's folder holds, in words."""
+    """What the run's folder holds, in words."""
     parts = ["Report"]
     if (folder / "checkpoints").is_dir():
         parts.append("checkpoints")
@@ -196,7 +209,7 @@ def _contents(folder: Path) -> str:
 
 
 def status_at_end(trainer: Trainer) -> str:
-    """Why training has ended, where nothing interrupted it."""
+    """Why training has ended, if nothing interrupted it."""
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         if isinstance(callback, StopAtThreshold) and callback.stopped_epoch is not None:
             return f"stopped after epoch {callback.stopped_epoch}: validation accuracy ≥ {callback.stopping_threshold}"

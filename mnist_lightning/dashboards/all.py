@@ -29,7 +29,7 @@ def tensorboard_callbacks(run_report: RunReport, logs_settings: bool = True) -> 
     evaluation = Evaluation()
     return [
         ChartLayout(),
-        *([Hyperparameters(run_report.report["settings"])] if logs_settings else []),
+        *([Hyperparameters(run_report.settings)] if logs_settings else []),
         DataSetText(),
         LayerTableText(),
         Graph(),

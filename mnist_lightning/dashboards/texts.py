@@ -1,5 +1,7 @@
 """What is said of a run in words: the data set, the table of layers, and the report."""
 
+from dataclasses import replace
+
 from lightning.pytorch import Callback, LightningModule, Trainer
 from typing_extensions import override
 
@@ -7,7 +9,7 @@ from mnist_lightning.callbacks.run_report import RunReport, status_at_end
 from mnist_lightning.classifier import DigitClassifier
 from mnist_lightning.dashboards.writer import tensorboard_writer
 from mnist_lightning.runs.layer_table import format_layer_table, layer_table
-from mnist_lightning.runs.report import report_markdown
+from mnist_lightning.runs.report_text import report_markdown
 
 
 class DataSetText(Callback):
@@ -50,6 +52,6 @@ class ReportText(Callback):
 
     def _write(self, trainer: Trainer) -> None:
         writer = tensorboard_writer(trainer)
-        if writer is not None and self.run_report.report["epochs"]:
-            report = self.run_report.report | {"status": status_at_end(trainer)}
+        if writer is not None and self.run_report.report.epochs:
+            report = replace(self.run_report.report, status=status_at_end(trainer))
             writer.add_text("run/report", report_markdown(report), trainer.global_step)

@@ -18,16 +18,22 @@ from mnist_lightning.evidence.benchmark.report import (
     trainer_text,
 )
 from mnist_lightning.evidence.dashboards_cost import cost_text
+from mnist_lightning.evidence.report_files import fields_table
 from mnist_lightning.export.comparison import BATCH_SIZE, NUM_ROUNDS
 from mnist_lightning.network import OptimizedNet, num_trainable_parameters
+from mnist_lightning.report.analysis import Analysis
 from mnist_lightning.runs.acceptance import is_accurate
 from mnist_lightning.runs.files import replace_file
+from mnist_lightning.runs.markdown import markdown_table
+from mnist_lightning.runs.report import Report
 from mnist_lightning.study.command import read_study
 from mnist_lightning.study.study import Study
 from mnist_lightning.study.summary import (
-    Report,
-    Row,
+    MeasuredRow,
+    StudyTable,
+    differs,
     first_epochs_text,
+    interval_text,
     mean_and_deviation,
     percent,
     range_text,
@@ -56,24 +62,24 @@ def read_results(name: str) -> Study:
 
 
 @cache
-def _rows(study: str) -> dict[str, Row]:
-    return {row["variant"]: row for row in read_results(study).rows()}
+def _rows(study: str) -> dict[str, MeasuredRow]:
+    return {row.variant: row for row in read_results(study).rows() if isinstance(row, MeasuredRow)}
 
 
-def _accuracy(row: Row) -> str:
+def _accuracy(row: MeasuredRow) -> str:
     """Mean ± standard deviation in percent, with the number of seeds."""
-    return f"{mean_and_deviation(row['mean'], row['standard_deviation'])} (n = {row['num_seeds']})"
+    return f"{mean_and_deviation(row.mean, row.standard_deviation)} (n = {row.num_seeds})"
 
 
 def headline() -> str:
     """The README's first sentence."""
-    (fast,) = read_results("fast").rows()
+    fast = _rows("fast")["fast"]
     process = _benchmark("process")
     plain, fit = seconds_to_accuracy(process)
     ratio = median(a / b for a, b in zip(plain, fit, strict=True))
     return (
-        f"**{percent(fast['mean'])} % on MNIST with {fast['num_parameters']:,} parameters** (mean of "
-        f"{fast['num_seeds']} seeds), **in {median(fit):.0f} seconds from the command to its end** on "
+        f"**{percent(fast.mean)} % on MNIST with {fast.num_parameters:,} parameters** (mean of "
+        f"{fast.num_seeds} seeds), **in {median(fit):.0f} seconds from the command to its end** on "
         f"{process['hardware']['cores']} CPU cores ({process['hardware']['processor']}): a PyTorch Lightning project "
         f"with YAML configs. A plain PyTorch script of the recipe takes {median(plain):.0f} seconds to 99.4 % on the "
         f"same machine, {ratio:.1f} times as long ([Speed](docs/speed.md)). Every number here is measured, and one "
@@ -82,33 +88,32 @@ def headline() -> str:
 
 
 def summary_table() -> str:
-    """What each config reaches, at a glance."""
-    lines = [
-        "| config | test accuracy | epochs | seconds of training | parameters | the six requirements |",
-        "|---|---|---|---|---|---|",
-    ]
+    """The accuracy and speed of each config, at a glance."""
+    header = ["config", "test accuracy", "epochs", "seconds of training", "parameters", "the six requirements"]
+    rows = []
     for study, variant, title in SHOWN:
         row = _rows(study)[variant]
         report = next(iter(read_results(study).reports(variant).values()))
-        lines.append(
-            f"| {title.split(',')[0]} | {_accuracy(row)} | {range_text(row['epochs'])} | {row['median_seconds']:.0f} "
-            f"| {row['num_parameters']:,} | {_requirements_text(report, row['mean'])} |"
+        rows.append(
+            [
+                *(title.split(",")[0], _accuracy(row), range_text(row.epochs), f"{row.median_seconds:.0f}"),
+                *(f"{row.num_parameters:,}", _requirements_text(report, row.mean)),
+            ]
         )
     machines = sorted({read_results(study).provenance() for study, _, _ in SHOWN})
-    lines += [
-        "",
+    return (
+        f"{markdown_table(header, rows)}\n\n"
         "Mean ± standard deviation over n seeds, after the last epoch. The requirements: at least 99.4 %, fewer than "
         "20,000 parameters, fewer than 20 epochs, batch norm, dropout, global average pooling. Seconds: the median of "
         f"the seeds, on one thread each, two side by side. {' '.join(machines)} Intervals and each seed: "
-        "[Results](docs/results.md).",
-    ]
-    return "\n".join(lines)
+        "[Results](docs/results.md)."
+    )
 
 
 def _requirements_text(report: Report, mean_accuracy: float) -> str:
     """Which of the original's requirements a config meets; its accuracy is judged by the mean over seeds."""
     names = ("99.4 %", "parameters", "epochs", "batch norm", "dropout", "global average pooling")
-    met = [is_accurate(mean_accuracy), *(requirement["is_met"] for requirement in report["requirements"][1:])]
+    met = [is_accurate(mean_accuracy), *(requirement.is_met for requirement in report.requirements[1:])]
     missed = [name for name, is_met in zip(names, met, strict=True) if not is_met]
     if len(missed) > 2:
         return f"{len(names) - len(missed)} of {len(names)}"
@@ -116,70 +121,64 @@ def _requirements_text(report: Report, mean_accuracy: float) -> str:
 
 
 def results_table() -> str:
-    """What each config reaches."""
-    lines = [
-        "| config | precision | parameters | epochs | test accuracy at the last epoch "
-        "| 95 % interval of the mean | min–max | test images are read |",
-        "|---|---|---|---|---|---|---|---|",
+    """The accuracy of each config, with its intervals."""
+    header = [
+        *("config", "precision", "parameters", "epochs", "test accuracy at the last epoch"),
+        *("95 % interval of the mean", "min–max", "test images are read"),
     ]
+    rows = []
     for study, variant, title in SHOWN:
         row = _rows(study)[variant]
-        read = "once, at the end" if row["measured_on"].endswith("once") else "after each epoch"
-        interval = "–" if row["half_width_95"] is None else f"± {percent(row['half_width_95'])}"
-        lines.append(
-            f"| {title} | {', '.join(row['precisions'])} | {row['num_parameters']:,} | {range_text(row['epochs'])} "
-            f"| {_accuracy(row)}{single_view_text(row)} | {interval} "
-            f"| {percent(row['min'])}–{percent(row['max'])} | {read} |"
+        read = "once, at the end" if row.measured_on.endswith("once") else "after each epoch"
+        rows.append(
+            [
+                *(title, ", ".join(row.precisions), f"{row.num_parameters:,}", range_text(row.epochs)),
+                *(f"{_accuracy(row)}{single_view_text(row)}", interval_text(row)),
+                *(f"{percent(row.min)}–{percent(row.max)}", read),
+            ]
         )
-    lines += [
-        "",
+    return (
+        f"{markdown_table(header, rows)}\n\n"
         "Mean ± standard deviation over seeds; interval by Student's t. Each seed's report lies under "
         "[results/](../results); [Speed](speed.md) compares training times. "
-        + " ".join(sorted({read_results(study).provenance() for study, _, _ in SHOWN})),
-    ]
-    return "\n".join(lines)
+        + " ".join(sorted({read_results(study).provenance() for study, _, _ in SHOWN}))
+    )
 
 
 def ablations_table() -> str:
-    """What each ingredient of the recipe brings: the recipe's accuracy less that without it."""
+    """The effect of each ingredient of the recipe: the recipe's accuracy minus that without it."""
     recipe, *others = _rows("ablations").values()
-    lines = [
-        "| | parameters | test accuracy at the last epoch | what was taken away brings, in points (95 % interval) | |",
-        "|---|---|---|---|---|",
-        f"| {recipe['variant']}, 5 epochs | {recipe['num_parameters']:,} | {_accuracy(recipe)} | | |",
-    ]
-    for row in others:
-        brings, low, high = (
-            percent(-row[name], "+.2f") for name in ("difference", "difference_high_95", "difference_low_95")
-        )
-        lines.append(
-            f"| {row['variant']} | {row['num_parameters']:,} | {_accuracy(row)} | {brings} ({low} to {high}) "
-            f"| {_what_the_ingredient_does(row)} |"
-        )
     baseline = _rows("baseline")["as listed"]
-    lines += [
-        f"| the baseline as published, 1 epoch | {baseline['num_parameters']:,} | {_accuracy(baseline)} | | |",
-        "",
+    header = ["", "parameters", "test accuracy at the last epoch"]
+    header += ["what was taken away brings, in points (95 % interval)", ""]
+    rows = [[f"{recipe.variant}, 5 epochs", f"{recipe.num_parameters:,}", _accuracy(recipe), "", ""]]
+    for row in others:
+        ends = (row.difference, row.difference_high_95, row.difference_low_95)
+        brings, low, high = (percent(None if end is None else -end, "+.2f") for end in ends)
+        cells = [row.variant, f"{row.num_parameters:,}", _accuracy(row), f"{brings} ({low} to {high})", _effect(row)]
+        rows.append(cells)
+    rows.append(["the baseline as published, 1 epoch", f"{baseline.num_parameters:,}", _accuracy(baseline), "", ""])
+    return (
+        f"{markdown_table(header, rows)}\n\n"
         "Each is trained for five epochs with the recipe's other settings as they are; what it would reach with "
         "settings of its own, such as a smaller rate without batch norm, was not looked for. Differences by Welch's "
         "t-test, one by one: among so many, one interval in twenty misses by chance. "
-        + read_results("ablations").provenance(),
-    ]
-    return "\n".join(lines)
+        + read_results("ablations").provenance()
+    )
 
 
-def _what_the_ingredient_does(row: Row) -> str:
-    """What taking the ingredient away shows of it: `helps`, `costs`, or nothing that stands out of the noise."""
-    if row["difference_high_95"] < 0:
-        return "helps"
-    return "costs" if row["difference_low_95"] > 0 else "within the noise"
+def _effect(row: MeasuredRow) -> str:
+    """The effect of the ingredient that was taken away: `helps`, `costs` or `within the noise`."""
+    if not differs(row):
+        return "within the noise"
+    return "helps" if (row.difference or 0) < 0 else "costs"
 
 
 def _ingredients(effect: str) -> str:
     names = [
         name.removeprefix("no ")
         for name, row in _rows("ablations").items()
-        if name.startswith("no ") and _what_the_ingredient_does(row) == effect
+        if name.startswith("no ") and _effect(row) == effect
     ]
     return ", ".join(names) or "none"
 
@@ -217,8 +216,8 @@ def claims_table() -> str:
             f"First 99.4 % after {first_epochs_text(recipe)} epochs of the 15. To stop there lets the test set choose, "
             f"and gives a maximum, not an estimate: the last epoch has {_accuracy(recipe)}.",
         ),
-        ("18,962 parameters", f"{recipe['num_parameters']:,}: true."),
-        ("the baseline has about 2.3 million parameters", f"{baseline['num_parameters']:,} as its layers are listed."),
+        ("18,962 parameters", f"{recipe.num_parameters:,}: true."),
+        ("the baseline has about 2.3 million parameters", f"{baseline.num_parameters:,} as its layers are listed."),
         (
             "the baseline reaches 28 % after one epoch",
             f"{_accuracy(baseline)}; with a ReLU on its logits {_accuracy(with_relu)}.",
@@ -235,8 +234,7 @@ def claims_table() -> str:
             f"{fully_connected:,} parameters.",
         ),
     ]
-    lines = [f"| {claim} | {measured} |" for claim, measured in claims]
-    return "\n".join(["| claim | what we measured |", "|---|---|", *lines])
+    return markdown_table(["claim", "what we measured"], claims)
 
 
 def reliability_text() -> str:
@@ -267,18 +265,17 @@ def own_digits_table() -> str:
         **figures["by_polarity"],
         "all": figures["all"],
     }
-    lines = ["| pictures | n | read right | resized to 28 × 28 without preparation |", "|---|---|---|---|"]
-    lines += [
-        f"| {title} | {row['n']} | {row['accuracy']:.1%} | {row['plain_accuracy']:.1%} |" for title, row in rows.items()
+    header = ["pictures", "n", "read right", "resized to 28 × 28 without preparation"]
+    cells = [
+        [title, str(row["n"]), f"{row['accuracy']:.1%}", f"{row['plain_accuracy']:.1%}"] for title, row in rows.items()
     ]
     empty, versions = figures["empty_papers"], figures["versions"]
-    lines += [
-        "",
+    return (
+        f"{markdown_table(header, cells)}\n\n"
         f"On {empty['refused']} of {empty['n']} pictures of empty paper it says that there is no digit. "
         "Fonts, ways of writing, pens and seeds are others than those that the preparation was chosen on. "
-        f"torch {versions['torch']}, pillow {versions['pillow']}, scipy {versions['scipy']}; {figures['date']}.",
-    ]
-    return "\n".join(lines)
+        f"torch {versions['torch']}, pillow {versions['pillow']}, scipy {versions['scipy']}; {figures['date']}."
+    )
 
 
 def dashboards_text() -> str:
@@ -296,7 +293,7 @@ def _output(command: str) -> str:
 
 
 def export_output() -> str:
-    """What `export` has printed, and on which machine: speeds hang on it."""
+    """What `export` has printed, and on which machine."""
     machine = json.loads((OUTPUTS / "environment.json").read_text(encoding="utf-8"))
     hardware, versions = machine["hardware"], machine["versions"]
     return (
@@ -318,6 +315,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "dashboards": dashboards_text,
     **{f"{command}_output": partial(_output, command) for command in ("report", "read")},
     "export_output": export_output,
+    "report_fields": partial(fields_table, Report),
+    "study_fields": partial(fields_table, StudyTable),
+    "analysis_fields": partial(fields_table, Analysis),
 }
 
 

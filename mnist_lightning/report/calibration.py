@@ -1,6 +1,6 @@
-"""Calibration: whether the network is right as often as it says."""
+"""Calibration: how well probabilities match accuracies."""
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import torch
 from matplotlib.figure import Figure
@@ -9,22 +9,67 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 
 from mnist_lightning.network import NUM_CLASSES
 from mnist_lightning.report.drawing import BLUE, INK, in_our_style, new_figure, wilson_interval
+from mnist_lightning.runs.json_records import Count, Share
 
 NUM_BINS = 15  # as in Guo et al.
 
 
-class Bin(NamedTuple):
-    """The images whose predictions are of like probability."""
+@dataclass(frozen=True)
+class Bin:
+    """The images with similar probabilities of the prediction.
 
-    low: float  # the bin is [low, high), and the last one closed
-    high: float
-    num_images: int
-    num_correct: int
-    mean_probability: float  # of the predictions; 0 in an empty bin
+    Args:
+        low: Lower end of the bin [low, high); the last bin is closed.
+        high: Upper end of the bin.
+        num_images: Number of images.
+        num_correct: Number of images that are classified correctly.
+        mean_probability: Mean probability of the predictions; 0 in an empty bin.
+        accuracy: num_correct / num_images; null in an empty bin.
+    """
+
+    low: Share
+    high: Share
+    num_images: Count
+    num_correct: Count
+    mean_probability: Share
+    accuracy: Share | None
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How well probabilities match accuracies.
+
+    Args:
+        expected_calibration_error: Mean over the images of the distance between the accuracy
+            and the mean probability of their bin.
+        num_bins: Number of bins.
+        mean_probability: Mean probability of the predictions.
+        bins: The bins, by increasing probability.
+    """
+
+    expected_calibration_error: Share
+    num_bins: Count
+    mean_probability: Share
+    bins: list[Bin]
+
+
+def share(part: int, whole: int) -> float | None:
+    """The share `part / whole`; None if `whole` is 0."""
+    return part / whole if whole else None
+
+
+def calibration_of(labels: Tensor, probabilities: Tensor) -> Calibration:
+    """The calibration of labels (N,) int64 and probabilities (N, 10) float."""
+    return Calibration(
+        expected_calibration_error(labels, probabilities),
+        NUM_BINS,
+        float(probabilities.amax(dim=1).double().mean()),
+        reliability_bins(labels, probabilities),
+    )
 
 
 def expected_calibration_error(labels: Tensor, probabilities: Tensor) -> float:
-    """The mean over the images of |accuracy − mean probability| of their bin, of 15 equally wide ones.
+    """The mean over the images of |accuracy − mean probability| of their bin, with 15 bins of equal width.
 
     Source: Guo et al. 2017, "On Calibration of Modern Neural Networks", https://arxiv.org/abs/1706.04599.
 
@@ -46,24 +91,24 @@ def reliability_bins(labels: Tensor, probabilities: Tensor) -> list[Bin]:
         num_images = int(members.sum())
         mean_probability = float(certainties[members].double().mean()) if num_images else 0.0
         num_correct = int((digits == labels)[members].sum())
-        bins.append(Bin(float(edges[place]), float(edges[place + 1]), num_images, num_correct, mean_probability))
+        ends = float(edges[place]), float(edges[place + 1])
+        bins.append(Bin(*ends, num_images, num_correct, mean_probability, share(num_correct, num_images)))
     return bins
 
 
 @in_our_style
-def calibration_figure(labels: Tensor, probabilities: Tensor, measured_on: str) -> Figure:
-    """The reliability diagram with each bin's 95 % interval, and below it how many images each bin has.
+def calibration_figure(calibration: Calibration, measured_on: str) -> Figure:
+    """The reliability diagram with each bin's 95 % interval, and below it the number of images in each bin.
 
     Args:
-        labels: (N,) int64 in 0..9.
-        probabilities: (N, 10) float.
-        measured_on: what the images are, for the title.
+        calibration: what to draw.
+        measured_on: the name of the images, for the title.
     """
-    bins = [each for each in reliability_bins(labels, probabilities) if each.num_images]
-    error = expected_calibration_error(labels, probabilities)
+    error = calibration.expected_calibration_error
+    bins = [each for each in calibration.bins if each.num_images]
     figure = new_figure(6.6)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
-    above.plot([0, 1], [0, 1], color=INK, linestyle="--", linewidth=1, label="as certain as right")
+    above.plot([0, 1], [0, 1], color=INK, linestyle="--", linewidth=1, label="perfect calibration")
     accuracies = [each.num_correct / each.num_images for each in bins]
     intervals = [wilson_interval(each.num_correct, each.num_images) for each in bins]
     lengths = [
@@ -72,10 +117,10 @@ def calibration_figure(labels: Tensor, probabilities: Tensor, measured_on: str) 
     ]
     means = [each.mean_probability for each in bins]
     above.errorbar(
-        means, accuracies, yerr=lengths, fmt="o", color=BLUE, capsize=3, label="images of a bin, with 95 % interval"
+        means, accuracies, yerr=lengths, fmt="o", color=BLUE, capsize=3, label="bins, with 95 % interval (Wilson)"
     )
     above.set(
-        ylabel="share of them that is right",
+        ylabel="accuracy",
         xlim=(0, 1.02),
         ylim=(-0.02, 1.04),
         title=f"Calibration: {measured_on}\nexpected calibration error {error:.4f} ({NUM_BINS} bins)",
@@ -87,5 +132,5 @@ def calibration_figure(labels: Tensor, probabilities: Tensor, measured_on: str) 
     for centre, count in zip(centres, counts, strict=True):
         below.annotate(f"{count:,}", (centre, count), (0, 2), textcoords="offset points", ha="center", size=7.5)
     below.set(yscale="log", ylim=(0.5, max(counts, default=1) * 6), ylabel="images")
-    below.set_xlabel("probability that the network gives its prediction")
+    below.set_xlabel("probability of the prediction")
     return figure

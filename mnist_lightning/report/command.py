@@ -1,17 +1,14 @@
 """`python -m mnist_lightning report RUN`: the command line of a run's figures."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
-
-import torch
 
 from mnist_lightning.bounds import PathText, Threads
 from mnist_lightning.errors import SettingError
 from mnist_lightning.options.commands import command_parser, use_threads
-from mnist_lightning.report.evaluation import movement_curves, predict, read_test_images
+from mnist_lightning.report.analysis import Analysis, analyse
+from mnist_lightning.report.evaluation import predict, read_test_images, robustness_of
 from mnist_lightning.report.finished_run import CheckpointName, FinishedRun, read_run
-from mnist_lightning.report.measurements import Numbers, measured_numbers
 from mnist_lightning.report.page import markdown_section, report_page
 from mnist_lightning.report.pictures import (
     calibration_picture,
@@ -21,8 +18,8 @@ from mnist_lightning.report.pictures import (
     robustness_picture,
 )
 from mnist_lightning.runs.files import replace_file
-from mnist_lightning.runs.report import report_markdown
-from mnist_lightning.runs.report_section import with_figures_section
+from mnist_lightning.runs.json_records import to_json
+from mnist_lightning.runs.report_text import report_markdown, with_figures_section
 
 
 def main(args: Sequence[str]) -> None:
@@ -35,18 +32,18 @@ def main(args: Sequence[str]) -> None:
 def report(
     run: str, checkpoint: CheckpointName = "last", data_dir: PathText | None = None, num_threads: Threads | None = None
 ) -> None:
-    """Draw a finished run's figures into its folder: report.html, figures/, analysis.json, report.md.
+    """Draw a finished run's figures, and write report.html, figures/ and analysis.json into its folder.
 
     Args:
         run: The run's folder.
-        checkpoint: Whose weights: the `last` epoch's, which is what a run reports, or those that were the `best`.
-        data_dir: Directory that holds MNIST/raw; by default the environment variable MNIST_DATA_DIR, else `data`.
+        checkpoint: Weights to evaluate: those of the `last` epoch, which the run itself reports, or the `best` ones.
+        data_dir: Directory that contains MNIST/raw; by default the environment variable MNIST_DATA_DIR, else `data`.
         num_threads: Threads on the CPU; by default one for each core.
 
     Raises:
         SettingError: there is no such run, its report is damaged, or its folder cannot be written.
         CheckpointError: the run has no such checkpoint, or it is damaged.
-        DataFilesError: MNIST is not there.
+        DataFilesError: MNIST is missing.
     """
     use_threads(num_threads)
     write_figures(read_run(Path(run), checkpoint, data_dir))
@@ -59,54 +56,55 @@ def write_figures(run: FinishedRun) -> None:
     print(f"Evaluating {run.weights_title}, on {measured_on}", flush=True)
     probabilities = predict(run.classifier, run.data, test.images)
     print("Rotating and shifting them", flush=True)
-    curves = movement_curves(run.classifier, run.data, test)
-    numbers = measured_numbers(run, test, probabilities, curves)
-    moved_on = f"{curves[0].num_images:,} test images, {run.data.title}"
+    analysis = analyse(run, test, probabilities, robustness_of(run.classifier, run.data, test))
+    moved_on = f"{analysis.robustness.num_images:,} test images, {run.data.title}"
     pictures = [
         learning_curves_picture(run),
-        confusion_picture(torch.tensor(numbers["confusion"]), numbers, measured_on),
-        mistakes_picture(test, probabilities, numbers),
-        calibration_picture(test, probabilities, numbers, measured_on),
-        robustness_picture(run, curves, moved_on),
+        confusion_picture(analysis, measured_on),
+        mistakes_picture(test, probabilities, analysis),
+        calibration_picture(analysis, measured_on),
+        robustness_picture(run, analysis, moved_on),
     ]
     measured = _measured_text(run, measured_on)
     _write(
         run,
         {f"figures/{picture.name}.png": picture.png for picture in pictures}
         | {
-            "analysis.json": (json.dumps(numbers, indent=2, ensure_ascii=False) + "\n").encode(),
-            "report.html": report_page(run, numbers, pictures, measured).encode(),
+            "analysis.json": to_json(analysis).encode(),
+            "report.html": report_page(run, analysis, pictures, measured).encode(),
         },
         markdown_section(pictures, measured),
     )
-    print(f"\n{_summary(run, numbers)}\n\nPage, figures and numbers: {run.folder}/report.html, figures/, analysis.json")
+    print(
+        f"\n{_summary(run, analysis)}\n\nPage, figures and numbers: {run.folder}/report.html, figures/, analysis.json"
+    )
 
 
 def _measured_text(run: FinishedRun, measured_on: str) -> str:
     views = ""
     if run.classifier.test_time_augmentation:
-        views = " Each image is evaluated together with its eight shifts by a pixel, as in the run's own test."
+        views = " The logits of each image and its eight shifts by one pixel are averaged, as in the run's own test."
     return (
         f"Measured on {measured_on}, with the weights of {run.weights_title}, in float32.{views} "
         f"{run.part_of_the_test_images}"
     )
 
 
-def _summary(run: FinishedRun, numbers: Numbers) -> str:
-    robustness = numbers["robustness"]
-    rotated = robustness["rotation_degrees"]
-    shifted = [*robustness["translation_x_pixels"], *robustness["translation_y_pixels"]]
-    alone = ", without test-time augmentation" if numbers["test_time_augmentation"] else ""
+def _summary(run: FinishedRun, analysis: Analysis) -> str:
+    robustness = analysis.robustness
+    rotated = robustness.rotation_degrees
+    shifted = [*robustness.translation_x_pixels, *robustness.translation_y_pixels]
+    alone = ", without test-time augmentation" if analysis.test_time_augmentation else ""
     return "\n".join(
         [
-            f"{numbers['dataset']}, {numbers['num_images']:,} test images, {run.weights_title}",
-            f"  accuracy           {numbers['accuracy']:.2%}: {len(numbers['mistakes'])} wrong",
-            f"  calibration error  {numbers['calibration']['expected_calibration_error']:.4f} expected",
+            f"{analysis.dataset}, {analysis.num_images:,} test images, {run.weights_title}",
+            f"  accuracy           {analysis.accuracy:.2%}: {len(analysis.mistakes)} wrong",
+            f"  calibration error  {analysis.calibration.expected_calibration_error:.4f} expected",
             "  rotated            "
-            + ", ".join(f"{point['accuracy']:.2%} at {point['amount']:+d}°" for point in (rotated[0], rotated[-1]))
-            + f" ({robustness['num_images']:,} images{alone})",
-            f"  shifted            {min(point['accuracy'] for point in shifted):.2%} at worst, "
-            f"by up to {shifted[-1]['amount']} pixels along x or y",
+            + ", ".join(f"{point.accuracy:.2%} at {point.amount:+d}°" for point in (rotated[0], rotated[-1]))
+            + f" ({robustness.num_images:,} images{alone})",
+            f"  shifted            {min(point.accuracy for point in shifted):.2%} at worst, "
+            f"by up to {shifted[-1].amount} pixels along x or y",
             run.part_of_the_test_images,
         ]
     )
@@ -122,6 +120,6 @@ def _write(run: FinishedRun, files: dict[str, bytes], section: str) -> None:
         replace_file(markdown, with_figures_section(before, section))
     except OSError as error:
         raise SettingError(
-            f"RUN {run.folder}: {error.filename} cannot be written ({error.strerror}). Make room, or report a copy of "
-            "the run in a folder that can be written."
+            f"RUN {run.folder}: {error.filename} cannot be written ({error.strerror}). Free disk space, or copy the "
+            "run to a folder that can be written."
         ) from None

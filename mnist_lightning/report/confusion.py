@@ -1,4 +1,4 @@
-"""The confusion matrix: which digits are taken for which."""
+"""The confusion matrix and its chart."""
 
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
@@ -18,11 +18,11 @@ def confusion_counts(labels: Tensor, probabilities: Tensor) -> Tensor:
 
 @in_our_style
 def confusion_figure(counts: Tensor, measured_on: str) -> Figure:
-    """Counts (10, 10) as a table, coloured by the mistakes alone: the right ones are hundreds of times as many."""
+    """Counts (10, 10) as a table, coloured by the mistakes alone, as the diagonal is hundreds of times larger."""
     figure = new_figure(6.2)
     axes = figure.subplots()
     mistakes = counts.clone().fill_diagonal_(0)
-    norm = PowerNorm(0.5, vmin=0, vmax=max(1, int(mistakes.max())))  # the root: a single mistake can be seen
+    norm = PowerNorm(0.5, vmin=0, vmax=max(1, int(mistakes.max())))  # square root: a single mistake is visible
     axes.imshow(mistakes.numpy(), cmap="Oranges", norm=norm)
     for digit in range(NUM_CLASSES):
         axes.add_patch(_cell(digit))
@@ -35,10 +35,10 @@ def confusion_figure(counts: Tensor, measured_on: str) -> Figure:
                 axes.text(predicted, true, f"{count:,}", ha="center", va="center", color=colour, weight=weight, size=9)
     axes.set(
         xlabel="predicted digit",
-        ylabel="true digit, and the share of it that is recognised",
+        ylabel="true digit, and its accuracy",
         xticks=range(NUM_CLASSES),
-        title=f"What is taken for what: {measured_on}",
     )
+    figure.suptitle(f"Confusion matrix: {measured_on}", x=0.01, ha="left", size=11)
     axes.set_yticks(range(NUM_CLASSES), [_row_label(digit, row) for digit, row in enumerate(counts.tolist())])
     axes.grid(visible=False)
     axes.tick_params(length=0)

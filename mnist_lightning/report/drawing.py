@@ -1,4 +1,4 @@
-"""What all figures have in common: colours, type, intervals, and how they become PNG."""
+"""Shared by all charts: colours, fonts, intervals, and writing as PNG."""
 
 import io
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from scipy.stats import binomtest
 
-# Okabe and Ito's colours, which colour-blind people tell apart: https://jfly.uni-koeln.de/color/
+# Okabe and Ito's colours, safe for colour-blind readers: https://jfly.uni-koeln.de/color/
 BLUE = "#0072B2"
 VERMILION = "#D55E00"
 GREEN = "#009E73"
@@ -20,17 +20,17 @@ INK = "#333333"
 SHADE = "#DDDDDD"
 
 WIDTH_INCHES = 6.4
-DOTS_PER_INCH = 150  # 960 pixels across: sharp on a page, and type of 10 points can still be read on a phone
+DOTS_PER_INCH = 150  # 960 pixels wide: sharp on a page, and text of 10 points is readable on a phone
 
 ACCURACY_TICKS = (0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995, 0.9999)
-MOST_ACCURATE = ACCURACY_TICKS[-1]  # what is drawn for more: 100 % would lie at infinity
+MOST_ACCURATE = ACCURACY_TICKS[-1]  # larger values are drawn here: 100 % would be at infinity
 
-# A decorator. "default" first: a reader's own matplotlibrc, with fonts that others lack, decides nothing.
+# A decorator. "default" comes first, so that a user's own matplotlibrc has no effect.
 in_our_style = style.context(
     [
         "default",
         {
-            "font.family": "DejaVu Sans",  # which matplotlib brings along
+            "font.family": "DejaVu Sans",  # comes with matplotlib
             "font.size": 10,
             "axes.titlesize": 11,
             "axes.titlelocation": "left",
@@ -47,7 +47,7 @@ in_our_style = style.context(
 
 
 def new_figure(height_inches: float) -> Figure:
-    """An empty figure of the width that all have; it is nobody's to close, as pyplot knows nothing of it."""
+    """An empty figure of the common width; without pyplot, so nobody has to close it."""
     layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1)  # inches
     return Figure(figsize=(WIDTH_INCHES, height_inches), layout=layout)
 
@@ -61,17 +61,17 @@ def png_of(figure: Figure) -> bytes:
 
 
 def wilson_interval(num_correct: int, num_images: int) -> tuple[float, float]:
-    """The 95 % interval of a share, by Wilson: it does not collapse where all or none are correct."""
+    """Wilson's 95 % interval of a share: it has a width even if all or none are correct."""
     interval = binomtest(num_correct, num_images).proportion_ci(confidence_level=0.95, method="wilson")
     return float(interval.low), float(interval.high)
 
 
 def scale_accuracy(axes: Axes, accuracies: Sequence[float]) -> None:
-    """Gives each halving of the mistakes the same height: there is as much between 99 and 99.5 % as below 50 %.
+    """Scales the y axis so that each halving of the error has the same height, as from 99 to 99.5 %.
 
     Args:
-        axes: whose y axis it is.
-        accuracies: what is to be seen, in [0, 1].
+        axes: the axes to scale.
+        accuracies: values that must be visible, in [0, 1].
     """
 
     def height(values: Any) -> Any:
@@ -81,7 +81,7 @@ def scale_accuracy(axes: Axes, accuracies: Sequence[float]) -> None:
     least, most = min(accuracies), min(max(accuracies), MOST_ACCURATE)
     low = max((tick for tick in ACCURACY_TICKS if tick <= least), default=0)
     high = min(tick for tick in ACCURACY_TICKS if tick >= most)
-    if low >= high:  # all are the same
+    if low >= high:  # all are equal
         low = ACCURACY_TICKS[max(0, ACCURACY_TICKS.index(high) - 1)]
     axes.set_ylim(low, high if high > low else ACCURACY_TICKS[1])
     axes.yaxis.set_major_locator(FixedLocator(ACCURACY_TICKS))

@@ -1,6 +1,7 @@
-"""What a classifier makes of the test images: as they are, rotated, and shifted."""
+"""Predictions on the test images: unchanged, rotated and shifted."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -12,26 +13,48 @@ from mnist_lightning.data.batches import LabelledImages
 from mnist_lightning.data.mnist_files import normalised
 from mnist_lightning.datamodule import DigitsDataModule
 from mnist_lightning.network import IMAGE_SHAPE
+from mnist_lightning.runs.json_records import Count, Share
 
 ROTATIONS_DEGREES = tuple(range(-30, 31, 5))
 SHIFTS_PIXELS = tuple(range(-4, 5))
 
-# For each rotation and shift. MNIST's 10,000 test images take the optimized network 7e10: all are evaluated.
+# Of each rotation and shift. The optimized network needs 7e10 for MNIST's 10,000 test images, so it evaluates all.
 MAX_OPERATIONS = 150_000_000_000
-MIN_IMAGES = 500  # of larger networks: an accuracy of 99 % is then known to ± 1 point, in a minute or two
+MIN_IMAGES = 500  # for larger networks: the 95 % interval of an accuracy of 99 % is then ± 1 point, in a minute or two
 
 
-class Curve(NamedTuple):
-    """How many images are classified correctly, against how far they were moved."""
+@dataclass(frozen=True)
+class Point:
+    """The images, all moved alike.
 
-    movement: str  # a field of AffineParameters
-    amounts: tuple[int, ...]  # in the unit that the field's name ends with
-    num_correct: tuple[int, ...]
-    num_images: int
+    Args:
+        amount: How far: in degrees counter-clockwise, or in pixels to the right or downwards.
+        num_correct: Number of images that are classified correctly.
+        accuracy: num_correct / num_images.
+    """
 
-    def accuracies(self) -> list[float]:
-        """In [0, 1], in the order of the amounts."""
-        return [num_correct / self.num_images for num_correct in self.num_correct]
+    amount: int
+    num_correct: Count
+    accuracy: Share
+
+
+@dataclass(frozen=True)
+class Robustness:
+    """Accuracy on moved images.
+
+    Args:
+        test_time_augmentation: Whether the network used test-time augmentation.
+        num_images: Number of images of each point.
+        rotation_degrees: Accuracy after rotations.
+        translation_x_pixels: Accuracy after shifts along x.
+        translation_y_pixels: Accuracy after shifts along y.
+    """
+
+    test_time_augmentation: bool
+    num_images: Count
+    rotation_degrees: list[Point]
+    translation_x_pixels: list[Point]
+    translation_y_pixels: list[Point]
 
 
 def read_test_images(data: DigitsDataModule) -> LabelledImages:
@@ -51,26 +74,29 @@ def predict(classifier: DigitClassifier, data: DigitsDataModule, images: Tensor)
         return torch.cat(parts)
 
 
-def movement_curves(classifier: DigitClassifier, data: DigitsDataModule, test: LabelledImages) -> list[Curve]:
-    """Accuracy under rotations, shifts along x and shifts along y, of the network alone: nine views cost nine times.
+def robustness_of(classifier: DigitClassifier, data: DigitsDataModule, test: LabelledImages) -> Robustness:
+    """Accuracy under rotations and shifts, without test-time augmentation, whose nine views take nine times as long.
 
-    Of a large network not all images are evaluated, but evenly many from all of the set.
+    A large network is evaluated on every n-th image.
     """
     num_images = max(MIN_IMAGES, MAX_OPERATIONS // operations_per_image(classifier))
     step = max(1, len(test.labels) // num_images)
     images = LabelledImages(test.images[::step], test.labels[::step])
     unmoved = _num_correct(classifier, data, images)  # once for all curves, and not interpolated
-    curves = []
-    for movement, amounts in (
-        ("rotation_degrees", ROTATIONS_DEGREES),
-        ("translation_x_pixels", SHIFTS_PIXELS),
-        ("translation_y_pixels", SHIFTS_PIXELS),
-    ):
-        num_correct = [
+
+    def curve(movement: str, amounts: Sequence[int]) -> list[Point]:
+        counts = [
             _num_correct(classifier, data, images, {movement: amount}) if amount else unmoved for amount in amounts
         ]
-        curves.append(Curve(movement, amounts, tuple(num_correct), len(images.labels)))
-    return curves
+        return [Point(amount, count, count / len(images.labels)) for amount, count in zip(amounts, counts, strict=True)]
+
+    return Robustness(
+        test_time_augmentation=False,
+        num_images=len(images.labels),
+        rotation_degrees=curve("rotation_degrees", ROTATIONS_DEGREES),
+        translation_x_pixels=curve("translation_x_pixels", SHIFTS_PIXELS),
+        translation_y_pixels=curve("translation_y_pixels", SHIFTS_PIXELS),
+    )
 
 
 def operations_per_image(classifier: DigitClassifier) -> int:

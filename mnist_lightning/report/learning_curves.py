@@ -11,62 +11,61 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 from mnist_lightning.recipe import Recipe
 from mnist_lightning.report.drawing import BLUE, GREEN, VERMILION, in_our_style, new_figure, scale_accuracy
 from mnist_lightning.runs.markdown import one_line
+from mnist_lightning.runs.report import Report
 
 
 @in_our_style
-def learning_curves_figure(report: dict[str, Any]) -> Figure:
-    """Loss and accuracy of each epoch, in training and in validation if there was any, and the learning rate.
-
-    Args:
-        report: as in a run's `report.json`.
-    """
-    rows = report["epochs"]
-    dataset, seed, validated_on = (_plain(report[name]) for name in ("dataset", "seed", "validated_on"))
+def learning_curves_figure(report: Report) -> Figure:
+    """Loss and accuracy of each epoch, in training and in validation if there was any, and the learning rate."""
+    rows = report.epochs
     figure = new_figure(7.6)
     loss, accuracy, rate = figure.subplots(3, 1, sharex=True, height_ratios=[2, 2, 1.2])
-    loss.set_title(f"Learning curves: {dataset}, seed {seed}")
+    loss.set_title(f"Learning curves: {_plain(report.dataset)}, seed {report.seed}")
     rate.set_xlabel("epoch")
     rate.xaxis.set_major_locator(MaxNLocator(integer=True))
     loss.set_ylabel("loss (cross-entropy)")
     accuracy.set_ylabel("accuracy")
     rate.set_ylabel("learning rate")
     if not rows:
-        loss.set_title("Learning curves: the run ended before its first epoch did")
+        loss.set_title("Learning curves: the run ended in its first epoch")
         return figure
-    for stage, label, colour, marker in (
-        ("train", "training, while it went on", BLUE, "o"),
-        ("val", f"validation: {validated_on}", VERMILION, "s"),
+    training = [(row.epoch, row.train_loss, row.train_accuracy) for row in rows]
+    validation = [(row.epoch, row.val_loss, row.val_accuracy) for row in rows if row.val_accuracy is not None]
+    for points, label, colour, marker in (
+        (training, "training, during each epoch", BLUE, "o"),
+        (validation, f"validation: {_plain(report.validated_on)}", VERMILION, "s"),
     ):
-        shown = [row for row in rows if f"{stage}_accuracy" in row]
-        if shown:
-            epochs = [row["epoch"] for row in shown]
+        if points:
+            epochs, losses, accuracies = zip(*points, strict=True)
             style: dict[str, Any] = {"color": colour, "marker": marker, "markersize": 4, "label": label}
-            loss.plot(epochs, [row[f"{stage}_loss"] for row in shown], **style)
-            accuracy.plot(epochs, [row[f"{stage}_accuracy"] for row in shown], **style)
+            loss.plot(epochs, losses, **style)
+            accuracy.plot(epochs, accuracies, **style)
     loss.set_yscale("log")
     loss.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     loss.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     loss.yaxis.set_minor_locator(NullLocator())
-    scale_accuracy(accuracy, [row[name] for row in rows for name in ("train_accuracy", "val_accuracy") if name in row])
+    scale_accuracy(
+        accuracy, [point[-1] for point in training] + [row.val_accuracy for row in rows if row.val_accuracy is not None]
+    )
     loss.legend()
     _draw_rate(rate, report)
-    rate.set_xlim(0, rows[-1]["epoch"] + 0.3)
+    rate.set_xlim(0, rows[-1].epoch + 0.3)
     return figure
 
 
-def _plain(value: object) -> str:
-    """The text for matplotlib, which takes what is between dollars for a formula."""
-    return str(one_line(value)).replace("$", r"\$")
+def _plain(text: str) -> str:
+    """The text for matplotlib, which reads text between dollars as a formula."""
+    return one_line(text).replace("$", r"\$")
 
 
-def _draw_rate(axes: Axes, report: dict[str, Any]) -> None:
-    rows = report["epochs"]
+def _draw_rate(axes: Axes, report: Report) -> None:
+    rows = report.epochs
     rates = learning_rates(report)
     if rates is not None:
-        axes.plot([step * rows[-1]["epoch"] / rows[-1]["steps"] for step in range(len(rates))], rates, color=GREEN)
+        axes.plot([step * rows[-1].epoch / rows[-1].steps for step in range(len(rates))], rates, color=GREEN)
     axes.plot(
-        [row["epoch"] for row in rows],
-        [row["learning_rate"] for row in rows],
+        [row.epoch for row in rows],
+        [row.learning_rate for row in rows],
         color=GREEN,
         marker="o",
         markersize=4,
@@ -75,24 +74,23 @@ def _draw_rate(axes: Axes, report: dict[str, Any]) -> None:
     axes.set_ylim(0, None)
 
 
-def learning_rates(report: dict[str, Any]) -> list[float] | None:
-    """The rate that each optimizer step of the finished epochs took, from the run's settings.
+def learning_rates(report: Report) -> list[float] | None:
+    """The learning rate of each optimizer step of the finished epochs, from the run's settings.
 
-    None where the settings do not lead to the rates that the report has after each epoch, as those of a run whose
-    schedule was given by hand; or where there is no epoch.
+    None if these disagree with the report's rates after each epoch, as with a custom schedule, or without an epoch.
     """
-    rows = report["epochs"]
+    rows = report.epochs
     try:
-        model, trainer = report["settings"]["model"], report["settings"]["trainer"]
-        num_steps = rows[-1]["steps"]
+        model, trainer = report.settings["model"], report.settings["trainer"]
+        num_steps = rows[-1].steps
         if model["schedule"] == "constant":
             rates = [model["max_lr"]] * (num_steps + 1)
         else:
             ends = [trainer["max_steps"]] if trainer["max_steps"] > 0 else []
-            ends += [trainer["max_epochs"] * rows[0]["steps"]] if (trainer["max_epochs"] or 0) > 0 else []
+            ends += [trainer["max_epochs"] * rows[0].steps] if (trainer["max_epochs"] or 0) > 0 else []
             rates = _one_cycle_rates(model["max_lr"], model["pct_start"], min(ends), num_steps + 1)
-        # A report has the rate of the step after the epoch; there is none after the last.
-        pairs = [(rates[min(row["steps"], len(rates) - 1)], row["learning_rate"]) for row in rows]
+        # A report holds the rate of the step after the epoch; there is none after the last.
+        pairs = [(rates[min(row.steps, len(rates) - 1)], row.learning_rate) for row in rows]
     except (KeyError, IndexError, TypeError, ValueError, ZeroDivisionError):
         return None
     return rates[:num_steps] if all(math.isclose(*pair, rel_tol=1e-4) for pair in pairs) else None

@@ -1,4 +1,4 @@
-"""The worst mistakes: the images about which the network is most certain, and wrong."""
+"""The chart of the most confident mistakes."""
 
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -12,10 +12,10 @@ NUM_COLUMNS = 5
 
 @in_our_style
 def mistakes_figure(images: Tensor, labels: Tensor, probabilities: Tensor) -> Figure:
-    """Up to 25 of the wrong ones, the most certain first, with the true digit and what it was taken for.
+    """Up to 25 mistakes, the most confident first, each with its true and its predicted digit.
 
     Args:
-        images: (N, 1, 28, 28) uint8; the right ones among them are not shown.
+        images: (N, 1, 28, 28) uint8; only those that are classified wrongly are shown.
         labels: (N,) int64 in 0..9.
         probabilities: (N, 10) float.
     """
@@ -41,8 +41,8 @@ def mistakes_figure(images: Tensor, labels: Tensor, probabilities: Tensor) -> Fi
 def _title(num_shown: int, num_wrong: int, num_images: int) -> str:
     if num_wrong == 0:
         return f"None of {num_images:,} images is classified wrongly"
-    shown = "all" if num_shown == num_wrong else f"the {num_shown} most certain"
+    shown = "all" if num_shown == num_wrong else f"the {num_shown} most confident"
     return (
         f"Mistakes: {shown} of {num_wrong:,} wrong among {num_images:,} images\n"
-        "(“4, not 9”: a 4 taken for a 9; with what probability; which image)"
+        "(“4, not 9”: a 4 classified as 9; below: its probability, image number)"
     )

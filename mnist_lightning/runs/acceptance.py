@@ -1,8 +1,7 @@
 """What the original asked of a network and its training, and whether a run meets it, seen from the run itself."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from torch import nn
 
@@ -15,7 +14,13 @@ MAX_EPOCHS = 20
 
 @dataclass(frozen=True)
 class Requirement:
-    """One requirement, what the run has, and whether that meets it; None where the run cannot tell."""
+    """One requirement.
+
+    Args:
+        name: What is required.
+        value: What the run has, in words.
+        is_met: Whether that meets the requirement; null if the run cannot tell.
+    """
 
     name: str
     value: str
@@ -53,9 +58,9 @@ def is_accurate(accuracy: float) -> bool:
     return round(accuracy, 6) >= MIN_TEST_ACCURACY
 
 
-def first_accurate_epoch(epochs: Iterable[Mapping[str, Any]]) -> int | None:
-    """The first of a report's epochs whose validation accuracy is what was asked for; None if none is."""
-    return next((row["epoch"] for row in epochs if is_accurate(row.get("val_accuracy", 0))), None)
+def first_accurate_epoch(accuracies: Iterable[float | None]) -> int | None:
+    """The first epoch, counted from 1, whose validation accuracy is what was asked for; None if none is."""
+    return next((epoch for epoch, accuracy in enumerate(accuracies, start=1) if is_accurate(accuracy or 0)), None)
 
 
 def _leaves(net: nn.Module) -> list[nn.Module]:

@@ -1,4 +1,4 @@
-"""The file that `--output` names, never over what is there; and rows in it, as CSV or JSON, as its suffix says."""
+"""The file that `--output` names, which must be new; and rows in it, as CSV or JSON by its suffix."""
 
 import csv
 import io
@@ -10,18 +10,18 @@ from typing import Any
 from mnist_lightning.errors import SettingError
 from mnist_lightning.runs.files import replace_file
 
-Row = Mapping[str, str | int | float | None]
+Row = Mapping[str, Any]
 
 
 def check_output(path: Path, *suffixes: str) -> None:
-    """Checks, before any work, that a file can be written there at its end.
+    """Checks that a new file can be written, before any work.
 
     Args:
         path: the file.
-        suffixes: one of which its name has to end in.
+        suffixes: the endings that its name may have.
 
     Raises:
-        SettingError: the suffix is another, the file exists, or its folder does not.
+        SettingError: its ending is another, the file exists, or its folder does not.
     """
     if path.suffix not in suffixes:
         raise SettingError(f"--output {path}: name a file that ends in {' or '.join(suffixes)}.")
@@ -34,19 +34,25 @@ def check_output(path: Path, *suffixes: str) -> None:
         raise _not_written(path, error) from None
 
 
-def csv_text(rows: Sequence[Row]) -> str:
-    """Rows of equal keys as CSV with a header; real numbers with six decimals, None as nothing."""
+def csv_text(rows: Sequence[Row], float_format: str = ".6f") -> str:
+    """Rows as CSV, with every key in the header; lists separated by spaces, None and missing values empty."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(rows[0].keys() if rows else [])
-    for row in rows:
-        writer.writerow([f"{value:.6f}" if isinstance(value, float) else no_formula(value) for value in row.values()])
+    writer.writerow(names)
+    writer.writerows([[_cell(row.get(name), float_format) for name in names] for row in rows])
     return file.getvalue()
 
 
-def no_formula(value: Any) -> Any:
-    """The value of a CSV's cell, with a quote before a text that a spreadsheet would take for a formula, and run."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+def _cell(value: Any, float_format: str) -> Any:
+    match value:
+        case list():
+            return " ".join(map(str, value))
+        case float():
+            return format(value, float_format)
+        case str() if value.startswith(("=", "+", "-", "@", "\t", "\r")):
+            return f"'{value}"  # a spreadsheet would run it as a formula
+    return value
 
 
 def write_rows(path: Path, rows: Sequence[Row]) -> None:

@@ -1,181 +1,160 @@
-"""The report of a run, as text: a line per epoch, the summary, `report.md`; and how `report.json` is read."""
+"""The report of a run: what `report.json` and each checkpoint hold."""
 
-import json
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Literal
 
-from mnist_lightning.runs.markdown import as_code, as_text, one_line
-
-
-def epoch_title(epoch: int, max_epochs: int | None) -> str:
-    """`epoch  3/15`, or `epoch  3` where steps or time end the run."""
-    return f"epoch {epoch:2}" + (f"/{max_epochs}" if max_epochs is not None and max_epochs > 0 else "")
+from mnist_lightning.runs.acceptance import Requirement
+from mnist_lightning.runs.json_records import Count, Place, Seconds, Share
+from mnist_lightning.runs.settings import Settings
 
 
-def is_whole(row: dict[str, Any]) -> bool:
-    """Whether an epoch of a report had all of its batches."""
-    return bool(row.get("batches") == row.get("batches_per_epoch"))  # both are absent from reports of early versions
+@dataclass
+class EpochRow:
+    """One epoch.
+
+    Args:
+        epoch: Number of the epoch, counted from 1.
+        steps: Optimizer steps since the start of training.
+        train_accuracy: Accuracy on the augmented training images, measured while the weights change.
+        train_loss: Mean cross-entropy on the same images.
+        learning_rate: Learning rate after the epoch's last step.
+        seconds: Wall-clock seconds of the epoch, validation included.
+        val_accuracy: Validation accuracy; only of an epoch that was validated.
+        val_loss: Mean cross-entropy in validation; only of an epoch that was validated.
+        batches: Batches that the epoch trained on; not in reports of the first versions.
+        batches_per_epoch: Batches of a whole epoch; not in reports of the first versions.
+    """
+
+    epoch: Place
+    steps: Place
+    train_accuracy: Share
+    train_loss: float
+    learning_rate: float
+    seconds: Seconds
+    val_accuracy: Share | None = None
+    val_loss: float | None = None
+    batches: Count | None = None
+    batches_per_epoch: Count | None = None
+
+    def __post_init__(self) -> None:
+        pairs = ((self.val_accuracy, self.val_loss), (self.batches, self.batches_per_epoch))
+        if any((one is None) != (other is None) for one, other in pairs):
+            raise ValueError(f"epoch {self.epoch} has only one of two fields that belong together")
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the epoch trained on all of its batches."""
+        return self.batches == self.batches_per_epoch
 
 
-def num_whole_epochs(report: dict[str, Any]) -> int:
-    """How many epochs had all of their batches."""
-    return sum(is_whole(row) for row in report["epochs"])
+@dataclass(frozen=True)
+class FinalTest:
+    """The one test at the end of a run without validation.
+
+    Args:
+        accuracy: Accuracy on the test images, with test-time augmentation if the run uses it.
+        loss: Mean cross-entropy on the test images.
+        single_view_accuracy: Accuracy without test-time augmentation; only of a run that uses it.
+        single_view_loss: Mean cross-entropy without test-time augmentation; only of a run that uses it.
+    """
+
+    accuracy: Share
+    loss: float
+    single_view_accuracy: Share | None = None
+    single_view_loss: float | None = None
 
 
-def part_text(report: dict[str, Any], stage: Literal["val", "test"]) -> str:
-    """What to put before the name of the images that a run evaluated."""
-    return part_of(report["settings"]["trainer"].get(f"limit_{stage}_batches"))
+@dataclass
+class ResumedPart:
+    """One resumption of the run.
+
+    Args:
+        date: UTC date, YYYY-MM-DD.
+        precision: The Trainer's precision, such as `32-true`.
+        num_processes: Number of training processes.
+        hardware: Processor, cores, threads, system, and the GPU if there is one.
+        versions: Versions of Python and the packages, by name.
+        after_steps: Optimizer steps that the checkpoint had taken.
+    """
+
+    date: str
+    precision: str
+    num_processes: Place
+    hardware: dict[str, str | int]
+    versions: dict[str, str]
+    after_steps: Count | None = None
+
+
+@dataclass
+class Report:
+    """The report of a run, at its end or in the middle.
+
+    Args:
+        command: The command that started the run, without paths outside the project.
+        status: `running`, `finished`, or why the run ended early.
+        settings: The settings that decide the result, by group and name.
+        epochs: One entry for each epoch; the last one may have trained on part of its batches.
+        date: UTC date of the run's start, YYYY-MM-DD.
+        dataset: Title of the data set.
+        validation: What is validated on: `test` images, a `holdout` from the training images, or `none`.
+        validated_on: Name of the validation images.
+        seed: Seed of the weights, the order of the images, augmentation and dropout.
+        num_parameters: Number of trainable parameters.
+        precision: The Trainer's precision, such as `32-true`.
+        num_processes: Number of training processes.
+        hardware: Processor, cores, threads, system, and the GPU if there is one.
+        versions: Versions of Python and the packages, by name.
+        resumed: One entry for each time that the run was resumed.
+        wall_clock_seconds: Wall-clock seconds from the start of training to the end of the last epoch.
+        requirements: The six requirements, in their order; from the end of the first epoch.
+        test: The one test at the end; only with `validation` `none`.
+    """
+
+    command: str
+    status: str
+    settings: Settings
+    epochs: list[EpochRow]
+    date: str
+    dataset: str
+    validation: Literal["test", "holdout", "none"]
+    validated_on: str
+    seed: int
+    num_parameters: Count
+    precision: str
+    num_processes: Place
+    hardware: dict[str, str | int]
+    versions: dict[str, str]
+    resumed: list[ResumedPart] = field(default_factory=list)
+    wall_clock_seconds: Seconds = 0.0
+    requirements: list[Requirement] = field(default_factory=list)
+    test: FinalTest | None = None
+
+    def __post_init__(self) -> None:
+        if not {"model", "trainer"} <= self.settings.keys():
+            raise ValueError("settings lack model or trainer")
+
+    @property
+    def num_whole_epochs(self) -> int:
+        """Number of epochs that trained on all of their batches."""
+        return sum(row.is_whole for row in self.epochs)
+
+    @property
+    def last_accuracy(self) -> float | None:
+        """Accuracy in [0, 1] after the last epoch: of the one test if there was one, else of the validation."""
+        if self.test is not None:
+            return self.test.accuracy
+        return self.epochs[-1].val_accuracy if self.epochs else None
+
+    @property
+    def last_stage(self) -> Literal["test", "val"]:
+        """The stage that `last_accuracy` is of."""
+        return "val" if self.test is None else "test"
+
+    def part_text(self, stage: Literal["val", "test"]) -> str:
+        """What to put before the name of the images that the run evaluated: `part of the `, or nothing."""
+        return part_of(self.settings["trainer"].get(f"limit_{stage}_batches"))
 
 
 def part_of(limit: float | None) -> str:
-    """`part of the ` where a trainer's limit leaves batches out: the float 1.0 is all of them, the integer 1 is one."""
+    """`part of the ` if a trainer's limit leaves batches out: the float 1.0 is all of them, the integer 1 is one."""
     return "" if limit is None or (isinstance(limit, float) and limit == 1) else "part of the "
-
-
-def epoch_line(row: dict[str, Any], max_epochs: int | None) -> str:
-    """An epoch of a report as the line that is printed at its end."""
-    validation = f"  validation {row['val_accuracy']:6.2%} loss {row['val_loss']:.4f}" if "val_accuracy" in row else ""
-    training = f"training {row['train_accuracy']:6.2%} loss {row['train_loss']:.4f}"
-    rate = f"lr {row['learning_rate']:.6f}"
-    title = epoch_title(row["epoch"], max_epochs)
-    return f"{title}{_part_text(row)}  {training}{validation}  {rate}  {row['seconds']:.1f} s"
-
-
-def _part_text(row: dict[str, Any]) -> str:
-    return "" if is_whole(row) else f" ({row['batches']} of {row['batches_per_epoch']} batches)"
-
-
-def _notes(report: dict[str, Any]) -> str:
-    """What else to know of the table of epochs."""
-    notes = ""
-    if report["settings"]["model"].get("optimizer") == "muon":
-        notes += " The rate is that of batch norm's parameters; the convolutions have their own under Muon."
-    if any("batches" not in row for row in report["epochs"]):  # of the first versions
-        notes += " Losses are means over batches, of which the last is smaller: not quite the means over images."
-    return notes
-
-
-def best_epoch(report: dict[str, Any]) -> dict[str, Any] | None:
-    """The row of the epoch with the best validation accuracy, the first of equals; None without validation."""
-    rows = [row for row in report["epochs"] if "val_accuracy" in row]
-    return max(rows, key=lambda row: row["val_accuracy"], default=None)
-
-
-def _epochs_text(report: dict[str, Any]) -> str:
-    """`3 epochs`, or `3 epochs and 2 of 23 batches` where the run ended inside one."""
-    num_epochs = num_whole_epochs(report)
-    parts = [f"{num_epochs} epoch{'' if num_epochs == 1 else 's'}"]
-    if num_epochs != len(report["epochs"]):
-        last = report["epochs"][-1]
-        parts = [*(parts if num_epochs else []), f"{last['batches']} of {last['batches_per_epoch']} batches"]
-    return " and ".join(parts)
-
-
-def summary(report: dict[str, Any]) -> str:
-    """The end of a run in plain text: epochs, accuracies, and each requirement with its value."""
-    report = one_line(report)
-    marks = {True: "met", False: "NOT MET", None: "not judged"}
-    lines = [
-        f"{report['dataset']}: {_epochs_text(report)} in {report.get('wall_clock_seconds', 0):.0f} s, "
-        f"{report['status']}"
-    ]
-    if best := best_epoch(report):
-        chosen = "; chosen on the test set" if report["validation"] == "test" else ""
-        last = report["epochs"][-1]
-        last_text = (
-            f"{last['val_accuracy']:.2%} of {part_text(report, 'val') or 'the '}{report['validated_on']}"
-            if "val_accuracy" in last
-            else "not validated"
-        )
-        lines += [
-            f"  last epoch   {last_text}",
-            f"  best epoch   {best['val_accuracy']:.2%} (epoch {best['epoch']}{chosen})",
-        ]
-    if "test" in report:
-        part = f" on {part}test images" if (part := part_text(report, "test")) else ""
-        lines.append(f"  test images  {report['test']['accuracy']:.2%}{part}, read once, after training")
-        if "single_view_accuracy" in report["test"]:
-            lines.append(f"               {report['test']['single_view_accuracy']:.2%} without test-time augmentation")
-    width = max(len(requirement["name"]) for requirement in report["requirements"])
-    lines += [
-        f"  {requirement['name']:<{width}}  {marks[requirement['is_met']]:<12}  {requirement['value']}"
-        for requirement in report["requirements"]
-    ]
-    return "\n".join(lines)
-
-
-def report_markdown(report: dict[str, Any]) -> str:
-    """The report as Markdown: the summary, the table of epochs, and what it was measured with."""
-    hardware_text = ", ".join(f"{name} {value}" for name, value in report["hardware"].items())
-    versions_text = ", ".join(f"{name} {value}" for name, value in report["versions"].items())
-    rows = []
-    for row in report["epochs"]:
-        part = as_text(_part_text(row))
-        validation = f"{row['val_accuracy']:.2%} | {row['val_loss']:.4f}" if "val_accuracy" in row else "– | –"
-        rows.append(
-            f"| {row['epoch']}{part} | {row['train_accuracy']:.2%} | {row['train_loss']:.4f} | {validation} "
-            f"| {row['learning_rate']:.6f} | {row['seconds']:.1f} |"
-        )
-    return "\n".join(
-        [
-            f"# {as_text(report['dataset'])}: report of a run",
-            "",
-            "```",
-            summary(report),
-            "```",
-            "",
-            "| epoch | training accuracy | training loss | validation accuracy | validation loss | learning rate "
-            "| seconds |",
-            "|---|---|---|---|---|---|---|",
-            *rows,
-            "",
-            f"The learning rate is read after the epoch's last step; seconds include validation.{_notes(report)}",
-            "",
-            f"- command: {as_code(report['command'])}",
-            f"- validated on: {part_text(report, 'val')}{as_text(report['validated_on'])}",
-            f"- seed: {as_text(report['seed'])}",
-            f"- parameters: {report['num_parameters']:,}",
-            f"- precision: {as_text(report['precision'])}, processes: {as_text(report['num_processes'])}",
-            f"- hardware: {as_text(hardware_text)}",
-            f"- versions: {as_text(versions_text)}",
-            f"- date: {as_text(report['date'])}",
-            "",
-        ]
-    )
-
-
-def read_report(text: str) -> dict[str, Any] | None:
-    """The report that a `report.json` or a checkpoint holds; None if it is no whole one."""
-    try:
-        report = json.loads(text)
-        if not _is_report(report):
-            return None
-        in_its_first_epoch = {"requirements": [{"name": "", "is_met": None, "value": ""}]}
-        report_markdown(in_its_first_epoch | report).encode()  # asks for everything else
-        json.dumps(report, ensure_ascii=False).encode()
-    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError):
-        return None
-    whole: dict[str, Any] = report
-    return whole
-
-
-def _is_report(report: Any) -> bool:
-    match report:
-        case {"status": str(), "validation": "test" | "holdout" | "none", "settings": dict(), "epochs": list(rows)}:
-            return isinstance(report.get("resumed", []), list) and all(_is_row(row) for row in rows)
-    return False
-
-
-def _is_row(row: Any) -> bool:
-    match row:
-        case {
-            "epoch": int(epoch),
-            "steps": int(steps),
-            "train_accuracy": float(accuracy),
-            "train_loss": float(),
-            "learning_rate": float(),
-            "seconds": float(),
-        }:
-            validation = row.get("val_accuracy", 0.0), row.get("val_loss", 0.0)
-            is_validation = all(isinstance(value, float) for value in validation)
-            return epoch > 0 and steps > 0 and 0 <= accuracy <= 1 and is_validation and 0 <= validation[0] <= 1
-    return False

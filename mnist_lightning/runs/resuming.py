@@ -12,7 +12,9 @@ from lightning.pytorch.trainer.connectors import checkpoint_connector
 from mnist_lightning.errors import CheckpointError, SettingError
 from mnist_lightning.runs.checkpoint import Trained, checked_settings
 from mnist_lightning.runs.checkpoint_file import NAME_ANOTHER
-from mnist_lightning.runs.report import read_report
+from mnist_lightning.runs.json_records import from_json
+from mnist_lightning.runs.markdown import one_line
+from mnist_lightning.runs.report import Report
 from mnist_lightning.runs.settings import Settings, check_limits
 
 MACHINE_SETTINGS = ("devices", "num_nodes", "plugins")  # may differ when a run is resumed elsewhere
@@ -54,15 +56,17 @@ def settings_of_run(trained: Trained, path: Path, callbacks: Mapping[str, type[C
     content = trained.content
     match content.get("callbacks"):
         case {"RunReport": {"report": str(text), "seconds": (float(), float())}}:
-            report = read_report(text)
+            pass
         case _:
             raise CheckpointError(
                 f"--ckpt_path {path} holds weights, but not what a run needs to resume. "
                 "Use it with `test` or `predict`."
             )
-    if report is None:
-        raise _damaged(path, "its report is incomplete")
-    match report["settings"]:
+    try:
+        report = from_json(Report, text)
+    except ValueError as error:
+        raise _damaged(path, f"its report is incomplete: {one_line(str(error))}") from None
+    match report.settings:
         case {"model": {"schedule": str()}, "data": dict(), "trainer": dict()} as settings:
             pass
         case _:
@@ -145,19 +149,17 @@ def restore_settings(config: Any, requested: Settings, started: Settings) -> lis
     return lines
 
 
-def why_nothing_is_left(report: dict[str, Any], requested: Settings) -> str:
+def why_nothing_is_left(report: Report, requested: Settings) -> str:
     """Why a resumed run had nothing left to train, and what to do instead.
 
     Args:
         report: of the run.
         requested: the settings of the command.
     """
-    num_epochs, max_epochs = len(report["epochs"]), requested["trainer"]["max_epochs"]
-    if report["status"].startswith("stopped") and num_epochs != report["settings"]["trainer"]["max_epochs"]:
-        return (
-            f"nothing is left to train: {report['status']}. To train on, add --early_stopping.stopping_threshold null."
-        )
-    if report["settings"]["model"]["schedule"] == "constant":
+    num_epochs, max_epochs = len(report.epochs), requested["trainer"]["max_epochs"]
+    if report.status.startswith("stopped") and num_epochs != report.settings["trainer"]["max_epochs"]:
+        return f"nothing is left to train: {report.status}. To train on, add --early_stopping.stopping_threshold null."
+    if report.settings["model"]["schedule"] == "constant":
         return "nothing is left to train. To train on, add a larger --trainer.max_epochs or --trainer.max_steps."
     longer = f"--trainer.max_epochs {max_epochs}" if (max_epochs or 0) > num_epochs else "a larger --trainer.max_epochs"
     return (

@@ -1,1 +1,1 @@
-"""Several configs over several seeds: who runs them, and what they say together."""
+"""Several configs with several seeds each: how they run, and their table."""

@@ -17,7 +17,7 @@ from mnist_lightning.study.study import Engine, Study
 def main(args: Sequence[str]) -> None:
     """Runs the command: `main(["--config", "configs/studies/fast.yaml"])`."""
     options = _parser().parse_args(list(args)).as_dict()
-    del options["config"]  # the file, whose settings are among the options
+    del options["config"]  # the file; its settings are among the options
     settings = {field.name: options.pop(field.name) for field in dataclasses.fields(Study)}
     study(Study(**settings), **options)
 
@@ -25,13 +25,13 @@ def main(args: Sequence[str]) -> None:
 def study(
     settings: Study, num_processes: Threads | None = None, num_threads: Threads = 1, ray_address: str | None = None
 ) -> None:
-    """Train several configs over several seeds each, into one table.
+    """Train several configs with several seeds each, and write one table.
 
     Args:
-        settings: What to train, and where the reports lie.
-        num_processes: Seeds at a time; by default as many as the cores have threads for. A running cluster has its own.
+        settings: What to train, and where to write the reports.
+        num_processes: Seeds at a time; by default the number of cores / num_threads. A running cluster ignores it.
         num_threads: Threads of each seed. On a CPU, several seeds of one thread are faster than one of several.
-        ray_address: Run on a Ray cluster: `local` starts one on this machine, `auto` finds one, or name HOST:PORT.
+        ray_address: Run on a Ray cluster: `local` starts one on this machine, `auto` finds a running one, or HOST:PORT.
 
     Raises:
         SystemExit: status 1 if a seed failed, 130 after Ctrl-C.
@@ -42,12 +42,12 @@ def study(
     if ray_address is not None:
         engine = partial(run_on_ray, num_processes=at_a_time, address=ray_address)
     try:
-        all_well = settings.run(engine, num_threads, partial(print, flush=True))
+        all_succeeded = settings.run(engine, num_threads, partial(print, flush=True))
     except KeyboardInterrupt:
-        print("\ninterrupted: the same command goes on from here", file=sys.stderr)
+        print("\ninterrupted: run the same command to continue", file=sys.stderr)
         sys.exit(130)
     print(f"\n{settings.text()}")
-    if not all_well:
+    if not all_succeeded:
         sys.exit(1)
 
 

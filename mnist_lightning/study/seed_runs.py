@@ -1,6 +1,5 @@
-"""One seed of one variant is `fit` in a process of its own, on this machine or on a Ray cluster."""
+"""Runs each seed of a study as `fit` in its own process, on this machine or on a Ray cluster."""
 
-import json
 import logging
 import multiprocessing
 import os
@@ -16,21 +15,23 @@ from dataclasses import dataclass
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from mnist_lightning.errors import SettingError
+from mnist_lightning.runs.json_records import from_json
+from mnist_lightning.runs.report import Report
 
 MAX_ERROR_CHARACTERS = 2000
-OUTPUT = "output.txt"  # what a seed prints
+OUTPUT = "output.txt"  # a seed's standard output and error
 
 
 @dataclass(frozen=True)
 class SeedRun:
-    """What is to be run.
+    """One seed of one variant.
 
     Args:
         variant: The name of the variant.
-        args: What follows `fit` on its command line.
+        args: The arguments of `fit`.
         seed: The run's seed.
         num_threads: Threads of its process.
     """
@@ -41,28 +42,28 @@ class SeedRun:
     num_threads: int
 
     def fit_args(self) -> list[str]:
-        """The command line of the run, wherever it is run."""
+        """The command line of the run, after the name of the program."""
         options = ("--seed_everything", str(self.seed), "--num_threads", str(self.num_threads))
         return ["fit", *self.args, *options]
 
 
 class Start(NamedTuple):
-    """A seed that has begun, and the file that what it prints goes to."""
+    """A seed that has started, and the file of its output."""
 
     run: SeedRun
     output: Path
 
 
 class Outcome(NamedTuple):
-    """How a seed ended: with its report, or with the end of what it printed."""
+    """How a seed ended: with its report, or with the last lines of its output."""
 
     run: SeedRun
-    report: dict[str, Any] | None
+    report: Report | None
     error: str
 
 
 class _Process:
-    """A seed that runs in a process, its files in a temporary directory."""
+    """A seed in its own process, with its files in a temporary directory."""
 
     def __init__(self, run: SeedRun) -> None:
         self.run = run
@@ -75,20 +76,20 @@ class _Process:
         self.process.start()
 
     def outcome(self) -> Outcome:
-        """Waits for the end."""
+        """Waits for the process to end."""
         self.process.join()
         reports = list(self._folder.glob("seed/version_0/report.json"))
         if self.process.exitcode or not reports:
             printed = self.output.read_text(errors="replace").strip()
             error = f"status {self.process.exitcode}\n{printed[-MAX_ERROR_CHARACTERS:]}"
             return Outcome(self.run, None, error)
-        return Outcome(self.run, json.loads(reports[0].read_text(encoding="utf-8")), "")
+        return Outcome(self.run, from_json(Report, reports[0].read_text(encoding="utf-8")), "")
 
     def close(self) -> None:
-        """Ends the process, if it still runs, with all that it started, and removes its files."""
+        """Kills the process and its children if it still runs, and removes its files."""
         if self.process.is_alive():
             assert self.process.pid is not None
-            with suppress(ProcessLookupError):  # it has no group yet
+            with suppress(ProcessLookupError):  # it has no process group yet
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.process.kill()
         self.process.join()
@@ -96,7 +97,7 @@ class _Process:
 
 
 def _fit(args: Sequence[str], folder: str) -> None:
-    os.setsid()  # a group of its own: what it starts ends with it, and Ctrl-C reaches the study alone
+    os.setsid()  # its own process group: its children are killed with it, and Ctrl-C reaches only the study
     threading.Thread(target=_end_with_parent, args=(folder,), daemon=True).start()
     output = os.open(f"{folder}/{OUTPUT}", os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
@@ -107,7 +108,7 @@ def _fit(args: Sequence[str], folder: str) -> None:
 
 
 def _end_with_parent(folder: str) -> None:
-    """A study that is killed leaves no run behind that nobody waits for, and none of its files."""
+    """Ends this run and removes its files when the study is killed."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
@@ -116,7 +117,7 @@ def _end_with_parent(folder: str) -> None:
 
 
 def run_seed(run: SeedRun) -> Outcome:
-    """Runs one seed to its end."""
+    """Runs one seed."""
     process = _Process(run)
     try:
         return process.outcome()
@@ -125,9 +126,9 @@ def run_seed(run: SeedRun) -> Outcome:
 
 
 def run_here(runs: Iterable[SeedRun], num_processes: int) -> Generator[Start | Outcome]:
-    """Runs seeds on this machine, `num_processes` at a time; yields them as they start and end."""
+    """Runs seeds on this machine, `num_processes` at a time; yields when one starts or ends."""
     waiting = list(runs)[::-1]
-    running: dict[int, _Process] = {}  # by the handle that the process's end makes ready
+    running: dict[int, _Process] = {}  # by sentinel, which is ready when the process has ended
     try:
         while waiting or running:
             while waiting and len(running) < num_processes:
@@ -146,12 +147,12 @@ def run_here(runs: Iterable[SeedRun], num_processes: int) -> Generator[Start | O
 
 
 def run_on_ray(runs: Iterable[SeedRun], num_processes: int, address: str) -> Generator[Outcome]:
-    """Runs seeds on a Ray cluster whose machines have this package and the data; yields them as they end.
+    """Runs seeds on a Ray cluster whose machines have this package and the data; yields when one ends.
 
     Args:
-        runs: what to run; each takes as many of the cluster's processors as it has threads.
-        num_processes: worker processes of a cluster that is started here.
-        address: `local` starts a cluster on this machine; else that of a running one, or `auto` to find it.
+        runs: the seeds; each reserves one CPU of the cluster for each of its threads.
+        num_processes: seeds at a time on a cluster that is started here.
+        address: `local` starts a cluster on this machine; else the address of a running one, or `auto` to find it.
 
     Raises:
         SettingError: Ray is not installed, or there is no cluster at the address.
@@ -159,11 +160,11 @@ def run_on_ray(runs: Iterable[SeedRun], num_processes: int, address: str) -> Gen
     try:
         import ray
     except ImportError:
-        raise SettingError("--ray_address needs Ray: `pip install 'mnist_lightning[ray]'`, or leave it away.") from None
+        raise SettingError("--ray_address needs Ray: `pip install 'mnist_lightning[ray]'`, or omit it.") from None
     runs = list(runs)
     threads = max((run.num_threads for run in runs), default=1)
     try:
-        num_cpus = num_processes * threads if address == "local" else None  # of a cluster that runs already: its own
+        num_cpus = num_processes * threads if address == "local" else None  # a running cluster has its own
         ray.init(
             address, num_cpus=num_cpus, include_dashboard=False, log_to_driver=False, logging_level=logging.WARNING
         )

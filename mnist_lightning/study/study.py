@@ -1,6 +1,5 @@
-"""A study: variants of a training, each over several seeds, in one folder that is its memory."""
+"""A study: variants of a training, each over several seeds, with all reports in one folder."""
 
-import json
 import re
 import shlex
 from collections.abc import Callable, Generator
@@ -11,19 +10,24 @@ from typing import Any
 from mnist_lightning.bounds import Count, PathText
 from mnist_lightning.cli import resolved_settings
 from mnist_lightning.errors import PROGRAM, SettingError
+from mnist_lightning.report.drawing import png_of
 from mnist_lightning.runs.files import replace_file
-from mnist_lightning.runs.report import report_markdown
-from mnist_lightning.runs.settings import command_text
+from mnist_lightning.runs.json_records import from_json, json_data, to_json
+from mnist_lightning.runs.markdown import one_line
+from mnist_lightning.runs.outputs import csv_text
+from mnist_lightning.runs.report import Report
+from mnist_lightning.runs.report_text import report_markdown
+from mnist_lightning.runs.settings import Settings, command_text
+from mnist_lightning.study.chart import study_figure
 from mnist_lightning.study.seed_runs import Outcome, SeedRun, Start
 from mnist_lightning.study.summary import (
-    Report,
+    MeasuredRow,
     Row,
+    StudyTable,
     add_differences,
-    csv_text,
-    draw,
     last_accuracy,
-    markdown_table,
     single_view_text,
+    study_table,
     summarise,
 )
 
@@ -35,13 +39,13 @@ class Study:
     """Runs `fit` for each variant and seed, and writes one table of them all.
 
     Args:
-        variants: What to compare: a name for each, and what follows `fit` on its command line.
-        output: Directory for the reports of the seeds, the table and the chart. What is finished there stays as it is.
+        variants: What to compare: a name for each, and its arguments of `fit`.
+        output: Directory for the seeds' reports, the table and the chart. Finished seeds are not run again.
         title: Heading of the table.
-        fit: What follows on the command line of every variant.
+        fit: Arguments of every variant, after its own.
         seeds: Number of seeds; they are 0, 1, 2, …
         compare: Compare each variant with the first.
-        note: What a reader of the table should know, such as how the settings were chosen.
+        note: A note below the table, such as how the settings were chosen.
     """
 
     variants: dict[str, str]
@@ -53,7 +57,7 @@ class Study:
     note: str = ""
 
     def args(self, variant: str) -> tuple[str, ...]:
-        """What follows `fit`.
+        """The arguments of `fit`.
 
         Raises:
             SettingError: a quotation mark is not closed.
@@ -64,16 +68,20 @@ class Study:
             raise SettingError(f"--variants.{variant} or --fit: {error}. Write it as in a shell.") from None
 
     def report_path(self, variant: str, seed: int) -> Path:
-        """Where the report of a finished seed lies; of one that failed there is its error, beside it."""
+        """The path of a finished seed's report; a failed seed has a file with its error there instead."""
         folder = re.sub(r"\W+", "_", variant).strip("_").lower()
         return Path(self.output) / folder / f"seed_{seed}.json"
 
     def reports(self, variant: str) -> dict[int, Report]:
-        """The reports of the finished seeds."""
-        paths = {seed: self.report_path(variant, seed) for seed in range(self.seeds)}
-        return {seed: json.loads(path.read_text(encoding="utf-8")) for seed, path in paths.items() if path.exists()}
+        """The reports of the finished seeds.
 
-    def rows(self) -> list[Row]:
+        Raises:
+            SettingError: a report is damaged.
+        """
+        paths = {seed: self.report_path(variant, seed) for seed in range(self.seeds)}
+        return {seed: _read_report(path) for seed, path in paths.items() if path.exists()}
+
+    def rows(self) -> list[MeasuredRow | Row]:
         """The table's rows, one a variant."""
         rows = []
         for variant in self.variants:
@@ -87,33 +95,34 @@ class Study:
     def text(self) -> str:
         """The page: the table, how it was made, and what failed."""
         rows = self.rows()
-        measured = sorted({row["measured_on"] for row in rows if row["num_seeds"]})
-        measured_text = measured[0] if len(measured) == 1 else "what is named below" if measured else "nothing yet"
+        measured = sorted({row.measured_on for row in rows if isinstance(row, MeasuredRow)})
+        measured_text = measured[0] if len(measured) == 1 else "the images named below" if measured else "nothing yet"
         method = (
             f"Accuracy at the last epoch on {measured_text}; interval of the mean by Student's t"
             f"{', differences by Welch, both' if self.compare else ''} at 95 %; seconds: median of training. "
         )
-        lines = [f"# {self.title}", "", markdown_table(rows), "", method + self.provenance(), ""]
+        lines = [f"# {self.title}", "", study_table(rows), "", method + self.provenance(), ""]
         lines += [self.note, ""] if self.note else []
         for row in rows:
-            command = f"{PROGRAM} fit {shlex.join(self.args(row['variant']))}"
-            images = f", on {row['measured_on']}" if len(measured) > 1 and row["num_seeds"] else ""
-            lines.append(f"- {row['variant']}: `{command}`{images}{single_view_text(row)}")
+            line = f"- {row.variant}: `{PROGRAM} fit {shlex.join(self.args(row.variant))}`"
+            if isinstance(row, MeasuredRow):
+                line += (f", on {row.measured_on}" if len(measured) > 1 else "") + single_view_text(row)
+            lines.append(line)
         for variant in self.variants:
             for seed in range(self.seeds):
                 path = _error_path(self.report_path(variant, seed))
                 if path.exists():
                     error = path.read_text(encoding="utf-8").strip()
                     lines += ["", f"{variant}, seed {seed} failed:", "", "```", error, "```"]
-        return "\n".join([*lines, "", "![accuracies](study.png)", ""])
+        return "\n".join([*lines, "", *(["![accuracies](study.png)", ""] if measured else [])])
 
     def provenance(self) -> str:
-        """What the finished seeds ran on, with what, and when."""
+        """The machines, versions and dates of the finished seeds."""
         reports = [report for variant in self.variants for report in self.reports(variant).values()]
         if not reports:
-            return "No seed has ended yet."
-        machines = sorted({_machine_text(report["hardware"], report["versions"]) for report in reports})
-        dates = sorted({report["date"] for report in reports})
+            return "No seed has finished yet."
+        machines = sorted({_machine_text(report) for report in reports})
+        dates = sorted({report.date for report in reports})
         days = dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"
         return f"{'; '.join([*machines, days])}."
 
@@ -123,29 +132,30 @@ class Study:
         folder = Path(self.output)
         folder.mkdir(parents=True, exist_ok=True)
         replace_file(folder / "README.md", self.text())
-        replace_file(folder / "study.csv", csv_text(rows))
-        page = {"title": self.title, "rows": rows}
-        replace_file(folder / "study.json", json.dumps(page, indent=2, ensure_ascii=False) + "\n")
-        draw(rows, folder / "study.png")
+        replace_file(folder / "study.csv", csv_text([json_data(row) for row in rows], float_format=""))
+        replace_file(folder / "study.json", to_json(StudyTable(self.title, rows)))
+        measured = [row for row in rows if isinstance(row, MeasuredRow)]
+        if measured:
+            replace_file(folder / "study.png", png_of(study_figure(measured)))
 
     def check(self) -> None:
-        """Tries every variant's command line, and whether the finished seeds were made with it.
+        """Checks every variant's command line, and that the finished seeds were made with it.
 
         Raises:
-            SettingError: a variant would not run, two share a folder, or a finished seed had other settings.
+            SettingError: a variant would not run, two share a folder, or a finished seed has other settings.
         """
         folders: dict[Path, str] = {}
         for variant in self.variants:
             folder = self.report_path(variant, 0).parent
             if folder == Path(self.output) or folder in folders:
-                raise SettingError(f"--variants.{variant}: needs a name of its own, with a letter or digit in it.")
+                raise SettingError(f"--variants.{variant}: use a name of its own, with a letter or digit in it.")
             folders[folder] = variant
             try:
                 settings = resolved_settings(["fit", *self.args(variant)])
             except SystemExit:
-                raise SettingError(f"--variants.{variant} is refused, as said above.") from None
+                raise SettingError(f"--variants.{variant}: see the error above.") from None
             for seed, report in self.reports(variant).items():
-                if differing := _first_differing(report["settings"], settings):
+                if differing := _first_differing(report.settings, settings):
                     name, then, now = differing
                     raise SettingError(
                         f"{self.report_path(variant, seed)} was made with {name} {then}; the study now asks for {now}. "
@@ -153,7 +163,7 @@ class Study:
                     )
 
     def missing(self, num_threads: int) -> list[SeedRun]:
-        """The seeds that have no report yet: all variants' first seeds first."""
+        """The seeds without a report: seed 0 of every variant, then seed 1, and so on."""
         return [
             SeedRun(variant, self.args(variant), seed, num_threads)
             for seed in range(self.seeds)
@@ -162,11 +172,11 @@ class Study:
         ]
 
     def run(self, engine: Engine, num_threads: int, tell: Callable[[str], None]) -> bool:
-        """Runs what is missing, keeps each report as it comes, and writes the table; whether all seeds ended well."""
+        """Runs the missing seeds, writes each report at its end, then the table; returns whether all succeeded."""
         self.check()
         runs = self.missing(num_threads)
         tell(f"{self.title}: seeds finished: {len(self.variants) * self.seeds - len(runs)}, to run: {len(runs)}")
-        all_well = True
+        all_succeeded = True
         events = engine(runs)
         try:
             for event in events:
@@ -174,32 +184,42 @@ class Study:
                 if isinstance(event, Start):
                     tell(f"{name} starts; its output is in {event.output}")
                 else:
-                    is_well, result = self._keep(event)
+                    succeeded, result = self._keep(event)
                     tell(f"{name} {result}")
-                    all_well = all_well and is_well
+                    all_succeeded = all_succeeded and succeeded
         finally:
             events.close()
             self.write()
-        return all_well
+        return all_succeeded
 
     def _keep(self, outcome: Outcome) -> tuple[bool, str]:
-        """Writes a seed's report, or its error; returns whether it ended well, and how in words."""
+        """Writes a seed's report, or its error; returns whether it succeeded, and its result in words."""
         run, report, error = outcome
         path = self.report_path(run.variant, run.seed)
         path.parent.mkdir(parents=True, exist_ok=True)
-        if report is None or last_accuracy(report) is None:
-            error = error or "nothing was evaluated after the last epoch: let validation or the test run there"
+        accuracy = None if report is None else last_accuracy(report)
+        if report is None or accuracy is None:
+            error = error or "nothing was evaluated after the last epoch: enable validation or the test"
             replace_file(_error_path(path), f"{error}\n")
             return False, f"failed, see {_error_path(path)}"
-        report["command"] = command_text(run.fit_args())  # as it runs anywhere, without the study's own folder
+        report.command = command_text(run.fit_args())  # runs anywhere, without the study's temporary folder
         replace_file(path.with_suffix(".md"), report_markdown(report))
-        replace_file(path, json.dumps(report, indent=2, ensure_ascii=False) + "\n")  # last: it marks the seed as done
+        replace_file(path, to_json(report))  # last: it marks the seed as finished
         _error_path(path).unlink(missing_ok=True)
-        row = summarise(run.variant, [report], [])
-        return True, f"ends with {row['mean']:.2%} after {report['wall_clock_seconds']:.0f} s of training"
+        return True, f"ends with {accuracy:.2%} after {report.wall_clock_seconds:.0f} s of training"
 
 
-def _machine_text(hardware: dict[str, Any], versions: dict[str, str]) -> str:
+def _read_report(path: Path) -> Report:
+    try:
+        return from_json(Report, path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise SettingError(
+            f"{path} is damaged ({one_line(str(error))}). Restore it, or delete it to run the seed again."
+        ) from None
+
+
+def _machine_text(report: Report) -> str:
+    hardware, versions = report.hardware, report.versions
     gpu = f", {hardware['gpu']}" if "gpu" in hardware else ""
     threads = "one thread" if hardware["threads"] == 1 else f"{hardware['threads']} threads"
     return (
@@ -212,8 +232,8 @@ def _error_path(report_path: Path) -> Path:
     return report_path.with_suffix(".error.txt")
 
 
-def _first_differing(then: dict[str, Any], now: dict[str, Any]) -> tuple[str, Any, Any] | None:
-    """An option that differs, with both values; not the seed, nor an option that one of the two does not know."""
+def _first_differing(then: Settings, now: Settings) -> tuple[str, Any, Any] | None:
+    """An option that differs, with both values; ignores the seed and options that only one of them has."""
     for group, values in then.items():
         for name, value in values.items():
             if (group, name) != ("data", "seed") and name in now[group] and value != now[group][name]:

@@ -1,120 +1,184 @@
-"""What the seeds of a study say together: one row a variant, as numbers, as Markdown and as a chart."""
+"""What the seeds of a study say together: one row a variant, as numbers and as Markdown."""
 
-import csv
-import io
 import statistics
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
 
 from scipy import stats
 
 from mnist_lightning.runs.acceptance import first_accurate_epoch
-from mnist_lightning.runs.files import replace_chart
-from mnist_lightning.runs.outputs import no_formula
-from mnist_lightning.runs.report import part_text
+from mnist_lightning.runs.json_records import Count, Seconds, Share
+from mnist_lightning.runs.markdown import markdown_table
+from mnist_lightning.runs.report import Report
+from mnist_lightning.runs.report_text import optional_text
 
-Report = dict[str, Any]
-Row = dict[str, Any]
+
+@dataclass
+class Row:
+    """A variant none of whose seeds has finished.
+
+    Args:
+        variant: Name of the variant.
+        num_seeds: Number of finished seeds.
+        failed_seeds: Seeds that failed.
+    """
+
+    variant: str
+    num_seeds: Count
+    failed_seeds: list[Count]
+
+
+@dataclass
+class MeasuredRow(Row):
+    """A variant with its finished seeds. Accuracies are those after the last epoch.
+
+    Args:
+        variant: Name of the variant.
+        num_seeds: Number of finished seeds.
+        failed_seeds: Seeds that failed.
+        measured_on: The images of the accuracies, and how often they were read.
+        num_parameters: Number of trainable parameters.
+        precisions: The seeds' precisions, each once.
+        epochs: Number of epochs of each seed.
+        accuracies: Accuracy of each seed.
+        mean: Mean accuracy.
+        standard_deviation: Sample standard deviation of the accuracies; null for one seed.
+        min: Lowest accuracy.
+        max: Highest accuracy.
+        half_width_95: Half of the 95 % confidence interval of the mean, by Student's t; null for one seed.
+        median_seconds: Median of the seeds' wall-clock seconds of training.
+        single_view_mean: Mean accuracy without test-time augmentation; only if all seeds use it.
+        single_view_standard_deviation: Its sample standard deviation.
+        first_accurate_epochs: First epoch of each seed with at least 99.4 %, null if there is none; only for MNIST's
+            test images, read after each epoch.
+        difference: Mean accuracy minus that of the first row; only where rows are compared.
+        difference_low_95: Lower end of the difference's 95 % confidence interval, by Welch's t-test.
+        difference_high_95: Its upper end.
+    """
+
+    measured_on: str
+    num_parameters: Count
+    precisions: list[str]
+    epochs: list[Count]
+    accuracies: list[Share]
+    mean: Share
+    standard_deviation: float | None
+    min: Share
+    max: Share
+    half_width_95: float | None
+    median_seconds: Seconds
+    single_view_mean: Share | None = None
+    single_view_standard_deviation: float | None = None
+    first_accurate_epochs: list[int | None] | None = None
+    difference: float | None = None
+    difference_low_95: float | None = None
+    difference_high_95: float | None = None
+
+
+@dataclass(frozen=True)
+class StudyTable:
+    """The table of a study.
+
+    Args:
+        title: Heading of the table.
+        rows: One entry for each variant; with only the first three fields if no seed has finished.
+    """
+
+    title: str
+    rows: list[MeasuredRow | Row]
 
 
 def last_accuracy(report: Report) -> float | None:
-    """Accuracy in [0, 1] after the last epoch: that of the one test where there was one, else of the validation.
-
-    None if nothing was evaluated.
-    """
-    accuracy: float | None
-    if "test" in report:
-        accuracy = report["test"].get("accuracy")
-    else:
-        accuracy = report["epochs"][-1].get("val_accuracy") if report["epochs"] else None
+    """Accuracy in [0, 1] after the last epoch, rounded to images; None if nothing was evaluated."""
+    accuracy = report.last_accuracy
     return None if accuracy is None else round(accuracy, 6)  # the float32 of 9,940 / 10,000 is 0.99400002
 
 
 def measured_on(report: Report) -> str:
-    """What `last_accuracy` was measured on, and how often that was looked at."""
-    is_tested = "test" in report
-    part = part_text(report, "test" if is_tested else "val")
-    dataset = "" if report["dataset"] == "MNIST" else f"{report['dataset']}, "
-    if is_tested:
+    """The images of `last_accuracy`, and how often they were read."""
+    dataset = "" if report.dataset == "MNIST" else f"{report.dataset}, "
+    part = report.part_text(report.last_stage)
+    if report.test is not None:
         return f"{dataset}{part}test images, read once"
-    if report["validation"] == "test":
+    if report.validation == "test":
         return f"{dataset}{part}test images, read after each epoch"
-    return f"{dataset}{part}{report['validated_on']}"
+    return f"{dataset}{part}{report.validated_on}"
 
 
 def half_width(values: Sequence[float]) -> float | None:
     """Half of the 95 % confidence interval of the mean, by Student's t; None for one value."""
     if len(values) < 2:
         return None
-    quantile = stats.t.ppf(0.975, len(values) - 1)
-    return float(quantile * statistics.stdev(values) / len(values) ** 0.5)
+    if len(set(values)) == 1:
+        return 0.0  # scipy warns of equal values
+    interval = stats.ttest_1samp(values, 0).confidence_interval()
+    return float(interval.high - interval.low) / 2
 
 
 def difference(values: Sequence[float], reference: Sequence[float]) -> tuple[float, float, float] | None:
-    """Difference of two means with its 95 % confidence interval, by Welch's t-test; None where nothing spreads."""
-    if min(len(values), len(reference)) < 2:
+    """Difference of two means and its 95 % confidence interval, by Welch's t-test; None without any spread."""
+    if min(len(values), len(reference)) < 2 or len(set(values)) == len(set(reference)) == 1:
         return None
-    groups = (values, reference)
-    errors = [statistics.variance(group) / len(group) for group in groups]  # of the means, squared
-    if sum(errors) == 0:
-        return None
-    degrees = sum(errors) ** 2 / sum(error**2 / (len(group) - 1) for error, group in zip(errors, groups, strict=True))
-    half = float(stats.t.ppf(0.975, degrees)) * sum(errors) ** 0.5
-    mean = statistics.mean(values) - statistics.mean(reference)
-    return mean, mean - half, mean + half
+    interval = stats.ttest_ind(values, reference, equal_var=False).confidence_interval()
+    return statistics.mean(values) - statistics.mean(reference), float(interval.low), float(interval.high)
 
 
-def summarise(variant: str, reports: Sequence[Report], failed_seeds: Sequence[int]) -> Row:
+def deviation(values: Sequence[float]) -> float | None:
+    """Sample standard deviation; None for one value."""
+    return statistics.stdev(values) if len(values) > 1 else None
+
+
+def summarise(variant: str, reports: Sequence[Report], failed_seeds: Sequence[int]) -> MeasuredRow | Row:
     """The row of a variant.
 
     Args:
         variant: its name.
-        reports: the reports of the seeds that ended well; each has an accuracy.
+        reports: the reports of the finished seeds; each has an accuracy.
         failed_seeds: the others.
     """
-    row: Row = {"variant": variant, "num_seeds": len(reports), "failed_seeds": list(failed_seeds)}
     if not reports:
-        return row
+        return Row(variant, 0, list(failed_seeds))
     accuracies = [accuracy for report in reports if (accuracy := last_accuracy(report)) is not None]
-    row |= {
-        "measured_on": measured_on(reports[0]),
-        "num_parameters": reports[0]["num_parameters"],
-        "precisions": sorted({report["precision"] for report in reports}),
-        "epochs": [len(report["epochs"]) for report in reports],
-        "accuracies": accuracies,
-        "mean": statistics.mean(accuracies),
-        "standard_deviation": statistics.stdev(accuracies) if len(accuracies) > 1 else None,
-        "min": min(accuracies),
-        "max": max(accuracies),
-        "half_width_95": half_width(accuracies),
-        "median_seconds": statistics.median(report["wall_clock_seconds"] for report in reports),
-    }
-    single_view = [report["test"]["single_view_accuracy"] for report in reports if _has_single_view(report)]
+    row = MeasuredRow(
+        variant=variant,
+        num_seeds=len(reports),
+        failed_seeds=list(failed_seeds),
+        measured_on=measured_on(reports[0]),
+        num_parameters=reports[0].num_parameters,
+        precisions=sorted({report.precision for report in reports}),
+        epochs=[len(report.epochs) for report in reports],
+        accuracies=accuracies,
+        mean=statistics.mean(accuracies),
+        standard_deviation=deviation(accuracies),
+        min=min(accuracies),
+        max=max(accuracies),
+        half_width_95=half_width(accuracies),
+        median_seconds=statistics.median(report.wall_clock_seconds for report in reports),
+    )
+    tests = [report.test for report in reports if report.test is not None]
+    single_view = [test.single_view_accuracy for test in tests if test.single_view_accuracy is not None]
     if len(single_view) == len(reports):
-        row["single_view_mean"] = statistics.mean(single_view)
-        row["single_view_standard_deviation"] = statistics.stdev(single_view) if len(single_view) > 1 else None
-    if all(report["validation"] == "test" and report["dataset"] == "MNIST" for report in reports):
-        row["first_accurate_epochs"] = [first_accurate_epoch(report["epochs"]) for report in reports]
+        row.single_view_mean = statistics.mean(single_view)
+        row.single_view_standard_deviation = deviation(single_view)
+    if all(report.validation == "test" and report.dataset == "MNIST" for report in reports):
+        row.first_accurate_epochs = [
+            first_accurate_epoch(epoch.val_accuracy for epoch in report.epochs) for report in reports
+        ]
     return row
 
 
-def _has_single_view(report: Report) -> bool:
-    return "single_view_accuracy" in report.get("test", {})
-
-
-def add_differences(rows: Sequence[Row]) -> None:
+def add_differences(rows: Sequence[MeasuredRow | Row]) -> None:
     """Compares each row with the first."""
-    reference = rows[0].get("accuracies", [])
-    for row in rows[1:]:
-        compared = difference(row.get("accuracies", []), reference)
-        if compared is not None:
-            row["difference"], row["difference_low_95"], row["difference_high_95"] = compared
+    reference, *others = rows
+    for row in others:
+        if isinstance(row, MeasuredRow) and isinstance(reference, MeasuredRow):
+            compared = difference(row.accuracies, reference.accuracies)
+            row.difference, row.difference_low_95, row.difference_high_95 = compared or (None, None, None)
 
 
 def percent(value: float | None, form: str = ".2f") -> str:
     """A fraction in percent; a dash for None."""
-    return "–" if value is None else f"{value * 100:{form}}"
+    return optional_text(None if value is None else value * 100, form)
 
 
 def mean_and_deviation(mean: float, standard_deviation: float | None) -> str:
@@ -122,93 +186,70 @@ def mean_and_deviation(mean: float, standard_deviation: float | None) -> str:
     return f"{percent(mean)}{'' if standard_deviation is None else f' ± {percent(standard_deviation)}'} %"
 
 
-def single_view_text(row: Row) -> str:
-    """What the row's accuracy is without test-time augmentation; nothing where there was none."""
-    if "single_view_mean" not in row:
+def single_view_text(row: MeasuredRow) -> str:
+    """The row's accuracy without test-time augmentation; nothing if there was none."""
+    if row.single_view_mean is None:
         return ""
-    figure = mean_and_deviation(row["single_view_mean"], row["single_view_standard_deviation"])
+    figure = mean_and_deviation(row.single_view_mean, row.single_view_standard_deviation)
     return f"; {figure} without test-time augmentation"
 
 
-def first_epochs_text(row: Row) -> str:
-    """The epochs in which seeds were first as accurate as asked, or how many never were."""
-    if "first_accurate_epochs" not in row:
+def first_epochs_text(row: MeasuredRow) -> str:
+    """The epochs in which seeds first reached 99.4 %, or how many never did."""
+    if row.first_accurate_epochs is None:
         return "–"
-    epochs = row["first_accurate_epochs"]
-    reached = sorted(epoch for epoch in epochs if epoch is not None)
+    reached = sorted(epoch for epoch in row.first_accurate_epochs if epoch is not None)
     if not reached:
         return "never"
     text = f"{statistics.median(reached):g} ({reached[0]}–{reached[-1]})" if len(reached) > 1 else str(reached[0])
-    return text if len(reached) == len(epochs) else f"{text}, {len(reached)} of {len(epochs)} seeds"
+    return text if len(reached) == row.num_seeds else f"{text}, {len(reached)} of {row.num_seeds} seeds"
 
 
 def range_text(values: Sequence[int]) -> str:
-    """One number where all agree, else the range."""
+    """One number if all agree, else the range."""
     return str(min(values)) if min(values) == max(values) else f"{min(values)}–{max(values)}"
 
 
-def markdown_table(rows: Sequence[Row]) -> str:
-    """The table; the column of differences is there where rows were compared."""
-    compares = any("difference" in row for row in rows)
-    lines = [
-        "| variant | epochs | mean accuracy, % | 95 % interval | standard deviation | min–max | seeds "
-        "| epochs to first 99.4 % | seconds |" + (" against the first row |" if compares else ""),
-        "|---|---|---|---|---|---|---|---|---|" + ("---|" if compares else ""),
+def interval_text(row: MeasuredRow) -> str:
+    """The half-width of the mean's interval in percent; a dash for one seed."""
+    return "–" if row.half_width_95 is None else f"± {percent(row.half_width_95)}"
+
+
+def study_table(rows: Sequence[MeasuredRow | Row]) -> str:
+    """The rows as a Markdown table; with a column of differences if rows were compared."""
+    header = [
+        *("variant", "epochs", "mean accuracy, %", "95 % interval", "standard deviation", "min–max", "seeds"),
+        *("epochs to first 99.4 %", "seconds", "against the first row"),
     ]
+    cells = []
     for row in rows:
-        seeds = str(row["num_seeds"])
-        if row["failed_seeds"]:
-            seeds += f" ({', '.join(map(str, row['failed_seeds']))} failed)"
-        if not row["num_seeds"]:
-            lines.append(f"| {row['variant']} | – | – | – | – | – | {seeds} | – | – |" + (" – |" if compares else ""))
+        failed = f" ({', '.join(map(str, row.failed_seeds))} failed)" if row.failed_seeds else ""
+        seeds = f"{row.num_seeds}{failed}"
+        if not isinstance(row, MeasuredRow):
+            cells.append([row.variant, *"–––––", seeds, *"–––"])
             continue
-        half = row["half_width_95"]
-        line = (
-            f"| {row['variant']} | {range_text(row['epochs'])} | {percent(row['mean'])} "
-            f"| {'–' if half is None else f'± {percent(half)}'} | {percent(row['standard_deviation'])} "
-            f"| {percent(row['min'])}–{percent(row['max'])} | {seeds} | {first_epochs_text(row)} "
-            f"| {row['median_seconds']:.0f} |"
+        cells.append(
+            [
+                *(row.variant, range_text(row.epochs), percent(row.mean), interval_text(row)),
+                *(percent(row.standard_deviation), f"{percent(row.min)}–{percent(row.max)}", seeds),
+                *(first_epochs_text(row), f"{row.median_seconds:.0f}", difference_text(row)),
+            ]
         )
-        lines.append(line + (f" {difference_text(row)} |" if compares else ""))
-    return "\n".join(lines)
+    compares = any(isinstance(row, MeasuredRow) and row.difference is not None for row in rows)
+    num_columns = len(header) if compares else len(header) - 1
+    return markdown_table(header[:num_columns], [row[:num_columns] for row in cells])
 
 
-def difference_text(row: Row) -> str:
-    """The difference to the first row, and whether it is outside the noise."""
-    if "difference" not in row:
+def differs(row: MeasuredRow) -> bool:
+    """Whether the row's difference to the first one is outside the noise: its interval does not contain 0."""
+    low, high = row.difference_low_95, row.difference_high_95
+    return low is not None and high is not None and (low > 0 or high < 0)
+
+
+def difference_text(row: MeasuredRow) -> str:
+    """The difference to the first row with its interval, and whether it is within the noise."""
+    if row.difference is None:
         return "–"
-    low, high = row["difference_low_95"], row["difference_high_95"]
-    verdict = "" if low > 0 or high < 0 else "; within the noise"
-    return f"{percent(row['difference'], '+.2f')} ({percent(low, '+.2f')} to {percent(high, '+.2f')}){verdict}"
-
-
-def csv_text(rows: Sequence[Row]) -> str:
-    """The rows as CSV, lists separated by spaces, fractions as they are."""
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(names)
-    for row in rows:
-        values = [row.get(name) for name in names]
-        writer.writerow(
-            [" ".join(map(str, value)) if isinstance(value, list) else no_formula(value) for value in values]
-        )
-    return file.getvalue()
-
-
-def draw(rows: Sequence[Row], path: Path) -> None:
-    """Means with their 95 % intervals, and each seed as a dot."""
-    from matplotlib.figure import Figure
-
-    shown = [row for row in rows if row["num_seeds"]][::-1]
-    figure = Figure(figsize=(8, 0.45 * len(shown) + 1.2), layout="constrained")
-    axes = figure.subplots()
-    for position, row in enumerate(shown):
-        accuracies = [accuracy * 100 for accuracy in row["accuracies"]]
-        axes.scatter(accuracies, [position] * len(accuracies), s=12, color="tab:gray", zorder=3)
-        half = (row["half_width_95"] or 0) * 100
-        axes.errorbar(row["mean"] * 100, position, xerr=half, fmt="o", color="tab:blue", capsize=4)
-    axes.set_yticks(range(len(shown)), [row["variant"].replace("`", "") for row in shown])
-    axes.set_xlabel("accuracy at the last epoch, %: mean with its 95 % interval, and each seed")
-    axes.grid(axis="x", alpha=0.3)
-    replace_chart(path, figure)
+    low, high = row.difference_low_95, row.difference_high_95
+    verdict = "" if differs(row) else "; within the noise"
+    return f"{percent(row.difference, '+.2f')} ({percent(low, '+.2f')} to {percent(high, '+.2f')}){verdict}"

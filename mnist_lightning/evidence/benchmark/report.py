@@ -121,7 +121,11 @@ def _epochs_method(figures: Figures) -> str:
 
 def median_first_epoch(figures: Figures) -> float:
     """The epoch after which the plain script first reads 99.4 %, the median of its seeds."""
-    return statistics.median(first_accurate_epoch(seed["epochs"]) or math.inf for seed in figures["plain_seeds"])
+    return statistics.median(epoch or math.inf for epoch in _first_epochs(figures))
+
+
+def _first_epochs(figures: Figures) -> list[int | None]:
+    return [first_accurate_epoch(row["val_accuracy"] for row in seed["epochs"]) for seed in figures["plain_seeds"]]
 
 
 def seconds_to_accuracy(figures: Figures) -> tuple[list[float], list[float]]:
@@ -134,7 +138,7 @@ def process_table(figures: Figures) -> str:
     """The table of whole processes: from the command to 99.4 %."""
     (title,) = (row["title"] for row in figures["contenders"] if row["name"] == "fast")
     plain, fast = seconds_to_accuracy(figures)
-    first_epochs = [first_accurate_epoch(seed["epochs"]) for seed in figures["plain_seeds"]]
+    first_epochs = _first_epochs(figures)
     last = [seed["epochs"][-1]["val_accuracy"] for seed in figures["plain_seeds"]]
     deviation = statistics.stdev(last) if len(last) > 1 else None
     return "\n".join(
