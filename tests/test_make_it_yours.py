@@ -21,12 +21,12 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The project that the page leads to."""
+    """A copy of the repository after the steps of the page."""
     folder = tmp_path_factory.mktemp("copy") / "project"
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=PROJECT, capture_output=True, text=True, check=True).stdout
     for name in filter(None, listed.split("\0")):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(PROJECT / name, folder / name)
+        shutil.copy2(PROJECT / name, folder / name, follow_symlinks=False)
     blocks = re.findall(r"([^\n]+)\n\n```(\w+)\n(.*?)```\n", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     assert [language for _, language, _ in blocks] == ["sh", "python", "diff", "python", "diff", "python", "sh"]
     for line_before, language, text in blocks:
@@ -44,7 +44,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def apply(path: Path, diff: str) -> None:
-    """Changes a file by the lines of a diff: its context and removed lines stand in the file once, in this order."""
+    """Applies a diff without line numbers: each context or removed line is in the file once, in this order."""
     lines = path.read_text(encoding="utf-8").splitlines()
     place = 0
     for sign, line in re.findall(r"^([-+ ])(.*)\n", diff, re.MULTILINE):
@@ -61,7 +61,7 @@ def apply(path: Path, diff: str) -> None:
 
 
 def run(folder: Path, commands: str) -> str:
-    """Runs commands in the folder, as after `source .venv/bin/activate`; returns what they print."""
+    """Runs commands in the folder with this environment's programs; returns their output."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     done = subprocess.run(
@@ -100,8 +100,7 @@ def test_nothing_left_needs_what_is_gone(project: Path) -> None:
 
 
 def test_the_tests_left_pass(project: Path) -> None:
-    run(project, "python -m pytest -n 0 -q --collect-only -m ''")
-    run(
-        project,
-        "python -m pytest -n 0 -q tests/test_layers.py tests/test_networks.py tests/test_command_line.py -k 'test_layers or test_networks or help'",
-    )
+    pytest_command = "python -m pytest -n 0 -q"
+    run(project, f"{pytest_command} --collect-only -m ''")
+    run(project, f"{pytest_command} tests/test_layers.py tests/test_networks.py tests/test_requirements.py")
+    run(project, f"{pytest_command} tests/test_command_line.py -k help")

@@ -1,4 +1,4 @@
-"""Every command of README.md and docs/ runs, shortened."""
+"""Every command of README.md and docs/ runs, shortened; tests/test_make_it_yours.py runs those of its page."""
 
 import os
 import re
@@ -19,7 +19,7 @@ from support.demo_page import COMMAND as DEMO
 from support.processes import free_port
 from support.runs import PROJECT
 
-TEXT = "\n".join(path.read_text(encoding="utf-8") for path in PAGES)
+TEXT = "\n".join(path.read_text(encoding="utf-8") for path in PAGES if path.name != "make_it_yours.md")
 COMMANDS = list(
     dict.fromkeys(
         line for block in re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL) for line in block.splitlines() if line.strip()
@@ -37,6 +37,7 @@ COMMANDS_HERE = [
     if command not in [*COMMANDS_APART, *SHIPPED_MODEL_COMMANDS, *REPORT_COMMANDS, *STUDY_COMMANDS]
 ]
 MAKE_COMMANDS = [command for command in COMMANDS if command.startswith("make ")]
+INSTALL_COMMANDS = [command for command in COMMANDS if " -m venv " in command]
 PROGRAM_WORDS = 3  # python -m mnist_lightning
 
 
@@ -78,7 +79,7 @@ def shortened(command: str) -> list[str]:
 
 
 def test_every_command_is_tried_here() -> None:
-    assert set(COMMANDS) == set(PYTHON_COMMANDS) | set(MAKE_COMMANDS)
+    assert set(COMMANDS) == set(PYTHON_COMMANDS) | set(MAKE_COMMANDS) | set(INSTALL_COMMANDS)
     assert len(PYTHON_COMMANDS) > 10
     assert {"make quickstart", "make test"} <= set(MAKE_COMMANDS)
 
@@ -156,6 +157,21 @@ def test_command_in_a_process_of_its_own(command: str, workplace: Path) -> None:
         assert len(output.splitlines()) == 1 + 100
     else:
         assert "accuracy" in output
+
+
+def test_pytorch_without_cuda_is_installed_where_make_looks_for_it(tmp_path: Path) -> None:
+    (command,) = INSTALL_COMMANDS
+    (tmp_path / "bin").mkdir()
+    for program in ("bin/python3", ".venv/bin/pip"):
+        path = tmp_path / program
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text('#!/bin/sh\necho "$0 $*" >> said.txt\n')
+        path.chmod(0o755)
+    subprocess.run(["bash", "-c", f"PATH=bin:$PATH; {command}"], cwd=tmp_path, check=True)
+    made, installed = (tmp_path / "said.txt").read_text().splitlines()
+    assert made.endswith("python3 -m venv .venv")
+    assert installed.startswith(".venv/bin/pip install torch torchvision --index-url https://")
+    assert any(".venv/bin/python " in line for line in make("--dry-run", "quickstart"))
 
 
 @pytest.mark.parametrize("command", MAKE_COMMANDS)
