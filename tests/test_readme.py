@@ -1,5 +1,6 @@
 """Every command of README.md and docs/ runs, shortened; tests/test_make_it_yours.py runs those of its page."""
 
+import json
 import os
 import re
 import shlex
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from mnist_lightning.evidence.tables import OUTPUTS, PAGES
+from mnist_lightning.evidence.tables import OUTPUTS, PAGES, RESULTS
 from mnist_lightning.main import main
 from support.demo_page import COMMAND as DEMO
 from support.processes import free_port
@@ -177,6 +178,12 @@ def test_pytorch_without_cuda_is_installed_where_make_looks_for_it(tmp_path: Pat
 @pytest.mark.parametrize("command", MAKE_COMMANDS)
 def test_make_target(command: str) -> None:
     assert make("--dry-run", *command.split()[1:])
+
+
+def test_one_line_about_the_machine_holds_for_the_epochs_and_the_trainer() -> None:
+    parts = [json.loads((RESULTS / "benchmark" / f"{name}.json").read_text()) for name in ("epochs", "trainer")]
+    epochs, trainer = ((part["hardware"], part["versions"]) for part in parts)
+    assert epochs == trainer
 
 
 def test_bare_make_lists_every_target() -> None:

@@ -113,7 +113,7 @@ def trainer_text(figures: Figures) -> str:
     return (
         f"Steps take {median:+.1f} % longer under the Trainer than in the bare loop (median; quartiles {lower:+.1f} "
         f"and {upper:+.1f} %): {figures['num_rounds']} turns of {figures['max_steps']} steps of 512 images, after one "
-        "warm-up turn. The Trainer's work at the end of an epoch is not part of this figure; the table of epochs includes it."
+        "warm-up turn. This leaves out the Trainer's work at the end of an epoch; the table of epochs includes it."
     )
 
 
