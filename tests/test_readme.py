@@ -180,6 +180,14 @@ def test_make_target(command: str) -> None:
     assert make("--dry-run", *command.split()[1:])
 
 
+def test_the_code_that_the_pages_name_is_there() -> None:
+    text = "\n".join(path.read_text(encoding="utf-8") for path in PAGES)
+    names = set(re.findall(r"`([\w/]+\.py)`", text)) - {"mnist_lightning/data/my_images.py", "train.py"}
+    assert len(names) > 10
+    folders = [PROJECT, PROJECT / "mnist_lightning", PROJECT / "mnist_lightning" / "fast"]
+    assert [name for name in names if not any((folder / name).exists() for folder in folders)] == []
+
+
 def test_one_line_about_the_machine_holds_for_the_epochs_and_the_trainer() -> None:
     parts = [json.loads((RESULTS / "benchmark" / f"{name}.json").read_text()) for name in ("epochs", "trainer")]
     epochs, trainer = ((part["hardware"], part["versions"]) for part in parts)
