@@ -139,7 +139,7 @@ def test_the_ratio_of_whole_processes() -> None:
     text = process_table({"num_rounds": 3, "contenders": contenders, "plain_seeds": seeds, **PROVENANCE})
     assert ": 12 epochs with evaluation | 720 (600–840) |" in text
     assert "| 48 (40–50) | 15.0 (12.0–21.0) |" in text
-    assert "first reads 99.4 % after 10, 12, never; after its last it has 96.27 ± 5.43 % (n = 3)" in text
+    assert "first reach 99.4 % in epoch 10, 12, never; after the last epoch they have 96.27 ± 5.43 % (n = 3)" in text
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
-"""Every command of README.md and docs/ runs, shortened."""
+"""Every command of README.md and docs/ runs, shortened; tests/test_make_it_yours.py runs those of its page."""
 
+import json
 import os
 import re
 import shlex
@@ -13,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from mnist_lightning.evidence.tables import OUTPUTS, PAGES
+from mnist_lightning.evidence.tables import OUTPUTS, PAGES, RESULTS
 from mnist_lightning.main import main
 from support.demo_page import COMMAND as DEMO
 from support.processes import free_port
 from support.runs import PROJECT
 
-TEXT = "\n".join(path.read_text(encoding="utf-8") for path in PAGES)
+TEXT = "\n".join(path.read_text(encoding="utf-8") for path in PAGES if path.name != "make_it_yours.md")
 COMMANDS = list(
     dict.fromkeys(
         line for block in re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL) for line in block.splitlines() if line.strip()
@@ -37,6 +38,7 @@ COMMANDS_HERE = [
     if command not in [*COMMANDS_APART, *SHIPPED_MODEL_COMMANDS, *REPORT_COMMANDS, *STUDY_COMMANDS]
 ]
 MAKE_COMMANDS = [command for command in COMMANDS if command.startswith("make ")]
+INSTALL_COMMANDS = [command for command in COMMANDS if " -m venv " in command]
 PROGRAM_WORDS = 3  # python -m mnist_lightning
 
 
@@ -78,7 +80,7 @@ def shortened(command: str) -> list[str]:
 
 
 def test_every_command_is_tried_here() -> None:
-    assert set(COMMANDS) == set(PYTHON_COMMANDS) | set(MAKE_COMMANDS)
+    assert set(COMMANDS) == set(PYTHON_COMMANDS) | set(MAKE_COMMANDS) | set(INSTALL_COMMANDS)
     assert len(PYTHON_COMMANDS) > 10
     assert {"make quickstart", "make test"} <= set(MAKE_COMMANDS)
 
@@ -158,9 +160,38 @@ def test_command_in_a_process_of_its_own(command: str, workplace: Path) -> None:
         assert "accuracy" in output
 
 
+def test_pytorch_without_cuda_is_installed_where_make_looks_for_it(tmp_path: Path) -> None:
+    (command,) = INSTALL_COMMANDS
+    (tmp_path / "bin").mkdir()
+    for program in ("bin/python3", ".venv/bin/pip"):
+        path = tmp_path / program
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text('#!/bin/sh\necho "$0 $*" >> said.txt\n')
+        path.chmod(0o755)
+    subprocess.run(["bash", "-c", f"PATH=bin:$PATH; {command}"], cwd=tmp_path, check=True)
+    made, installed = (tmp_path / "said.txt").read_text().splitlines()
+    assert made.endswith("python3 -m venv .venv")
+    assert installed.startswith(".venv/bin/pip install torch torchvision --index-url https://")
+    assert any(".venv/bin/python " in line for line in make("--dry-run", "quickstart"))
+
+
 @pytest.mark.parametrize("command", MAKE_COMMANDS)
 def test_make_target(command: str) -> None:
     assert make("--dry-run", *command.split()[1:])
+
+
+def test_the_code_that_the_pages_name_is_there() -> None:
+    text = "\n".join(path.read_text(encoding="utf-8") for path in PAGES)
+    names = set(re.findall(r"`([\w/]+\.py)`", text)) - {"mnist_lightning/data/my_images.py", "train.py"}
+    assert len(names) > 10
+    folders = [PROJECT, PROJECT / "mnist_lightning", PROJECT / "mnist_lightning" / "fast"]
+    assert [name for name in names if not any((folder / name).exists() for folder in folders)] == []
+
+
+def test_one_line_about_the_machine_holds_for_the_epochs_and_the_trainer() -> None:
+    parts = [json.loads((RESULTS / "benchmark" / f"{name}.json").read_text()) for name in ("epochs", "trainer")]
+    epochs, trainer = ((part["hardware"], part["versions"]) for part in parts)
+    assert epochs == trainer
 
 
 def test_bare_make_lists_every_target() -> None:

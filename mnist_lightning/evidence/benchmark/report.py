@@ -23,21 +23,28 @@ def read_part(directory: Path, part: str) -> Figures | None:
 
 def report_text(directory: Path) -> str:
     """The page about what was measured into `directory`."""
-    text = ["# Benchmark", "", "Made by `make benchmark`; each table from the JSON file beside this page."]
+    text = ["# Benchmark", "", "Written by `make benchmark`: each table comes from a JSON file in this folder."]
     scaling = read_part(directory, "scaling")
     if epochs := read_part(directory, "epochs"):
         text += ["", "## An epoch", "", epochs_table(epochs), *(["", precision_text(scaling)] if scaling else [])]
-        text += ["", "![seconds of an epoch](epochs.png)"]
+        text += ["", f"![Training time per epoch: median and range of {epochs['num_rounds']} epochs](epochs.png)"]
     if trainer := read_part(directory, "trainer"):
-        text += ["", "## What the Trainer costs", "", trainer_text(trainer)]
+        text += ["", "## What the Trainer costs", "", f"{trainer_text(trainer)} {provenance(trainer)}"]
     if process := read_part(directory, "process"):
         text += ["", "## The whole process", "", process_table(process)]
     if company := read_part(directory, "company"):
-        text += ["", "## In company", "", company_table(company)]
+        text += ["", "## Beside other work", "", company_table(company)]
     if changes := read_part(directory, "changes"):
         text += ["", "## What each change brought", "", changes_table(changes)]
     if scaling:
-        text += ["", "## How cost grows", "", scaling_tables(scaling), "", "![images per second](scaling.png)"]
+        text += [
+            "",
+            "## How cost grows",
+            "",
+            scaling_tables(scaling),
+            "",
+            "![Images per second by batch size, with median and range; computing speed by width](scaling.png)",
+        ]
     return "\n".join(text) + "\n"
 
 
@@ -51,7 +58,7 @@ def write_report(directory: Path) -> None:
 
 
 def _ratios(numerators: list[float], denominators: list[float]) -> list[float]:
-    """Round by round: what the machine did in a round has hit both."""
+    """Round by round: a disturbance of the machine in one round hits both."""
     return [a / b for a, b in zip(numerators, denominators, strict=True)]
 
 
@@ -68,10 +75,10 @@ def _yardstick(rows: dict[str, Figures]) -> Figures:
 def epochs_table(figures: Figures) -> str:
     """The table of epochs: what `fit` takes against the plain script, and the Trainer against a bare loop."""
     rows = {row["name"]: row for row in figures["contenders"]}
-    yardstick = _yardstick(rows)
+    yardstick, num_epochs = _yardstick(rows), figures["num_rounds"] + 1  # one of them is warm-up
     lines = [
-        "| what | seconds of training an epoch | times as fast as the plain script | seconds with evaluation "
-        "| peak memory, MiB | test accuracy after 6 epochs |",
+        "| what | seconds of training per epoch | speedup over the plain script | seconds with evaluation "
+        f"| peak memory, MiB | test accuracy after {num_epochs} epochs |",
         "|---|---|---|---|---|---|",
     ]
     lines += [
@@ -81,21 +88,21 @@ def epochs_table(figures: Figures) -> str:
         for row in rows.values()
     ]
     if "gpu" not in rows:
-        lines.append("| `optimized.yaml` + `gpu.yaml` | not measured: no GPU at hand | – | – | – | – |")
+        lines.append("| `optimized.yaml` + `gpu.yaml` | not measured: this machine has no GPU | – | – | – | – |")
     lines += [
         "",
-        f"{_epochs_method(figures)} Ratios are taken round by round, to the {yardstick['title']}. The accuracy is that "
-        f"of seed 0 after a schedule of {figures['num_rounds'] + 1} epochs. Memory is the training process's, without "
-        f"loader workers. {provenance(figures)}",
+        f"{_epochs_method(figures)} Speedups are computed round by round against the {yardstick['title']}. Accuracy: "
+        f"seed 0, on a one-cycle schedule of {num_epochs} epochs. Memory: the training process, without its loader "
+        f"workers. {provenance(figures)}",
     ]
     return "\n".join(lines)
 
 
 def precision_text(scaling: Figures) -> str:
-    """What `cpu.yaml` computes in on the machine that was measured."""
+    """The precision that `cpu.yaml` chose on the benchmark's machine."""
     if scaling["precision"] == "bf16-mixed":
-        return "`cpu.yaml` computes in bfloat16 here: this processor is faster in it."
-    return "`cpu.yaml` computes in float32 here, as `optimized.yaml` does: this processor is slower in bfloat16."
+        return "On this processor bfloat16 is faster, so `cpu.yaml` uses it."
+    return "On this processor bfloat16 is slower, so `cpu.yaml` uses float32, as `optimized.yaml` does."
 
 
 def trainer_text(figures: Figures) -> str:
@@ -105,17 +112,16 @@ def trainer_text(figures: Figures) -> str:
     lower, median, upper = statistics.quantiles([(ratio - 1) * 100 for ratio in over_bare], n=4)
     return (
         f"Steps take {median:+.1f} % longer under the Trainer than in the bare loop (median; quartiles {lower:+.1f} "
-        f"and {upper:+.1f}, the machine's noise): {figures['num_rounds']} turns of {figures['max_steps']} steps of 512 "
-        "images each, after one of warm-up. What it does at an epoch's end is not counted here, but in the table. "
-        f"{provenance(figures)}"
+        f"and {upper:+.1f} %): {figures['num_rounds']} turns of {figures['max_steps']} steps of 512 images, after one "
+        "warm-up turn. This leaves out the Trainer's work at the end of an epoch; the table of epochs includes it."
     )
 
 
 def _epochs_method(figures: Figures) -> str:
     steps = 118 if figures["max_steps"] is None else f"{figures['max_steps']} (of 118)"
     return (
-        f"Median (range) of {figures['num_rounds']} epochs of {steps} steps of 512 images, after one epoch of warm-up; "
-        "all take turns, epoch by epoch."
+        f"Median (range) of {figures['num_rounds']} epochs of {steps} steps of 512 images, after one warm-up epoch; "
+        "the rows take turns, epoch by epoch."
     )
 
 
@@ -143,30 +149,29 @@ def process_table(figures: Figures) -> str:
     deviation = statistics.stdev(last) if len(last) > 1 else None
     return "\n".join(
         [
-            "| what | seconds | times as fast |",
+            "| what | seconds | speedup |",
             "|---|---|---|",
-            f"| the plain script until it first reads 99.4 % on the test images: "
+            f"| the plain script, until it first reaches 99.4 % on the test images: "
             f"{median_first_epoch(figures):g} epochs with evaluation | {_median_and_range(plain, '.0f')} | 1 |",
             f"| {title}, from the command to its end | {_median_and_range(fast, '.0f')} "
             f"| {_median_and_range(_ratios(plain, fast))} |",
             "",
             f"Median (range) of {figures['num_rounds']} epochs of the plain script and as many processes of `fit`, in "
-            f"turns. On a schedule of {len(figures['plain_seeds'][0]['epochs'])} epochs the plain script first reads "
-            f"99.4 % after {', '.join(str(epoch or 'never') for epoch in first_epochs)}; "
-            f"after its last it has {mean_and_deviation(statistics.mean(last), deviation)} (n = {len(last)}). "
+            f"turns. On a schedule of {len(figures['plain_seeds'][0]['epochs'])} epochs, seeds of the plain script "
+            f"first reach 99.4 % in epoch {', '.join(str(epoch or 'never') for epoch in first_epochs)}; after the "
+            f"last epoch they have {mean_and_deviation(statistics.mean(last), deviation)} (n = {len(last)}). "
             f"{provenance(figures)}",
         ]
     )
 
 
 def company_table(figures: Figures) -> str:
-    """The table of runs beside each other and beside other work."""
+    """The table of runs side by side and beside other work."""
     rows = {row["name"]: row for row in figures["contenders"]}
     alone = [rows["alone_1_thread"], rows["alone_2_threads"]]
     fastest = min(alone, key=lambda row: statistics.median(row["train_seconds"]))
     lines = [
-        "| `optimized.yaml` + `cpu.yaml` | seconds of training an epoch "
-        "| times as long as alone with the faster number of threads |",
+        "| `optimized.yaml` + `cpu.yaml` | seconds of training per epoch | relative to the fastest run alone |",
         "|---|---|---|",
     ]
     for row in rows.values():
@@ -176,7 +181,7 @@ def company_table(figures: Figures) -> str:
     lines += [
         "",
         f"{_epochs_method(figures)} Two seeds side by side are {_median_and_range(gain, '.2f')} times as fast as one "
-        f"after the other. The busy process computes without a break. {_waiting_text(rows)}{provenance(figures)}",
+        f"after the other. The busy process computes without pause. {_waiting_text(rows)}{provenance(figures)}",
     ]
     return "\n".join(lines)
 
@@ -184,7 +189,7 @@ def company_table(figures: Figures) -> str:
 def _waiting_text(rows: dict[str, Figures]) -> str:
     if not any(name.endswith("_spinning") for name in rows):
         return ""
-    return "Threads wait for each other passively, as the command line has them do, or spin (OMP_WAIT_POLICY=active). "
+    return "Threads wait passively, the command line's default, or spin (OMP_WAIT_POLICY=active). "
 
 
 def changes_table(figures: Figures) -> str:
@@ -192,8 +197,8 @@ def changes_table(figures: Figures) -> str:
     rows = figures["changes"]
     first = rows[0]["step_milliseconds"]
     lines = [
-        "| change, on top of those above | milliseconds a step | times as fast as before | as plain "
-        "| mean loss, steps 101–200 | loss against before, step by step |",
+        "| change, on top of those above | milliseconds per step | speedup over the row above | speedup over plain "
+        "| mean loss, steps 101–200 | loss difference to the row above, step by step |",
         "|---|---|---|---|---|---|",
     ]
     before = first
@@ -208,10 +213,10 @@ def changes_table(figures: Figures) -> str:
     num_steps = figures["num_turns"] * figures["num_steps"]
     lines += [
         "",
-        f"{num_steps} steps of 512 images with each setting, seed 0, in turns of {figures['num_steps']} steps, the "
-        "first for warm-up. Where both settings see the same batches and drop the same activations, the losses are "
-        "compared step by step: they part by rounding, which training amplifies. Where they draw otherwise, the mean "
-        "losses compare, and the results over seeds.",
+        f"{num_steps} steps of 512 images per setting, seed 0, in turns of {figures['num_steps']} steps; the first "
+        "turn is warm-up. Where two settings see the same batches and drop the same activations, their losses are "
+        "compared step by step: they differ by rounding, which training amplifies. Where the random draws differ, "
+        "compare the mean losses and the results over seeds.",
         "",
         provenance(figures),
     ]
@@ -220,7 +225,7 @@ def changes_table(figures: Figures) -> str:
 
 def _loss_text(row: Figures) -> str:
     if "same_draws" not in row:
-        return "other draws"
+        return "different random draws"
     if row["largest_loss_difference"] == 0:
         return "identical"
     where = " (without dropout)" if row["same_draws"] == "without dropout" else ""
@@ -236,13 +241,13 @@ def scaling_tables(figures: Figures) -> str:
     threads = sorted({point["threads"] for point in points})
     rate = {(point["batch_size"], point["width"], point["threads"]): point["images_per_second"] for point in points}
     lines = [
-        "| images a step | " + " | ".join(f"images a second, {_plural(each, 'thread')}" for each in threads) + " |",
+        "| images per step | " + " | ".join(f"images per second, {_plural(each, 'thread')}" for each in threads) + " |",
         "|---" * (1 + len(threads)) + "|",
     ]
     for batch_size in sorted({point["batch_size"] for point in points}):
         cells = [_median_and_range(rate[batch_size, 1, each], ",.0f") for each in threads]
         lines.append(f"| {batch_size} | {' | '.join(cells)} |")
-    lines += ["", "| processes, 512 images a step together | images a second |", "|---|---|"]
+    lines += ["", "| processes, 512 images per step in total | images per second |", "|---|---|"]
     for row in figures["processes"]:
         title = f"{_plural(row['processes'], 'process', 'es')}, {_plural(row['threads_each'], 'thread')} each"
         lines.append(f"| {title} | {_median_and_range(row['images_per_second'], ',.0f')} |")
@@ -252,7 +257,7 @@ def scaling_tables(figures: Figures) -> str:
     ]
     lines += [
         "",
-        "| width | images a second | GFLOP an image | GFLOP/s | of the machine's limit |",
+        "| width | images per second | GFLOP per image | GFLOP/s | share of the machine's limit |",
         "|---|---|---|---|---|",
     ]
     for width, gigaflop in figures["gigaflop_per_image"].items():
@@ -264,19 +269,20 @@ def scaling_tables(figures: Figures) -> str:
     total = sum(row["milliseconds_per_step"] for row in figures["profile"])
     lines += [
         "",
-        f"The machine's limits with {_plural(threads[-1], 'thread')}: it multiplies matrices at "
+        f"The machine's limits with {_plural(threads[-1], 'thread')}: matrix products at "
         f"{limits['float32_gigaflop_per_second']:.0f} GFLOP/s in float32 and "
-        f"{limits['bfloat16_gigaflop_per_second']:.0f} in bfloat16, and copies at "
-        f"{limits['copied_gigabytes_per_second']:.0f} GB/s, read and written.",
+        f"{limits['bfloat16_gigaflop_per_second']:.0f} in bfloat16, copies at "
+        f"{limits['copied_gigabytes_per_second']:.0f} GB/s, reads and writes together.",
         "",
-        "| operation | milliseconds of a step of 512 | share |",
+        "| operation | milliseconds per step of 512 images | share |",
         "|---|---|---|",
         *[
             f"| {row['operation']} | {row['milliseconds_per_step']:.1f} | {row['milliseconds_per_step'] / total:.0%} |"
             for row in figures["profile"]
         ],
         "",
-        f"Training steps without the Trainer, {figures['precision']}; processes: `fit` with `ddp`. Median (range).",
+        f"Training steps without the Trainer, {figures['precision']}; processes: `fit` with `ddp`. Median (range) of "
+        f"{len(points[0]['images_per_second'])}.",
         "",
         provenance(figures),
     ]
@@ -288,7 +294,7 @@ def _plural(number: int, noun: str, ending: str = "s") -> str:
 
 
 def provenance(figures: Figures) -> str:
-    """What a part was measured with, and when."""
+    """The machine, the versions and the date of a part."""
     hardware, versions = figures["hardware"], figures["versions"]
     return (
         f"{hardware['processor']}, {hardware['cores']} cores; torch {versions['torch']}, "

@@ -1,0 +1,106 @@
+"""docs/make_it_yours.md, followed word for word in a copy of the repository."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from support.runs import PROJECT, read_report
+
+PAGE = PROJECT / "docs" / "make_it_yours.md"
+DELETED = ("read", "demo", "report", "export", "evidence")
+SHORT = "--trainer.max_epochs 1 --trainer.limit_train_batches 2 --trainer.limit_val_batches 1"
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the repository after the steps of the page."""
+    folder = tmp_path_factory.mktemp("copy") / "project"
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=PROJECT, capture_output=True, text=True, check=True).stdout
+    for name in filter(None, listed.split("\0")):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(PROJECT / name, folder / name, follow_symlinks=False)
+    blocks = re.findall(r"([^\n]+)\n\n```(\w+)\n(.*?)```\n", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    assert [language for _, language, _ in blocks] == ["sh", "python", "diff", "python", "diff", "python", "sh"]
+    for line_before, language, text in blocks:
+        if language == "sh":
+            run(folder, re.sub(r"^python -m .*", rf"\g<0> {SHORT}", text, flags=re.MULTILINE))
+            continue
+        (name,) = re.findall(r"`([\w/]+\.py)`", line_before)[:1]
+        path = folder / name
+        if language == "diff":
+            apply(path, text)
+        else:
+            before = f"{path.read_text(encoding='utf-8')}\n\n" if path.exists() else ""
+            path.write_text(before + text, encoding="utf-8")
+    return folder
+
+
+def apply(path: Path, diff: str) -> None:
+    """Applies a diff without line numbers: each context or removed line is in the file once, in this order."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    place = 0
+    for sign, line in re.findall(r"^([-+ ])(.*)\n", diff, re.MULTILINE):
+        if sign != "+":
+            assert lines.count(line) == 1, f"{path.name} does not hold this line once: {line}"
+            place = lines.index(line, place)
+        if sign == "-":
+            del lines[place]
+            continue
+        if sign == "+":
+            lines.insert(place, line)
+        place += 1
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def run(folder: Path, commands: str) -> str:
+    """Runs commands in the folder with this environment's programs; returns their output."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+    done = subprocess.run(
+        ["bash", "-euc", commands], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_network_and_the_data_are_trained(project: Path) -> None:
+    report = read_report(project / "runs" / "offline" / "version_0")
+    assert report["dataset"] == "my images"
+    assert report["num_parameters"] == 9 * 16 + 2 * 16 + 9 * 16 * 10 + 2 * 10
+    assert report["settings"]["model"]["network"] == "mine"
+    (checkpoint,) = project.glob("lightning_logs/version_0/checkpoints/*.ckpt")  # of train.py
+    assert "epoch=1" in checkpoint.name
+
+
+def test_the_commands_kept_are_listed(project: Path) -> None:
+    commands = re.findall(r"^    (\w+)  ", run(project, "python -m my_project --help"), re.MULTILINE)
+    assert commands == ["fit", "validate", "test", "predict", "study"]
+    targets = re.findall(r"^make (\S+)", run(project, "make help"), re.MULTILINE)
+    assert {"quickstart", "train", "test", "check"} <= set(targets)
+    assert not {"soak", "results", "demo", "readme", "model", "benchmark", "own-digits"} & set(targets)
+    extras = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    assert set(extras) == {"ray", "dev"}
+    assert not any(package.startswith("font-") for package in extras["dev"])
+
+
+def test_nothing_left_needs_what_is_gone(project: Path) -> None:
+    gone = "|".join(DELETED)
+    pattern = re.compile(rf"my_project[./]({gone})\b|MNIST_LIGHTNING\) ({gone})\b|mnist_lightning")
+    files = [project / "Makefile", *project.glob("my_project/**/*.py"), *project.glob("tests/**/*.py")]
+    assert len(files) > 100
+    assert [path.name for path in files if pattern.search(path.read_text(encoding="utf-8"))] == []
+
+
+def test_the_tests_left_pass(project: Path) -> None:
+    pytest_command = "python -m pytest -n 0 -q"
+    run(project, f"{pytest_command} --collect-only -m ''")
+    run(project, f"{pytest_command} tests/test_layers.py tests/test_networks.py tests/test_python_api.py")
+    run(project, f"{pytest_command} tests/test_command_line.py -k help")
