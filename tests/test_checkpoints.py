@@ -88,7 +88,7 @@ def test_a_damaged_checkpoint(
 ) -> None:
     path = tmp_path / "damaged.ckpt"
     path.write_bytes(damage(checkpoint.read_bytes()))
-    assert "is not a whole checkpoint" in refusal(command, path, capfd)
+    assert "is not a valid checkpoint" in refusal(command, path, capfd)
 
 
 def test_damage_anywhere_is_found(checkpoint: Path, tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_what_would_grow_when_it_is_read_is_refused_before(checkpoint: Path, tmp
     assert path.stat().st_size < 2**20
     tracemalloc.start()
     try:
-        with pytest.raises(CheckpointError, match=r"is not a whole checkpoint.*compressed"):
+        with pytest.raises(CheckpointError, match=r"is not a valid checkpoint.*compressed"):
             load_checkpoint(path)
         assert tracemalloc.get_traced_memory()[1] < 4 * path.stat().st_size
     finally:
@@ -132,7 +132,7 @@ def _larger_than_its_file(content: bytes) -> bytes:
 def test_sizes_beyond_the_files_own_are_refused(checkpoint: Path, tmp_path: Path) -> None:
     path = tmp_path / "large.ckpt"
     path.write_bytes(_larger_than_its_file(checkpoint.read_bytes()))
-    with pytest.raises(CheckpointError, match="is not a whole checkpoint"):
+    with pytest.raises(CheckpointError, match="is not a valid checkpoint"):
         load_checkpoint(path)
 
 
@@ -177,7 +177,7 @@ GREEDY = {
 def test_content_that_asks_for_more_than_the_file_holds(content: object, checkpoint: Path, tmp_path: Path) -> None:
     path = tmp_path / "greedy.ckpt"
     torch.save(load_checkpoint(checkpoint) | {"more": content}, path)
-    with pytest.raises(CheckpointError, match="is not a whole checkpoint"):
+    with pytest.raises(CheckpointError, match="is not a valid checkpoint"):
         load_checkpoint(path)
 
 
@@ -185,7 +185,7 @@ def test_a_list_within_itself(checkpoint: Path, tmp_path: Path) -> None:
     value: list[Any] = []
     value.append(value)
     torch.save(load_checkpoint(checkpoint) | {"more": value}, tmp_path / "endless.ckpt")
-    with pytest.raises(CheckpointError, match="is not a whole checkpoint"):
+    with pytest.raises(CheckpointError, match="is not a valid checkpoint"):
         load_checkpoint(tmp_path / "endless.ckpt")
 
 
@@ -194,7 +194,7 @@ def test_a_storage_that_is_smaller_than_it_says(checkpoint: Path, tmp_path: Path
     torch.save(load_checkpoint(checkpoint) | {"more": torch.zeros(1003)}, path)
     number = b"M" + struct.pack("<H", 1003)
     rewritten(path, lambda pickled: pickled.replace(number, b"J" + struct.pack("<i", 2**26)))
-    with pytest.raises(CheckpointError, match="is not a whole checkpoint"):
+    with pytest.raises(CheckpointError, match="is not a valid checkpoint"):
         load_checkpoint(path)
 
 
@@ -208,7 +208,7 @@ def test_a_dictionary_that_hides_its_methods_is_read_as_a_plain_one(checkpoint: 
 def test_what_is_no_regular_file_is_not_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", Path("/dev/zero")):  # to read either would never end
-        with pytest.raises(CheckpointError, match="it is no regular file"):
+        with pytest.raises(CheckpointError, match="not a regular file"):
             load_checkpoint(path)
 
 

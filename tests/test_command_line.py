@@ -174,11 +174,11 @@ def test_a_config_that_is_no_text(tmp_path: Path, capfd: pytest.CaptureFixture[s
         (["fit", "--config", "configs/cpu.yaml"], "configs/optimized.yaml"),
         (["test"], "--ckpt_path"),
         (["validate", "--config", "configs/optimized.yaml"], "--ckpt_path"),
-        (["test", "--ckpt_path", "nope.ckpt"], "Name a checkpoint that exists"),
-        (["test", "--ckpt_path", "configs"], "Name the checkpoint file in it"),
-        (["predict", "--ckpt_path", "README.md"], "Name a .ckpt file"),
+        (["test", "--ckpt_path", "nope.ckpt"], "Use a checkpoint that exists"),
+        (["test", "--ckpt_path", "configs"], "Use the checkpoint file in it"),
+        (["predict", "--ckpt_path", "README.md"], "Use a .ckpt file"),
         (["fit", "--config", "configs/optimized.yaml", "--config", "configs/gpu.yaml"], "--trainer.accelerator cpu"),
-        (["fit", "--config", "configs/offline.yaml", "--ckpt_path", "nope.ckpt"], "Name a checkpoint that exists"),
+        (["fit", "--config", "configs/offline.yaml", "--ckpt_path", "nope.ckpt"], "Use a checkpoint that exists"),
         (
             [
                 *("fit", "--config", "configs/offline.yaml", "--data.validation", "holdout", "--data.num_holdout"),

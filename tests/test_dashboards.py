@@ -25,7 +25,7 @@ from mnist_lightning.callbacks.run_report import RunReport
 from mnist_lightning.dashboards.all import tensorboard_callbacks
 from mnist_lightning.dashboards.confusion_matrix import ConfusionMatrix
 from mnist_lightning.dashboards.embedding import last_features, principal_components
-from mnist_lightning.dashboards.evaluation import Evaluated, Evaluation
+from mnist_lightning.dashboards.evaluation import EvaluationResult, Evaluation
 from mnist_lightning.dashboards.hyperparameters import METRICS, SHOWN_FIRST, flat_settings
 from mnist_lightning.dashboards.mistakes import most_confident_mistakes
 from mnist_lightning.data.batches import Batch, LabelledImages
@@ -123,9 +123,9 @@ def test_what_is_there_and_when(finished: Path) -> None:
 def test_the_confusion_matrix_is_that_of_the_checkpoint(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[Tensor] = []
 
-    def keep(self: ConfusionMatrix, writer: Any, evaluated: Evaluated, stage: str) -> None:
-        drawn.append(self._metric(evaluated.logits, evaluated.labels))
-        draw(self, writer, evaluated, stage)
+    def keep(self: ConfusionMatrix, writer: Any, result: EvaluationResult, stage: str) -> None:
+        drawn.append(self._metric(result.logits, result.labels))
+        draw(self, writer, result, stage)
 
     draw = ConfusionMatrix.draw
     monkeypatch.setattr(ConfusionMatrix, "draw", keep)
@@ -150,22 +150,22 @@ def test_precision_and_recall_are_those_of_the_checkpoint(finished: Path) -> Non
         assert false_positives[middle] == (said & (labels != digit)).sum()
 
 
-def made_up(logits: Tensor, labels: Tensor) -> Evaluated:
+def made_up(logits: Tensor, labels: Tensor) -> EvaluationResult:
     images = torch.arange(len(labels), dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 28, 28)
     order = torch.arange(len(labels)).flip(0)  # the images are told apart by their pixels
-    return Evaluated(logits, labels, order, LabelledImages(images, labels.flip(0)), epoch=1)
+    return EvaluationResult(logits, labels, order, LabelledImages(images, labels.flip(0)), epoch=1)
 
 
 def test_mistakes_are_wrong_and_the_surest_first() -> None:
     logits = torch.randn(100, 10, generator=torch.Generator().manual_seed(0))
-    evaluated = made_up(logits, torch.arange(100) % 10)
-    mistakes = most_confident_mistakes(evaluated, 12)
+    result = made_up(logits, torch.arange(100) % 10)
+    mistakes = most_confident_mistakes(result, 12)
     probabilities, predictions = logits.softmax(dim=1).max(dim=1)
-    wrong = predictions != evaluated.labels
+    wrong = predictions != result.labels
     assert (mistakes.predictions != mistakes.labels).all()
     assert torch.equal(mistakes.probabilities, probabilities[wrong].sort(descending=True).values[:12])
     positions = 99 - mistakes.images[:, 0, 0, 0].long()
-    assert torch.equal(evaluated.labels[positions], mistakes.labels)
+    assert torch.equal(result.labels[positions], mistakes.labels)
     assert torch.equal(probabilities[positions], mistakes.probabilities)
 
 

@@ -56,7 +56,7 @@ def test_formatted_table_ends_with_the_sum() -> None:
 
 
 def test_dropout_out_of_range() -> None:
-    with pytest.raises(ValueError, match=r"dropout must lie in \[0, 1\), got 1"):
+    with pytest.raises(ValueError, match=r"dropout must be in \[0, 1\), got 1"):
         OptimizedNet(dropout=1)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from mnist_lightning.evidence.hook_timer import HookTimer
 from mnist_lightning.runs.environment import hardware, versions
-from mnist_lightning.runs.files import replace_file
+from mnist_lightning.runs.files import atomic_write
 
 CONFIG = "configs/optimized.yaml"
 COMMAND = ("python", "-m", "mnist_lightning.evidence.dashboards_cost")
@@ -75,7 +75,7 @@ def main() -> None:
         "hardware": hardware(),
         "versions": versions(),
     }
-    replace_file(args.output, json.dumps(figures, indent=2, ensure_ascii=False) + "\n")
+    atomic_write(args.output, json.dumps(figures, indent=2, ensure_ascii=False) + "\n")
     print(cost_text(figures))
 
 

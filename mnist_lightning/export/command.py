@@ -31,7 +31,7 @@ from mnist_lightning.export.weights import WeightsFormat
 from mnist_lightning.network import NUM_CLASSES, num_trainable_parameters
 from mnist_lightning.options.commands import command_parser, use_threads
 from mnist_lightning.runs.checkpoint import read_checkpoint
-from mnist_lightning.runs.files import replace_file
+from mnist_lightning.runs.files import atomic_write
 from mnist_lightning.runs.outputs import check_output
 
 FormatName = Literal["onnx", "onnx_int8", "torch", "weights"]
@@ -115,10 +115,10 @@ def write_and_compare(
         # Beside the output, so that its name becomes the file's in one act.
         with tempfile.TemporaryDirectory(prefix=".export-", dir=output.parent) as directory:
             partial = Path(directory) / output.name
-            replace_file(partial, export_format.content(model, metadata))
+            atomic_write(partial, export_format.content(model, metadata))
             measured = accuracy(logits_of(export_format.load(partial).logits, images), labels)
             metadata |= {"accuracy": measured, "measured_on": f"{len(labels):,} {data.title} test images"}
-            replace_file(partial, export_format.content(model, metadata))
+            atomic_write(partial, export_format.content(model, metadata))
             comparison = compare(network, wanted, export_format.load(partial), images, labels)
             _check(comparison, export_format, output)
             num_bytes = partial.stat().st_size

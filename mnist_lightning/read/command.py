@@ -14,7 +14,7 @@ from mnist_lightning.options.commands import command_parser, use_threads
 from mnist_lightning.read.image_files import KINDS, find_images
 from mnist_lightning.read.reading import ReadDigit, read_digit, row_of
 from mnist_lightning.runs.checkpoint import load_classifier
-from mnist_lightning.runs.files import replace_file
+from mnist_lightning.runs.files import atomic_write
 from mnist_lightning.runs.outputs import check_output, write_rows
 
 
@@ -110,7 +110,7 @@ def _write_prepared(image: Tensor, path: Path, folder: Path, used: set[str]) -> 
     target = folder / name
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(target, content.getvalue())
+        atomic_write(target, content.getvalue())
     except OSError as error:
         return f"--prepared: {name} cannot be written ({error.strerror})"
     return None

@@ -11,7 +11,7 @@ from typing import Any
 from mnist_lightning.bounds import Count, PathText
 from mnist_lightning.cli import resolved_settings
 from mnist_lightning.errors import PROGRAM, SettingError
-from mnist_lightning.runs.files import replace_file
+from mnist_lightning.runs.files import atomic_write
 from mnist_lightning.runs.report import report_markdown
 from mnist_lightning.runs.settings import command_text
 from mnist_lightning.study.seed_runs import Outcome, SeedRun, Start
@@ -122,10 +122,10 @@ class Study:
         rows = self.rows()
         folder = Path(self.output)
         folder.mkdir(parents=True, exist_ok=True)
-        replace_file(folder / "README.md", self.text())
-        replace_file(folder / "study.csv", csv_text(rows))
+        atomic_write(folder / "README.md", self.text())
+        atomic_write(folder / "study.csv", csv_text(rows))
         page = {"title": self.title, "rows": rows}
-        replace_file(folder / "study.json", json.dumps(page, indent=2, ensure_ascii=False) + "\n")
+        atomic_write(folder / "study.json", json.dumps(page, indent=2, ensure_ascii=False) + "\n")
         draw(rows, folder / "study.png")
 
     def check(self) -> None:
@@ -189,11 +189,11 @@ class Study:
         path.parent.mkdir(parents=True, exist_ok=True)
         if report is None or last_accuracy(report) is None:
             error = error or "nothing was evaluated after the last epoch: let validation or the test run there"
-            replace_file(_error_path(path), f"{error}\n")
+            atomic_write(_error_path(path), f"{error}\n")
             return False, f"failed, see {_error_path(path)}"
         report["command"] = command_text(run.fit_args())  # as it runs anywhere, without the study's own folder
-        replace_file(path.with_suffix(".md"), report_markdown(report))
-        replace_file(path, json.dumps(report, indent=2, ensure_ascii=False) + "\n")  # last: it marks the seed as done
+        atomic_write(path.with_suffix(".md"), report_markdown(report))
+        atomic_write(path, json.dumps(report, indent=2, ensure_ascii=False) + "\n")  # last: it marks the seed as done
         _error_path(path).unlink(missing_ok=True)
         row = summarise(run.variant, [report], [])
         return True, f"ends with {row['mean']:.2%} after {report['wall_clock_seconds']:.0f} s of training"

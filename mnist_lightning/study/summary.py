@@ -10,7 +10,7 @@ from typing import Any
 from scipy import stats
 
 from mnist_lightning.runs.acceptance import first_accurate_epoch
-from mnist_lightning.runs.files import replace_chart
+from mnist_lightning.runs.files import atomic_savefig
 from mnist_lightning.runs.outputs import no_formula
 from mnist_lightning.runs.report import part_text
 
@@ -211,4 +211,4 @@ def draw(rows: Sequence[Row], path: Path) -> None:
     axes.set_yticks(range(len(shown)), [row["variant"].replace("`", "") for row in shown])
     axes.set_xlabel("accuracy at the last epoch, %: mean with its 95 % interval, and each seed")
     axes.grid(axis="x", alpha=0.3)
-    replace_chart(path, figure)
+    atomic_savefig(path, figure)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mnist_lightning.evidence.tables import RELIABILITY
 from mnist_lightning.runs.environment import hardware, versions
-from mnist_lightning.runs.files import replace_file
+from mnist_lightning.runs.files import atomic_write
 from support.damage import damage_checkpoint
 from support.kills import survive_kills
 from support.odd_input import try_command_lines, try_configs, try_runs
@@ -40,7 +40,7 @@ def main() -> None:
     }
     counts["odd_input"] = tried
     print(tried)
-    replace_file(RELIABILITY, json.dumps(counts, indent=2, ensure_ascii=False) + "\n")
+    atomic_write(RELIABILITY, json.dumps(counts, indent=2, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":

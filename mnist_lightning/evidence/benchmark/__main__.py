@@ -18,7 +18,7 @@ from mnist_lightning.evidence.benchmark.report import report_text, write_report
 from mnist_lightning.evidence.benchmark.scaling import measure_scaling
 from mnist_lightning.evidence.benchmark.whole_process import read_plain_script, train_plain_script
 from mnist_lightning.runs.environment import hardware, versions
-from mnist_lightning.runs.files import replace_file
+from mnist_lightning.runs.files import atomic_write
 
 NUM_ROUNDS = 5
 NUM_STEPS_IF_QUICK = 10
@@ -88,7 +88,7 @@ def main() -> None:
             "versions": versions(),
             **measure(args.output),
         }
-        replace_file(args.output / f"{part}.json", json.dumps(figures, indent=2, ensure_ascii=False) + "\n")
+        atomic_write(args.output / f"{part}.json", json.dumps(figures, indent=2, ensure_ascii=False) + "\n")
     write_report(args.output)
     print(report_text(args.output))
 

@@ -4,7 +4,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from mnist_lightning.runs.files import replace_chart
+from mnist_lightning.runs.files import atomic_savefig
 
 
 def draw_epochs(figures: dict[str, Any], path: Path) -> None:
@@ -21,7 +21,7 @@ def draw_epochs(figures: dict[str, Any], path: Path) -> None:
     ]
     axes.barh([row["title"].replace("`", "") for row in rows], medians, xerr=errors, capsize=3)
     axes.set_xlabel("seconds of training an epoch: median and range")
-    replace_chart(path, figure)
+    atomic_savefig(path, figure)
 
 
 def draw_scaling(figures: dict[str, Any], path: Path) -> None:
@@ -59,4 +59,4 @@ def draw_scaling(figures: dict[str, Any], path: Path) -> None:
     by_width.axhline(limit, color="black", linestyle="--", label=f"matrix product, {precision}")
     by_width.set(xlabel="width of the network", ylabel="GFLOP/s")
     by_width.legend()
-    replace_chart(path, figure)
+    atomic_savefig(path, figure)

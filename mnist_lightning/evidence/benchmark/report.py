@@ -8,7 +8,7 @@ from typing import Any
 
 from mnist_lightning.evidence.benchmark.charts import draw_epochs, draw_scaling
 from mnist_lightning.runs.acceptance import first_accurate_epoch
-from mnist_lightning.runs.files import replace_file
+from mnist_lightning.runs.files import atomic_write
 from mnist_lightning.study.summary import mean_and_deviation
 
 Figures = dict[str, Any]
@@ -43,7 +43,7 @@ def report_text(directory: Path) -> str:
 
 def write_report(directory: Path) -> None:
     """Writes the page and its charts beside the JSON files."""
-    replace_file(directory / "README.md", report_text(directory))
+    atomic_write(directory / "README.md", report_text(directory))
     if epochs := read_part(directory, "epochs"):
         draw_epochs(epochs, directory / "epochs.png")
     if scaling := read_part(directory, "scaling"):

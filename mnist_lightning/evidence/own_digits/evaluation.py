@@ -38,7 +38,7 @@ from mnist_lightning.read.preparation import prepare_digit
 from mnist_lightning.read.reading import classify
 from mnist_lightning.runs.checkpoint import load_classifier
 from mnist_lightning.runs.environment import versions
-from mnist_lightning.runs.files import replace_file
+from mnist_lightning.runs.files import atomic_write
 
 NUM_SHOWN = 60  # of the pictures that were read right; of the others all
 
@@ -174,10 +174,10 @@ def main(args: Sequence[str] | None = None) -> None:
         "empty_papers": {"n": len(papers), "refused": num_refused(papers)},
     }
     options.output.mkdir(parents=True, exist_ok=True)
-    replace_file(options.output / "own_digits.json", json.dumps(figures, indent=1) + "\n")
+    atomic_write(options.output / "own_digits.json", json.dumps(figures, indent=1) + "\n")
     file = io.BytesIO()
     contact_sheet(_tiles(results)).save(file, "PNG", optimize=True)
-    replace_file(options.output / "own_digits.png", file.getvalue())
+    atomic_write(options.output / "own_digits.png", file.getvalue())
     total = figures["all"]
     print(f"{total['n']} pictures: {total['accuracy']:.1%} read right; plainly resized {total['plain_accuracy']:.1%}")
 

@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 
 from mnist_lightning.evidence.own_digits.pen_strokes import PENS, draw_digit
 from mnist_lightning.evidence.own_digits.photographs import photograph
-from mnist_lightning.runs.files import replace_file
+from mnist_lightning.runs.files import atomic_write
 
 FOLDER = Path(__file__).parents[3] / "examples"
 
@@ -42,4 +42,4 @@ if __name__ == "__main__":
     for name, picture in pictures().items():
         content = io.BytesIO()
         picture.save(content, Image.registered_extensions()[Path(name).suffix], quality=80)  # which a PNG does not have
-        replace_file(FOLDER / name, content.getvalue())
+        atomic_write(FOLDER / name, content.getvalue())
