@@ -25,7 +25,7 @@ from mnist_lightning.callbacks.run_report import RunReport
 from mnist_lightning.dashboards.all import tensorboard_callbacks
 from mnist_lightning.dashboards.confusion_matrix import ConfusionMatrix
 from mnist_lightning.dashboards.embedding import last_features, principal_components
-from mnist_lightning.dashboards.evaluation import EvaluationResult, Evaluation
+from mnist_lightning.dashboards.evaluation import Evaluation, EvaluationResult
 from mnist_lightning.dashboards.hyperparameters import METRICS, SHOWN_FIRST, flat_settings
 from mnist_lightning.dashboards.mistakes import most_confident_mistakes
 from mnist_lightning.data.batches import Batch, LabelledImages

@@ -11,7 +11,7 @@ from mnist_lightning.data.batches import Batch, LabelledImages
 from mnist_lightning.datamodule import DigitsDataModule
 from mnist_lightning.errors import NoDigitError
 from mnist_lightning.evidence.own_digits.photographs import photograph
-from mnist_lightning.read.mnist_form import stroke_width
+from mnist_lightning.read.mnist_format import stroke_width
 from mnist_lightning.read.preparation import prepare_digit
 from mnist_lightning.read.reading import classify
 

@@ -100,7 +100,9 @@ def test_too_many_pixels_are_refused_before_they_are_decoded(size: tuple[int, in
     header = b"IHDR" + struct.pack(">II", *size) + content[24:29]
     (tmp_path / "bomb.png").write_bytes(content[:12] + header + struct.pack(">I", zlib.crc32(header)) + content[33:])
     # What follows the header is a single pixel: to decode it would fail with another error.
-    with pytest.raises(ImageFileError, match=f"{text}; at most 70,000,000 are read, and 20,000 a side"):
+    with pytest.raises(
+        ImageFileError, match=f"too large: {text}; the limits are 70,000,000 pixels and 20,000 per side"
+    ):
         read_image(tmp_path / "bomb.png")
 
 
@@ -119,7 +121,7 @@ def test_nothing_in_a_picture_is_run(name: str, tmp_path: Path, monkeypatch: pyt
     ghostscript.chmod(0o755)
     monkeypatch.setenv("PATH", f"{ghostscript.parent}:{os.environ['PATH']}")
     (tmp_path / name).write_bytes(EPS)
-    with pytest.raises(ImageFileError, match="not a picture of a kind that is read: BMP, GIF, JPEG, "):
+    with pytest.raises(ImageFileError, match="not an image in a supported format: BMP, GIF, JPEG, "):
         read_image(tmp_path / name)
     assert not (tmp_path / "trace").exists()
     with Image.open(tmp_path / name) as image, contextlib.suppress(OSError):
@@ -176,9 +178,9 @@ def status_of(args: list[str], command: str = "read") -> object:
     return 0
 
 
-NO_PICTURE = "not a picture of a kind that is read: BMP, GIF, JPEG, PNG, PPM, TIFF and WebP"
+NO_PICTURE = "not an image in a supported format: BMP, GIF, JPEG, PNG, PPM, TIFF and WebP"
 NOT_READ = {
-    "blank.png": "no digit found: nothing on it looks like a digit",
+    "blank.png": "no digit found: nothing in the picture looks like a digit",
     "missing.png": "no such file",
     "empty": "a folder without image files",
     "x" * 300: "cannot be read (File name too long)",
@@ -292,19 +294,19 @@ def test_status_0_where_all_are_read(folder: Path, checkpoint: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "way_out"),
+    ("options", "hint"),
     [
         (["--output", "results.txt"], "ends in .csv or .json"),
         (["--output", "there.csv"], "exists already. Name another file"),
         (["--output", "no/results.csv"], "there is no folder no"),
-        (["--prepared", "full"], "Name a new folder"),
-        (["--prepared", "there.csv"], "Name another"),
+        (["--prepared", "full"], "Use a new folder"),
+        (["--prepared", "there.csv"], "Use another path"),
         (["--prepare", "x"], "Did you mean --prepared?"),
     ],
 )
 def test_a_mistake_ends_with_status_2_before_any_picture_is_read(
     options: list[str],
-    way_out: str,
+    hint: str,
     folder: Path,
     checkpoint: str,
     tmp_path: Path,
@@ -317,7 +319,7 @@ def test_a_mistake_ends_with_status_2_before_any_picture_is_read(
     (tmp_path / "full" / "old.png").write_text("kept")
     assert status_of(["--ckpt_path", checkpoint, str(folder), *options]) == 2
     output = capsys.readouterr()
-    assert way_out in output.err
+    assert hint in output.err
     assert not output.out
     assert (tmp_path / "there.csv").read_text() == "kept"
 

@@ -5,7 +5,7 @@ from torch.utils.tensorboard import SummaryWriter
 from torchmetrics.classification import MulticlassConfusionMatrix
 from typing_extensions import override
 
-from mnist_lightning.dashboards.evaluation import EvaluationResult, Evaluation, EvaluationDashboard
+from mnist_lightning.dashboards.evaluation import Evaluation, EvaluationDashboard, EvaluationResult
 from mnist_lightning.network import NUM_CLASSES
 
 

@@ -14,7 +14,7 @@ _NUM_BINS = 64  # TensorBoard shows 30; the writer's default of 1,500 takes five
 
 
 class Histograms(Callback):
-    """Writes `weights/*` and `gradients/*` after each epoch's last step; gradients are those that the optimizer used."""
+    """Writes `weights/*` and `gradients/*` after each epoch's last step; gradients as the optimizer used them."""
 
     @override
     def on_train_batch_end(

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from typing_extensions import override
 
-from mnist_lightning.dashboards.evaluation import EvaluationResult, EvaluationDashboard
+from mnist_lightning.dashboards.evaluation import EvaluationDashboard, EvaluationResult
 from mnist_lightning.runs.predictions import worst_mistakes
 
 NUM_COLUMNS, NUM_ROWS = 5, 3

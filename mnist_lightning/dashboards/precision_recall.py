@@ -3,7 +3,7 @@
 from torch.utils.tensorboard import SummaryWriter
 from typing_extensions import override
 
-from mnist_lightning.dashboards.evaluation import EvaluationResult, EvaluationDashboard
+from mnist_lightning.dashboards.evaluation import EvaluationDashboard, EvaluationResult
 from mnist_lightning.network import NUM_CLASSES
 
 

@@ -33,7 +33,7 @@ from mnist_lightning.evidence.own_digits.rendered_digits import (
     empty_papers,
     rendered_digits,
 )
-from mnist_lightning.read.mnist_form import SIDE
+from mnist_lightning.read.mnist_format import SIDE
 from mnist_lightning.read.preparation import prepare_digit
 from mnist_lightning.read.reading import classify
 from mnist_lightning.runs.checkpoint import load_classifier
