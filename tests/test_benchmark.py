@@ -1,4 +1,4 @@
-"""The benchmark measures what it says, in processes that take turns."""
+"""The benchmark: timings in processes that alternate, and the report from their figures."""
 
 import json
 from collections.abc import Iterator
@@ -10,9 +10,9 @@ import torch
 from mnist_lightning.evidence.benchmark import epochs, plain_script, scaling
 from mnist_lightning.evidence.benchmark.bare_loop import Loop, Setting
 from mnist_lightning.evidence.benchmark.changes import CHANGES, measure_changes
-from mnist_lightning.evidence.benchmark.epochs import COMPANY, CONTENDERS, FAST, busy_process, time_epochs
+from mnist_lightning.evidence.benchmark.epochs import CONTENDERS, CONTENTION, FAST, busy_process, time_epochs
 from mnist_lightning.evidence.benchmark.report import process_table, report_text, trainer_text, write_report
-from mnist_lightning.evidence.benchmark.turns import Portion, Run, Turns, ended_together
+from mnist_lightning.evidence.benchmark.turns import Portion, Run, Turns, close_on_exit
 from mnist_lightning.evidence.benchmark.whole_process import read_plain_script, train_plain_script
 from mnist_lightning.evidence.tables import RESULTS
 from mnist_lightning.network import OptimizedNet
@@ -44,7 +44,7 @@ def fail(turns: Turns) -> None:
 @pytest.mark.slow
 def test_runs_take_turns(capfd: pytest.CaptureFixture[str]) -> None:
     runs = [Run("ones", count, (1,)), Run("tens", count, (10,))]
-    with ended_together(runs):
+    with close_on_exit(runs):
         taken = [[run.take_turn() for run in runs] for _ in range(3)]
     assert [[portion["number"] for portion in turn] for turn in taken] == [[1, 10], [2, 11], [3, 12]]
     assert all(portion["peak_memory_mib"] > 10 for turn in taken for portion in turn)
@@ -55,7 +55,7 @@ def test_runs_take_turns(capfd: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.slow
 def test_a_run_that_fails_ends_those_that_wait() -> None:
     waiting, failing = Run("the waiting one", count, (1,)), Run("the failing one", fail)
-    with ended_together([waiting, failing]):
+    with close_on_exit([waiting, failing]):
         waiting.take_turn()
         with pytest.raises(RuntimeError, match="the failing one ended early, with status 3"):
             failing.take_turn()
@@ -113,14 +113,14 @@ def test_the_cost_of_the_trainer_is_the_median_of_ratios() -> None:
 @pytest.mark.slow
 def test_the_whole_process_and_the_plain_scripts_seeds(real_data: None, tmp_path: Path) -> None:
     lines: list[str] = []
-    train_plain_script(tmp_path, num_seeds=2, num_epochs=1, max_steps=1, tell=lines.append)
-    train_plain_script(tmp_path, num_seeds=2, num_epochs=1, max_steps=1, tell=lines.append)  # they are there
+    train_plain_script(tmp_path, num_seeds=2, num_epochs=1, max_steps=1, log=lines.append)
+    train_plain_script(tmp_path, num_seeds=2, num_epochs=1, max_steps=1, log=lines.append)  # they are there
     assert len(lines) == 2
     seeds = read_plain_script(tmp_path)
     assert [seed["seed"] for seed in seeds] == [0, 1]
     assert seeds[0]["epochs"] != seeds[1]["epochs"]
     run = FAST.start(num_epochs=1, max_steps=1)
-    with ended_together(run):
+    with close_on_exit(run):
         (portion,) = FAST.take_turn(run)
     assert portion["train_seconds"] < portion["seconds"]
     assert 0.02 < portion["accuracy"] < 0.9  # after two steps
@@ -139,21 +139,21 @@ def test_the_ratio_of_whole_processes() -> None:
     text = process_table({"num_rounds": 3, "contenders": contenders, "plain_seeds": seeds, **PROVENANCE})
     assert ": 12 epochs with evaluation | 720 (600–840) |" in text
     assert "| 48 (40–50) | 15.0 (12.0–21.0) |" in text
-    assert "first reads 99.4 % after 10, 12, never; after its last it has 96.27 ± 5.43 % (n = 3)" in text
+    assert "first reach 99.4 % after epoch 10, 12, never; after the last epoch they have 96.27 ± 5.43 % (n = 3)" in text
 
 
 @pytest.mark.slow
 def test_two_seeds_side_by_side(real_data: None) -> None:
-    (contender,) = [contender for contender in COMPANY if contender.name == "side_by_side"]
+    (contender,) = [contender for contender in CONTENTION if contender.name == "side_by_side"]
     runs = contender.start(num_epochs=1, max_steps=1)
-    with ended_together(runs):
+    with close_on_exit(runs):
         first, second = contender.take_turn(runs)
     assert first["accuracy"] != second["accuracy"]
 
 
 @pytest.mark.slow
 def test_changes_that_draw_the_same_lose_the_same(real_data: None) -> None:
-    before, after = measure_changes(CHANGES[3:5], num_turns=2, num_steps=1, tell=lambda _: None)
+    before, after = measure_changes(CHANGES[3:5], num_turns=2, num_steps=1, log=lambda _: None)
     assert len(before["step_milliseconds"]) == len(after["step_milliseconds"]) == 1
     assert "same_draws" not in before
     assert after["loss_difference_of_first_step"] < 1e-4  # what PyTorch's batch norm rounds in float32
@@ -195,7 +195,7 @@ def test_a_busy_process_ends_with_its_block() -> None:
 @pytest.mark.slow
 def test_peak_memory_counts_what_was_freed() -> None:
     runs = [Run("memory", allocate, (mebibytes,)) for mebibytes in (0, 200)]
-    with ended_together(runs):
+    with close_on_exit(runs):
         little, much = (run.take_turn()["peak_memory_mib"] for run in runs)
     assert much - little == pytest.approx(200, abs=20)
 

@@ -32,7 +32,7 @@ def error_of(args: list[str], capfd: pytest.CaptureFixture[str]) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("mistake", "way_out"),
+    ("mistake", "hint"),
     [
         (["--model.max_rl", "3"], "Did you mean --model.max_lr?"),
         (["--trainer.max_epoch", "3"], "Did you mean --trainer.max_epochs?"),
@@ -65,8 +65,8 @@ def error_of(args: list[str], capfd: pytest.CaptureFixture[str]) -> list[str]:
         (["--run_name", "../elsewhere"], "--run_name"),
     ],
 )
-def test_a_wrong_option(mistake: list[str], way_out: str, capfd: pytest.CaptureFixture[str]) -> None:
-    assert way_out in error_of([*FIT, *mistake], capfd)[-1]
+def test_a_wrong_option(mistake: list[str], hint: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert hint in error_of([*FIT, *mistake], capfd)[-1]
 
 
 OUT_OF_RANGE = {
@@ -136,7 +136,7 @@ def test_an_option_that_a_later_config_overrides_is_told(tmp_path: Path, capfd: 
 
 
 @pytest.mark.parametrize(
-    ("text", "way_out"),
+    ("text", "hint"),
     [
         ("trainer:\n  max_epoch: 3\n", "Did you mean --trainer.max_epochs?"),
         ("modle:\n  max_lr: 3\n", "Did you mean --model.max_lr?"),
@@ -150,10 +150,10 @@ def test_an_option_that_a_later_config_overrides_is_told(tmp_path: Path, capfd: 
         ("trainer:\n  callbacks:\n    - class_path: ModelCheckpont\n", "--trainer.callbacks"),
     ],
 )
-def test_a_wrong_config(text: str, way_out: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_config(text: str, hint: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     config = tmp_path / "mine.yaml"
     config.write_text(text)
-    assert way_out in error_of(["fit", "--config", str(config)], capfd)[-1]
+    assert hint in error_of(["fit", "--config", str(config)], capfd)[-1]
 
 
 def test_a_config_that_is_no_text(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -163,7 +163,7 @@ def test_a_config_that_is_no_text(tmp_path: Path, capfd: pytest.CaptureFixture[s
 
 
 @pytest.mark.parametrize(
-    ("args", "way_out"),
+    ("args", "hint"),
     [
         ([], "fit --config configs/optimized.yaml"),
         (["train"], "fit --config configs/optimized.yaml"),
@@ -189,10 +189,10 @@ def test_a_config_that_is_no_text(tmp_path: Path, capfd: pytest.CaptureFixture[s
     ],
 )
 def test_a_wrong_command(
-    args: list[str], way_out: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    args: list[str], hint: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    assert way_out in error_of(args, capfd)[-1]
+    assert hint in error_of(args, capfd)[-1]
 
 
 @pytest.mark.parametrize(("given", "kind"), [("1", int), ("1.0", float), ("0.5", float), ("7", int)])

@@ -61,7 +61,7 @@ def test_an_empty_canvas_holds_no_digit() -> None:
     ],
 )
 def test_what_is_no_drawing_of_the_pages(url: str) -> None:
-    assert drawing_reader(load_classifier(SHIPPED))(url) == {"message": "This is no drawing of this page's."}
+    assert drawing_reader(load_classifier(SHIPPED))(url) == {"message": "This drawing is not from this page."}
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_a_port_that_is_taken(in_project: None, tmp_path: Path) -> None:
         # In a process of its own: the library leaves sockets open behind it.
         process = processes.start(["demo", "--ckpt_path", str(SHIPPED), "--port", str(port)], tmp_path / "log")
         assert processes.end(process) == 2
-    assert f"error: --port {port}: another program serves there" in (tmp_path / "log").read_text()
+    assert f"error: --port {port} is in use by another program" in (tmp_path / "log").read_text()
 
 
 @pytest.mark.slow
@@ -103,4 +103,4 @@ def test_no_proxy_is_asked_and_ctrl_c_ends_it(in_project: None, tmp_path: Path) 
     assert process.pid is not None
     os.kill(process.pid, signal.SIGINT)
     assert processes.end(process) == 130
-    assert (tmp_path / "log").read_text() == f"Draw on http://127.0.0.1:{port} (Ctrl-C ends)\n\nended by Ctrl-C\n"
+    assert (tmp_path / "log").read_text() == f"Draw at http://127.0.0.1:{port} (stop with Ctrl-C)\n\nended by Ctrl-C\n"

@@ -110,7 +110,9 @@ def test_int8_may_lose_less_than_a_thousandth_of_accuracy(loss: float, is_refuse
 @pytest.mark.parametrize("export_format", [TorchFormat(), Int8OnnxFormat()])
 @pytest.mark.parametrize("difference", [float("nan"), float("inf")])
 def test_a_file_with_logits_that_are_not_finite_is_refused(export_format: ExportFormat[Any], difference: float) -> None:
-    with pytest.raises(ExportError, match=r"a\.x gives logits that are not finite\. It is not written; try another"):
+    with pytest.raises(
+        ExportError, match=r"a\.x would give logits that are not finite\. It was not written; try another"
+    ):
         command._check(comparison(max_logit_difference=difference), export_format, Path("a.x"))
 
 
@@ -151,7 +153,7 @@ def test_int8_is_smaller_and_refused_where_it_loses_accuracy(
     _, metadata = logits_by_others(output, torch.rand(5, 1, 28, 28))
     assert 0 <= metadata["accuracy"] <= 1
     monkeypatch.setattr(command, "MAX_INT8_ACCURACY_LOSS", -1.0)
-    with pytest.raises(ExportError, match=r"would lose .* It is not written; use --format onnx"):
+    with pytest.raises(ExportError, match=r"would lose .* It was not written; use --format onnx"):
         write_and_compare(network, Int8OnnxFormat(), data, tmp_path / "other.onnx")
     assert not (tmp_path / "other.onnx").exists()
 
@@ -165,7 +167,7 @@ def test_a_file_that_computes_something_else_is_not_written(checkpoint: Path, tm
 
     data = read_checkpoint(checkpoint).datamodule(None)
     data.setup("test")
-    with pytest.raises(ExportError, match=r"wrong\.pt2 does not compute what the network does.* logits up to 2\.0e-04"):
+    with pytest.raises(ExportError, match=r"wrong\.pt2 would not reproduce the network's outputs.* up to 2\.0e-04"):
         write_and_compare(pixel_network(load_classifier(checkpoint)), Wrong(), data, tmp_path / "wrong.pt2")
     assert not list(tmp_path.glob("*.pt2"))
 
@@ -187,7 +189,7 @@ def test_every_test_image_is_compared(checkpoint: Path, tmp_path: Path, monkeypa
                 exported.metadata,
             )
 
-    with pytest.raises(ExportError, match=r"logits up to 2\.0e-04"):
+    with pytest.raises(ExportError, match=r"up to 2\.0e-04"):
         write_and_compare(pixel_network(load_classifier(checkpoint)), WrongOnTheLast(), data, tmp_path / "wrong.pt2")
 
 

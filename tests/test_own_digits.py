@@ -167,7 +167,7 @@ def two_digits() -> Image.Image:
     [
         (Image.new("RGB", (300, 200), "white"), "nothing"),
         (Image.new("L", (1, 1)), "nothing"),
-        (Image.new("L", (0, 0)), "empty"),
+        (Image.new("L", (0, 0)), "has no pixels"),
         (Image.new("RGBA", (300, 200)), "nothing"),
         (Image.new("F", (30, 20), float("nan")), "nothing"),
         (noise(300, 400), "more than one|nothing"),

@@ -98,7 +98,7 @@ def test_a_finished_run_stays_as_it_is(whole: Path, tmp_path: Path, in_project: 
 
 
 @pytest.mark.parametrize(
-    ("options", "asked", "reason", "way_out", "more"),
+    ("options", "asked", "reason", "hint", "more"),
     [
         ((), "5", "the one-cycle learning rate ended at the last step, in epoch 1", "--trainer.max_epochs 5.", ()),
         (
@@ -128,7 +128,7 @@ def test_what_to_do_where_nothing_is_left_to_train(
     options: tuple[str, ...],
     asked: str,
     reason: str,
-    way_out: str,
+    hint: str,
     more: tuple[str, ...],
     tmp_path: Path,
     in_project: None,
@@ -141,7 +141,7 @@ def test_what_to_do_where_nothing_is_left_to_train(
     *_, line = capfd.readouterr().err.splitlines()
     assert line.startswith("note: nothing is left to train")
     assert reason in line
-    assert way_out in line
+    assert hint in line
     if more:
         run(tmp_path, *quick, "--ckpt_path", "last", *more)
         assert len(read_report(folder)["epochs"]) > 1

@@ -26,7 +26,7 @@ def extract_ink(image: Image.Image) -> tuple[Floats, Floats]:
         image: any mode and size.
 
     Returns:
-        Two arrays (H, W) from 0 to about 255; the longer side is between MIN_WORKING_SIDE and about twice MAX_WORKING_SIDE.
+        Two arrays (H, W) from 0 to about 255; longer side from MIN_WORKING_SIDE to about twice MAX_WORKING_SIDE.
 
     Raises:
         NoDigitError: the picture has no pixels.

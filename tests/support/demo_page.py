@@ -26,7 +26,7 @@ def served() -> Iterator[str]:
     with subprocess.Popen(command, cwd=PROJECT, env=environment, stdout=subprocess.PIPE, text=True) as server:
         try:
             assert server.stdout is not None
-            assert server.stdout.readline() == f"Draw on http://127.0.0.1:{port} (Ctrl-C ends)\n"
+            assert server.stdout.readline() == f"Draw at http://127.0.0.1:{port} (stop with Ctrl-C)\n"
             yield f"http://127.0.0.1:{port}"
         finally:
             server.terminate()

@@ -8,7 +8,7 @@ from mnist_lightning.runs.files import atomic_savefig
 
 
 def draw_epochs(figures: dict[str, Any], path: Path) -> None:
-    """Seconds of an epoch of each contender."""
+    """Bar chart of the seconds per epoch of each contender."""
     from matplotlib.figure import Figure
 
     rows = figures["contenders"][::-1]
@@ -20,12 +20,12 @@ def draw_epochs(figures: dict[str, Any], path: Path) -> None:
         [max(row["train_seconds"]) - median for median, row in zip(medians, rows, strict=True)],
     ]
     axes.barh([row["title"].replace("`", "") for row in rows], medians, xerr=errors, capsize=3)
-    axes.set_xlabel("seconds of training an epoch: median and range")
+    axes.set_xlabel("training seconds per epoch: median and range")
     atomic_savefig(path, figure)
 
 
 def draw_scaling(figures: dict[str, Any], path: Path) -> None:
-    """Images per second against the batch, and what the network's width reaches of the machine's limit."""
+    """Images per second by batch size, and GFLOP/s by network width against the machine's limit."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import ScalarFormatter
 
@@ -41,7 +41,7 @@ def draw_scaling(figures: dict[str, Any], path: Path) -> None:
             marker="o",
             label="1 thread" if each == 1 else f"{each} threads",
         )
-    by_batch.set(xscale="log", xlabel="images a step", ylabel="images a second", ylim=(0, None))
+    by_batch.set(xscale="log", xlabel="images per step", ylabel="images per second", ylim=(0, None))
     by_batch.set_xticks([point["batch_size"] for point in points[: len(points) // len(threads)]])
     by_batch.get_xaxis().set_major_formatter(ScalarFormatter())
     by_batch.minorticks_off()

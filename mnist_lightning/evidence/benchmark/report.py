@@ -1,4 +1,4 @@
-"""The benchmark's figures as tables, from its JSON files."""
+"""The benchmark's report: tables from its JSON files."""
 
 import json
 import math
@@ -22,27 +22,27 @@ def read_part(directory: Path, part: str) -> Figures | None:
 
 
 def report_text(directory: Path) -> str:
-    """The page about what was measured into `directory`."""
-    text = ["# Benchmark", "", "Made by `make benchmark`; each table from the JSON file beside this page."]
+    """The report, in Markdown, about the JSON files in `directory`."""
+    text = ["# Benchmark", "", "Written by `make benchmark` from the JSON files beside this page."]
     scaling = read_part(directory, "scaling")
     if epochs := read_part(directory, "epochs"):
-        text += ["", "## An epoch", "", epochs_table(epochs), *(["", precision_text(scaling)] if scaling else [])]
-        text += ["", "![seconds of an epoch](epochs.png)"]
+        text += ["", "## One epoch", "", epochs_table(epochs), *(["", precision_text(scaling)] if scaling else [])]
+        text += ["", "![training seconds per epoch](epochs.png)"]
     if trainer := read_part(directory, "trainer"):
-        text += ["", "## What the Trainer costs", "", trainer_text(trainer)]
+        text += ["", "## Cost of the Trainer", "", trainer_text(trainer)]
     if process := read_part(directory, "process"):
         text += ["", "## The whole process", "", process_table(process)]
-    if company := read_part(directory, "company"):
-        text += ["", "## In company", "", company_table(company)]
+    if contention := read_part(directory, "contention"):
+        text += ["", "## Under contention", "", contention_table(contention)]
     if changes := read_part(directory, "changes"):
-        text += ["", "## What each change brought", "", changes_table(changes)]
+        text += ["", "## Effect of each optimisation", "", changes_table(changes)]
     if scaling:
-        text += ["", "## How cost grows", "", scaling_tables(scaling), "", "![images per second](scaling.png)"]
+        text += ["", "## Scaling", "", scaling_tables(scaling), "", "![images per second](scaling.png)"]
     return "\n".join(text) + "\n"
 
 
 def write_report(directory: Path) -> None:
-    """Writes the page and its charts beside the JSON files."""
+    """Writes the report and its charts beside the JSON files."""
     atomic_write(directory / "README.md", report_text(directory))
     if epochs := read_part(directory, "epochs"):
         draw_epochs(epochs, directory / "epochs.png")
@@ -51,7 +51,7 @@ def write_report(directory: Path) -> None:
 
 
 def _ratios(numerators: list[float], denominators: list[float]) -> list[float]:
-    """Round by round: what the machine did in a round has hit both."""
+    """Ratios round by round, because the machine's noise in a round affects both."""
     return [a / b for a, b in zip(numerators, denominators, strict=True)]
 
 
@@ -59,55 +59,55 @@ def _median_and_range(values: list[float], form: str = ".1f") -> str:
     return f"{statistics.median(values):{form}} ({min(values):{form}}–{max(values):{form}})"
 
 
-def _yardstick(rows: dict[str, Figures]) -> Figures:
-    """The plain script with the number of workers that is faster on this machine."""
+def _reference(rows: dict[str, Figures]) -> Figures:
+    """The plain script with the number of workers that is fastest on this machine."""
     plain = [row for name, row in rows.items() if name.startswith("plain")]
     return min(plain, key=lambda row: statistics.median(row["train_seconds"]))
 
 
 def epochs_table(figures: Figures) -> str:
-    """The table of epochs: what `fit` takes against the plain script, and the Trainer against a bare loop."""
+    """The table of epochs: `fit` and the bare loop relative to the plain script."""
     rows = {row["name"]: row for row in figures["contenders"]}
-    yardstick = _yardstick(rows)
+    reference = _reference(rows)
     lines = [
-        "| what | seconds of training an epoch | times as fast as the plain script | seconds with evaluation "
+        "| | training seconds per epoch | speed relative to the plain script | seconds with evaluation "
         "| peak memory, MiB | test accuracy after 6 epochs |",
         "|---|---|---|---|---|---|",
     ]
     lines += [
         f"| {row['title']} | {_median_and_range(row['train_seconds'])} "
-        f"| {_median_and_range(_ratios(yardstick['train_seconds'], row['train_seconds']), '.2f')} "
+        f"| {_median_and_range(_ratios(reference['train_seconds'], row['train_seconds']), '.2f')} "
         f"| {_median_and_range(row['seconds'])} | {row['peak_memory_mib']:,.0f} | {row['last_accuracy']:.2%} |"
         for row in rows.values()
     ]
     if "gpu" not in rows:
-        lines.append("| `optimized.yaml` + `gpu.yaml` | not measured: no GPU at hand | – | – | – | – |")
+        lines.append("| `optimized.yaml` + `gpu.yaml` | not measured: no GPU available | – | – | – | – |")
     lines += [
         "",
-        f"{_epochs_method(figures)} Ratios are taken round by round, to the {yardstick['title']}. The accuracy is that "
-        f"of seed 0 after a schedule of {figures['num_rounds'] + 1} epochs. Memory is the training process's, without "
-        f"loader workers. {provenance(figures)}",
+        f"{_epochs_method(figures)} Ratios are computed round by round, relative to the {reference['title']}. "
+        f"Accuracy: seed 0, after a schedule of {figures['num_rounds'] + 1} epochs. Memory: the training process, "
+        f"without loader workers. {provenance(figures)}",
     ]
     return "\n".join(lines)
 
 
 def precision_text(scaling: Figures) -> str:
-    """What `cpu.yaml` computes in on the machine that was measured."""
+    """The precision that `cpu.yaml` chose on the measured machine."""
     if scaling["precision"] == "bf16-mixed":
-        return "`cpu.yaml` computes in bfloat16 here: this processor is faster in it."
-    return "`cpu.yaml` computes in float32 here, as `optimized.yaml` does: this processor is slower in bfloat16."
+        return "`cpu.yaml` computes in bfloat16 here, because this processor is faster in it."
+    return "`cpu.yaml` computes in float32 here, like `optimized.yaml`, because this processor is slower in bfloat16."
 
 
 def trainer_text(figures: Figures) -> str:
-    """What the Trainer costs over a bare loop, in a sentence."""
+    """The Trainer's cost relative to the bare loop, in a sentence."""
     rows = {row["name"]: row for row in figures["contenders"]}
     over_bare = _ratios(rows["cpu"]["train_seconds"], rows["bare"]["train_seconds"])
     lower, median, upper = statistics.quantiles([(ratio - 1) * 100 for ratio in over_bare], n=4)
     return (
-        f"Steps take {median:+.1f} % longer under the Trainer than in the bare loop (median; quartiles {lower:+.1f} "
-        f"and {upper:+.1f}, the machine's noise): {figures['num_rounds']} turns of {figures['max_steps']} steps of 512 "
-        "images each, after one of warm-up. What it does at an epoch's end is not counted here, but in the table. "
-        f"{provenance(figures)}"
+        f"Steps take {median:+.1f} % longer under the Trainer than in the bare loop (median; the quartiles, "
+        f"{lower:+.1f} and {upper:+.1f}, show the machine's noise): {figures['num_rounds']} turns of "
+        f"{figures['max_steps']} steps of 512 images each, after one turn of warm-up. The Trainer's work at the end of "
+        f"an epoch is not included here, but in the table. {provenance(figures)}"
     )
 
 
@@ -115,23 +115,23 @@ def _epochs_method(figures: Figures) -> str:
     steps = 118 if figures["max_steps"] is None else f"{figures['max_steps']} (of 118)"
     return (
         f"Median (range) of {figures['num_rounds']} epochs of {steps} steps of 512 images, after one epoch of warm-up; "
-        "all take turns, epoch by epoch."
+        "the rows alternate after each epoch."
     )
 
 
 def median_first_epoch(figures: Figures) -> float:
-    """The epoch after which the plain script first reads 99.4 %, the median of its seeds."""
+    """The epoch after which the plain script first reaches 99.4 %, median over its seeds."""
     return statistics.median(first_accurate_epoch(seed["epochs"]) or math.inf for seed in figures["plain_seeds"])
 
 
 def seconds_to_accuracy(figures: Figures) -> tuple[list[float], list[float]]:
-    """Seconds to 99.4 %, round by round: of the plain script, and of `fast.yaml` from the command to its end."""
+    """Seconds to 99.4 %, round by round: the plain script, and the whole process of `fast.yaml`."""
     seconds = {row["name"]: row["seconds"] for row in figures["contenders"]}
     return [median_first_epoch(figures) * epoch for epoch in seconds["plain"]], seconds["fast"]
 
 
 def process_table(figures: Figures) -> str:
-    """The table of whole processes: from the command to 99.4 %."""
+    """The table of whole processes: time to 99.4 %."""
     (title,) = (row["title"] for row in figures["contenders"] if row["name"] == "fast")
     plain, fast = seconds_to_accuracy(figures)
     first_epochs = [first_accurate_epoch(seed["epochs"]) for seed in figures["plain_seeds"]]
@@ -139,30 +139,29 @@ def process_table(figures: Figures) -> str:
     deviation = statistics.stdev(last) if len(last) > 1 else None
     return "\n".join(
         [
-            "| what | seconds | times as fast |",
+            "| | seconds | relative speed |",
             "|---|---|---|",
-            f"| the plain script until it first reads 99.4 % on the test images: "
+            f"| the plain script until it first reaches 99.4 % on the test images: "
             f"{median_first_epoch(figures):g} epochs with evaluation | {_median_and_range(plain, '.0f')} | 1 |",
-            f"| {title}, from the command to its end | {_median_and_range(fast, '.0f')} "
+            f"| {title}, the whole process | {_median_and_range(fast, '.0f')} "
             f"| {_median_and_range(_ratios(plain, fast))} |",
             "",
             f"Median (range) of {figures['num_rounds']} epochs of the plain script and as many processes of `fit`, in "
-            f"turns. On a schedule of {len(figures['plain_seeds'][0]['epochs'])} epochs the plain script first reads "
-            f"99.4 % after {', '.join(str(epoch or 'never') for epoch in first_epochs)}; "
-            f"after its last it has {mean_and_deviation(statistics.mean(last), deviation)} (n = {len(last)}). "
-            f"{provenance(figures)}",
+            f"alternation. On a schedule of {len(figures['plain_seeds'][0]['epochs'])} epochs, the seeds of the plain "
+            f"script first reach 99.4 % after epoch {', '.join(str(epoch or 'never') for epoch in first_epochs)}; "
+            f"after the last epoch they have {mean_and_deviation(statistics.mean(last), deviation)} "
+            f"(n = {len(last)}). {provenance(figures)}",
         ]
     )
 
 
-def company_table(figures: Figures) -> str:
-    """The table of runs beside each other and beside other work."""
+def contention_table(figures: Figures) -> str:
+    """The table of runs beside each other and beside another process."""
     rows = {row["name"]: row for row in figures["contenders"]}
     alone = [rows["alone_1_thread"], rows["alone_2_threads"]]
     fastest = min(alone, key=lambda row: statistics.median(row["train_seconds"]))
     lines = [
-        "| `optimized.yaml` + `cpu.yaml` | seconds of training an epoch "
-        "| times as long as alone with the faster number of threads |",
+        "| `optimized.yaml` + `cpu.yaml` | training seconds per epoch | time relative to the fastest run alone |",
         "|---|---|---|",
     ]
     for row in rows.values():
@@ -172,7 +171,7 @@ def company_table(figures: Figures) -> str:
     lines += [
         "",
         f"{_epochs_method(figures)} Two seeds side by side are {_median_and_range(gain, '.2f')} times as fast as one "
-        f"after the other. The busy process computes without a break. {_waiting_text(rows)}{provenance(figures)}",
+        f"after the other. The busy process never pauses. {_waiting_text(rows)}{provenance(figures)}",
     ]
     return "\n".join(lines)
 
@@ -180,16 +179,16 @@ def company_table(figures: Figures) -> str:
 def _waiting_text(rows: dict[str, Figures]) -> str:
     if not any(name.endswith("_spinning") for name in rows):
         return ""
-    return "Threads wait for each other passively, as the command line has them do, or spin (OMP_WAIT_POLICY=active). "
+    return "Threads wait for each other passively, the command line's default, or spin (OMP_WAIT_POLICY=active). "
 
 
 def changes_table(figures: Figures) -> str:
-    """The table of changes."""
+    """The table of optimisations."""
     rows = figures["changes"]
     first = rows[0]["step_milliseconds"]
     lines = [
-        "| change, on top of those above | milliseconds a step | times as fast as before | as plain "
-        "| mean loss, steps 101–200 | loss against before, step by step |",
+        "| change, in addition to those above | milliseconds per step | speed relative to the row above "
+        "| relative to the first row | mean loss, steps 101–200 | difference of the loss to the row above |",
         "|---|---|---|---|---|---|",
     ]
     before = first
@@ -204,10 +203,10 @@ def changes_table(figures: Figures) -> str:
     num_steps = figures["num_turns"] * figures["num_steps"]
     lines += [
         "",
-        f"{num_steps} steps of 512 images with each setting, seed 0, in turns of {figures['num_steps']} steps, the "
-        "first for warm-up. Where both settings see the same batches and drop the same activations, the losses are "
-        "compared step by step: they part by rounding, which training amplifies. Where they draw otherwise, the mean "
-        "losses compare, and the results over seeds.",
+        f"{num_steps} steps of 512 images with each setting, seed 0, in turns of {figures['num_steps']} steps; the "
+        "first turn is warm-up. If both settings see the same batches and drop the same activations, the losses are "
+        "compared step by step: they differ by rounding errors, which training amplifies. Otherwise, compare the mean "
+        "losses and the results over seeds.",
         "",
         provenance(figures),
     ]
@@ -216,7 +215,7 @@ def changes_table(figures: Figures) -> str:
 
 def _loss_text(row: Figures) -> str:
     if "same_draws" not in row:
-        return "other draws"
+        return "different random numbers"
     if row["largest_loss_difference"] == 0:
         return "identical"
     where = " (without dropout)" if row["same_draws"] == "without dropout" else ""
@@ -227,18 +226,18 @@ def _loss_text(row: Figures) -> str:
 
 
 def scaling_tables(figures: Figures) -> str:
-    """The tables of scaling: batch and threads, processes, width, limits, and the profile of a step."""
+    """The tables about batch size and threads, processes, width, the machine's limits, and the profile of a step."""
     points = figures["points"]
     threads = sorted({point["threads"] for point in points})
     rate = {(point["batch_size"], point["width"], point["threads"]): point["images_per_second"] for point in points}
     lines = [
-        "| images a step | " + " | ".join(f"images a second, {_plural(each, 'thread')}" for each in threads) + " |",
+        "| images per step | " + " | ".join(f"images per second, {_plural(each, 'thread')}" for each in threads) + " |",
         "|---" * (1 + len(threads)) + "|",
     ]
     for batch_size in sorted({point["batch_size"] for point in points}):
         cells = [_median_and_range(rate[batch_size, 1, each], ",.0f") for each in threads]
         lines.append(f"| {batch_size} | {' | '.join(cells)} |")
-    lines += ["", "| processes, 512 images a step together | images a second |", "|---|---|"]
+    lines += ["", "| processes, 512 images per step together | images per second |", "|---|---|"]
     for row in figures["processes"]:
         title = f"{_plural(row['processes'], 'process', 'es')}, {_plural(row['threads_each'], 'thread')} each"
         lines.append(f"| {title} | {_median_and_range(row['images_per_second'], ',.0f')} |")
@@ -248,7 +247,7 @@ def scaling_tables(figures: Figures) -> str:
     ]
     lines += [
         "",
-        "| width | images a second | GFLOP an image | GFLOP/s | of the machine's limit |",
+        "| width | images per second | GFLOP per image | GFLOP/s | share of the machine's limit |",
         "|---|---|---|---|---|",
     ]
     for width, gigaflop in figures["gigaflop_per_image"].items():
@@ -260,12 +259,12 @@ def scaling_tables(figures: Figures) -> str:
     total = sum(row["milliseconds_per_step"] for row in figures["profile"])
     lines += [
         "",
-        f"The machine's limits with {_plural(threads[-1], 'thread')}: it multiplies matrices at "
+        f"The machine's limits with {_plural(threads[-1], 'thread')}: matrix products at "
         f"{limits['float32_gigaflop_per_second']:.0f} GFLOP/s in float32 and "
-        f"{limits['bfloat16_gigaflop_per_second']:.0f} in bfloat16, and copies at "
+        f"{limits['bfloat16_gigaflop_per_second']:.0f} GFLOP/s in bfloat16; copying at "
         f"{limits['copied_gigabytes_per_second']:.0f} GB/s, read and written.",
         "",
-        "| operation | milliseconds of a step of 512 | share |",
+        "| operation | milliseconds per step of 512 images | share |",
         "|---|---|---|",
         *[
             f"| {row['operation']} | {row['milliseconds_per_step']:.1f} | {row['milliseconds_per_step'] / total:.0%} |"
@@ -284,7 +283,7 @@ def _plural(number: int, noun: str, ending: str = "s") -> str:
 
 
 def provenance(figures: Figures) -> str:
-    """What a part was measured with, and when."""
+    """Hardware, versions and date of a measurement."""
     hardware, versions = figures["hardware"], figures["versions"]
     return (
         f"{hardware['processor']}, {hardware['cores']} cores; torch {versions['torch']}, "
