@@ -16,7 +16,7 @@ NUM_FIGURES = 5
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 
 
-def test_the_page_shows_from_the_file_alone(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_page_needs_only_its_file(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evaluation, "ROTATIONS_DEGREES", (-30, 0, 30))  # the page's form is the point
     folder = fit()
     main(["report", str(folder)])

@@ -25,7 +25,7 @@ for _ in range({NUM_WRITES}):
 """
 
 
-def test_several_writers_and_a_reader(tmp_path: Path) -> None:
+def test_concurrent_writers_and_a_reader(tmp_path: Path) -> None:
     path = tmp_path / "file"
     atomic_write(path, "z" * LENGTH)
     commands = [[sys.executable, "-c", WRITE_OFTEN, str(path), letter] for letter in "ab"]
@@ -41,7 +41,7 @@ def test_several_writers_and_a_reader(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_link_that_was_planted_is_not_followed(tmp_path: Path) -> None:
+def test_planted_links_are_not_followed(tmp_path: Path) -> None:
     precious = tmp_path / "precious"
     precious.write_text("kept")
     for name in (".file.partial", ".file"):
@@ -54,7 +54,7 @@ def test_a_link_that_was_planted_is_not_followed(tmp_path: Path) -> None:
     assert (tmp_path / "link").read_text() == "new"
 
 
-def test_a_file_has_the_mode_that_the_user_wants(tmp_path: Path) -> None:
+def test_file_mode_follows_the_umask(tmp_path: Path) -> None:
     before = os.umask(0o027)
     try:
         atomic_write(tmp_path / "file", "new")

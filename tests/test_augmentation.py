@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 from torchvision.transforms import InterpolationMode
-from torchvision.transforms import functional as TF  # noqa: N812  (the name that all of PyTorch uses)
+from torchvision.transforms import functional as TF  # noqa: N812  (PyTorch's usual name)
 
 from mnist_lightning.data.augmentation import AffineParameters, Interpolation, RandomAffine, affine, one_pixel_shifts
 from mnist_lightning.data.batches import LabelledImages
@@ -79,11 +79,11 @@ def test_scale_and_shear_agree_with_torchvision(images: Tensor, interpolation: I
     assert_agrees(grey_level_differences(images, augmentation, one_affine), interpolation)
 
 
-def test_no_strength_changes_nothing(images: Tensor) -> None:
+def test_zero_strength_is_the_identity(images: Tensor) -> None:
     assert torch.equal(RandomAffine(0, 0)(images, seed=1), images)
 
 
-def test_each_image_has_parameters_of_its_own(images: Tensor) -> None:
+def test_each_image_has_its_own_parameters(images: Tensor) -> None:
     same = images[:1].expand(50, -1, -1, -1)
     assert len(torch.unique(RandomAffine(7, 10)(same, seed=1), dim=0)) > 40
 
@@ -94,13 +94,13 @@ def test_an_image_does_not_depend_on_the_others(images: Tensor) -> None:
     assert torch.equal(affine(images, parameters, "nearest")[5:6], alone)
 
 
-def test_the_seed_decides(images: Tensor) -> None:
+def test_the_seed_determines_the_draws(images: Tensor) -> None:
     augmentation = RandomAffine(7, 10)
     assert torch.equal(augmentation(images, seed=1), augmentation(images, seed=1))
     assert not torch.equal(augmentation(images, seed=1), augmentation(images, seed=2))
 
 
-def test_draws_fill_their_ranges_evenly() -> None:
+def test_draws_are_uniform() -> None:
     p = RandomAffine(7, 10, 20, 8).draw(20_000, 28, torch.Generator().manual_seed(0))
     for values, limit in ((p.rotation_degrees, 7), (p.shear_degrees, 8), ((p.scale - 1) * 100, 20)):
         assert values.abs().max() <= limit * 1.0001

@@ -62,7 +62,7 @@ def test_a_run_that_fails_ends_those_that_wait() -> None:
     assert waiting.process.exitcode == 0
 
 
-def test_the_yardstick_has_the_network_of_this_project() -> None:
+def test_the_plain_script_has_the_same_network() -> None:
     torch.manual_seed(0)
     plain, ours = plain_script.Net(), OptimizedNet()
     for mine, theirs in zip(ours.state_dict().values(), plain.state_dict().values(), strict=True):
@@ -72,7 +72,7 @@ def test_the_yardstick_has_the_network_of_this_project() -> None:
 
 
 @pytest.mark.slow
-def test_the_loop_without_changes_is_the_plain_script(real_data: None, mnist_dir: Path) -> None:
+def test_the_loop_without_changes_matches_the_plain_script(real_data: None, mnist_dir: Path) -> None:
     """The same draws of weights, order, augmentation and dropout: the same loss."""
     (epoch,) = plain_script.train(mnist_dir, num_epochs=1, num_workers=0, seed=3, max_steps=1)
     loop = Loop(CHANGES[0].setting, num_epochs=1, seed=3)
@@ -152,7 +152,7 @@ def test_two_seeds_side_by_side(real_data: None) -> None:
 
 
 @pytest.mark.slow
-def test_changes_that_draw_the_same_lose_the_same(real_data: None) -> None:
+def test_changes_with_the_same_draws_have_the_same_loss(real_data: None) -> None:
     before, after = measure_changes(CHANGES[3:5], num_turns=2, num_steps=1, log=lambda _: None)
     assert len(before["step_milliseconds"]) == len(after["step_milliseconds"]) == 1
     assert "same_draws" not in before
@@ -206,11 +206,11 @@ def allocate(turns: Turns, mebibytes: int) -> None:
     turns.end({})
 
 
-def test_the_committed_page_is_what_its_figures_say() -> None:
+def test_the_committed_report_matches_its_figures() -> None:
     directory = RESULTS / "benchmark"
     assert (directory / "README.md").read_text(encoding="utf-8") == report_text(directory)
 
 
-def test_settings_of_the_changes_end_at_what_fit_does() -> None:
+def test_the_last_changes_have_the_settings_of_fit() -> None:
     assert CHANGES[-2].setting == Setting()
     assert CHANGES[-1].setting == Setting(is_bfloat16=True)

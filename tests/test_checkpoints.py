@@ -107,7 +107,7 @@ def rewritten(
             archive.writestr(name, change(content) if name.endswith("data.pkl") else content)
 
 
-def test_what_would_grow_when_it_is_read_is_refused_before(checkpoint: Path, tmp_path: Path) -> None:
+def test_compressed_checkpoints_are_refused_before_decompression(checkpoint: Path, tmp_path: Path) -> None:
     path = tmp_path / "bomb.ckpt"
     torch.save(load_checkpoint(checkpoint) | {"more": torch.zeros(2**24)}, path)  # 64 MiB
     rewritten(path, compression=zipfile.ZIP_DEFLATED)
@@ -129,7 +129,7 @@ def _larger_than_its_file(content: bytes) -> bytes:
     return bytes(changed)
 
 
-def test_sizes_beyond_the_files_own_are_refused(checkpoint: Path, tmp_path: Path) -> None:
+def test_members_larger_than_the_file_are_refused(checkpoint: Path, tmp_path: Path) -> None:
     path = tmp_path / "large.ckpt"
     path.write_bytes(_larger_than_its_file(checkpoint.read_bytes()))
     with pytest.raises(CheckpointError, match="is not a valid checkpoint"):
@@ -174,14 +174,16 @@ GREEDY = {
 
 @pytest.mark.filterwarnings("ignore:Validating sparse tensor invariants")
 @pytest.mark.parametrize("content", GREEDY.values(), ids=GREEDY.keys())
-def test_content_that_asks_for_more_than_the_file_holds(content: object, checkpoint: Path, tmp_path: Path) -> None:
+def test_content_that_needs_more_memory_than_the_file_is_refused(
+    content: object, checkpoint: Path, tmp_path: Path
+) -> None:
     path = tmp_path / "greedy.ckpt"
     torch.save(load_checkpoint(checkpoint) | {"more": content}, path)
     with pytest.raises(CheckpointError, match="is not a valid checkpoint"):
         load_checkpoint(path)
 
 
-def test_a_list_within_itself(checkpoint: Path, tmp_path: Path) -> None:
+def test_a_recursive_list_is_refused(checkpoint: Path, tmp_path: Path) -> None:
     value: list[Any] = []
     value.append(value)
     torch.save(load_checkpoint(checkpoint) | {"more": value}, tmp_path / "endless.ckpt")
@@ -189,7 +191,7 @@ def test_a_list_within_itself(checkpoint: Path, tmp_path: Path) -> None:
         load_checkpoint(tmp_path / "endless.ckpt")
 
 
-def test_a_storage_that_is_smaller_than_it_says(checkpoint: Path, tmp_path: Path) -> None:
+def test_a_storage_smaller_than_declared_is_refused(checkpoint: Path, tmp_path: Path) -> None:
     path = tmp_path / "short.ckpt"
     torch.save(load_checkpoint(checkpoint) | {"more": torch.zeros(1003)}, path)
     number = b"M" + struct.pack("<H", 1003)
@@ -198,14 +200,14 @@ def test_a_storage_that_is_smaller_than_it_says(checkpoint: Path, tmp_path: Path
         load_checkpoint(path)
 
 
-def test_a_dictionary_that_hides_its_methods_is_read_as_a_plain_one(checkpoint: Path, tmp_path: Path) -> None:
+def test_a_dictionary_with_overridden_methods_is_read_as_a_plain_one(checkpoint: Path, tmp_path: Path) -> None:
     content = load_checkpoint(checkpoint)
     torch.save(content | {"state_dict": Hidden(content["state_dict"])}, tmp_path / "hidden.ckpt")
     found = load_checkpoint(tmp_path / "hidden.ckpt")["state_dict"]
     torch.testing.assert_close(dict(found.items()), content["state_dict"], rtol=0, atol=0)
 
 
-def test_what_is_no_regular_file_is_not_read(tmp_path: Path) -> None:
+def test_only_regular_files_are_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", Path("/dev/zero")):  # to read either would never end
         with pytest.raises(CheckpointError, match="not a regular file"):

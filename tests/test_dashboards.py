@@ -53,8 +53,8 @@ def steps(events: EventAccumulator, kind: str, tag: str) -> list[int]:
 
 def text(events: EventAccumulator, tag: str) -> str:
     event = events.Tensors(f"{tag}/text_summary")[-1]
-    said: str = event.tensor_proto.string_val[0].decode()
-    return said
+    value: str = event.tensor_proto.string_val[0].decode()
+    return value
 
 
 def pixels(events: EventAccumulator, tag: str) -> Any:
@@ -96,7 +96,7 @@ def test_scalars_against_step_and_epoch(finished: Path) -> None:
     assert all(value > 0 for _, value in scalars["by_epoch/images_per_second"])
 
 
-def test_what_is_there_and_when(finished: Path) -> None:
+def test_tags_and_their_steps(finished: Path) -> None:
     events = read_events(finished)
     tags = events.Tags()
     assert set(tags["images"]) == {
@@ -120,7 +120,7 @@ def test_what_is_there_and_when(finished: Path) -> None:
     assert plt.get_fignums() == []
 
 
-def test_the_confusion_matrix_is_that_of_the_checkpoint(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_confusion_matrix_matches_the_checkpoint(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[Tensor] = []
 
     def keep(self: ConfusionMatrix, writer: Any, result: EvaluationResult, stage: str) -> None:
@@ -139,15 +139,15 @@ def test_the_confusion_matrix_is_that_of_the_checkpoint(fit: Fit, monkeypatch: p
     assert drawn[-1].diag().sum() / 360 == pytest.approx(read_report(folder)["epochs"][-1]["val_accuracy"])
 
 
-def test_precision_and_recall_are_those_of_the_checkpoint(finished: Path) -> None:
+def test_precision_and_recall_match_the_checkpoint(finished: Path) -> None:
     events = read_events(finished)
     logits, labels = evaluated_again(finished)
     for digit in range(10):
         true_positives, false_positives, *_ = curve(events, f"validation_precision_recall/digit_{digit}")
         middle = true_positives.shape[0] // 2
-        said = logits.softmax(dim=1)[:, digit] >= middle / (true_positives.shape[0] - 1)
-        assert true_positives[middle] == (said & (labels == digit)).sum()
-        assert false_positives[middle] == (said & (labels != digit)).sum()
+        predicted = logits.softmax(dim=1)[:, digit] >= middle / (true_positives.shape[0] - 1)
+        assert true_positives[middle] == (predicted & (labels == digit)).sum()
+        assert false_positives[middle] == (predicted & (labels != digit)).sum()
 
 
 def made_up(logits: Tensor, labels: Tensor) -> EvaluationResult:
@@ -156,7 +156,7 @@ def made_up(logits: Tensor, labels: Tensor) -> EvaluationResult:
     return EvaluationResult(logits, labels, order, LabelledImages(images, labels.flip(0)), epoch=1)
 
 
-def test_mistakes_are_wrong_and_the_surest_first() -> None:
+def test_mistakes_are_wrong_and_the_most_confident_is_first() -> None:
     logits = torch.randn(100, 10, generator=torch.Generator().manual_seed(0))
     result = made_up(logits, torch.arange(100) % 10)
     mistakes = most_confident_mistakes(result, 12)
@@ -169,7 +169,7 @@ def test_mistakes_are_wrong_and_the_surest_first() -> None:
     assert torch.equal(probabilities[positions], mistakes.probabilities)
 
 
-def test_fewer_mistakes_than_places_and_none() -> None:
+def test_few_or_no_mistakes() -> None:
     labels = torch.arange(20) % 10
     logits = torch.nn.functional.one_hot(labels, 10).float()
     assert len(most_confident_mistakes(made_up(logits, labels), 12).labels) == 0
@@ -177,7 +177,7 @@ def test_fewer_mistakes_than_places_and_none() -> None:
     assert most_confident_mistakes(made_up(logits, labels), 12).predictions.tolist() == [5]
 
 
-def test_the_augmented_batch_is_the_one_that_trains(finished: Path) -> None:
+def test_the_augmented_batch_is_the_training_batch(finished: Path) -> None:
     picture = pixels(read_events(finished), "augmentation/stored_above_augmented_below")
     data = DigitsDataModule(dataset="offline_digits", batch_size=64)
     data.setup("fit")
@@ -189,7 +189,7 @@ def test_the_augmented_batch_is_the_one_that_trains(finished: Path) -> None:
         np.testing.assert_allclose(found, prepared.clamp(0, 1).numpy(), atol=1 / 255)
 
 
-def test_filters_are_the_checkpoints(finished: Path) -> None:
+def test_filters_match_the_checkpoint(finished: Path) -> None:
     picture = pixels(read_events(finished), "first_layer/filters")[..., 0] / 255
     weight = load_classifier(finished / "checkpoints" / "last.ckpt").net.layers[0].weight[:, 0].detach()  # type: ignore[index]
     for number in range(10):
@@ -207,7 +207,7 @@ def test_feature_maps_of_every_layer(finished: Path) -> None:
     assert all(pixels(events, tag).max() == 255 for tag in FEATURE_MAPS)
 
 
-def test_hyperparameters_and_where_their_metrics_are(fit: Fit) -> None:
+def test_hyperparameters_and_their_metrics(fit: Fit) -> None:
     folder = fit("--model.max_lr", "0.07", "--early_stopping.stopping_threshold", "null", dashboards=True)
     events = read_events(folder)
     started = hparams_of(events, "session_start_info").session_start_info
@@ -225,7 +225,7 @@ def test_hyperparameters_and_where_their_metrics_are(fit: Fit) -> None:
     assert "_instantiator" not in (folder / "hparams.yaml").read_text()
 
 
-def test_a_setting_is_of_one_type_in_all_runs() -> None:
+def test_a_setting_has_the_same_type_in_all_runs() -> None:
     settings: Settings = {
         "model": {"max_lr": 0.1, "nesterov": True},
         "trainer": {"max_epochs": 3, "gradient_clip_val": None, "plugins": []},
@@ -239,7 +239,7 @@ def test_a_setting_is_of_one_type_in_all_runs() -> None:
     }
 
 
-def test_the_embedding_is_of_the_evaluated_images(finished: Path) -> None:
+def test_the_embedding_shows_the_evaluated_images(finished: Path) -> None:
     (directory,) = finished.glob("0*/features")
     logits, labels = evaluated_again(finished)
     header, *rows = (directory / "metadata.tsv").read_text().splitlines()
@@ -261,7 +261,7 @@ def test_the_embedding_is_of_the_evaluated_images(finished: Path) -> None:
         (BaselineNet(), 1024 * 3 * 3),
     ],
 )
-def test_features_are_those_under_the_head(net: torch.nn.Module, num_features: int) -> None:
+def test_features_are_the_input_of_the_head(net: torch.nn.Module, num_features: int) -> None:
     images = torch.randn(4, 1, 28, 28, generator=torch.Generator().manual_seed(0))
     layers = net.eval().layers
     assert isinstance(layers, torch.nn.Sequential)
@@ -289,7 +289,7 @@ def weights(folder: Path) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("options", [(), ("--model.backend", "layers", "--data.validation", "none")])
-def test_dashboards_change_nothing_of_training(fit: Fit, options: tuple[str, ...]) -> None:
+def test_dashboards_do_not_change_training(fit: Fit, options: tuple[str, ...]) -> None:
     """Not even where training draws from the global random numbers: the state of these is saved too."""
     states: list[Tensor] = []
 
@@ -360,7 +360,7 @@ def test_every_kind_of_run_is_shown(fit: Fit, options: tuple[str, ...]) -> None:
     assert list(folder.glob("0*/features/tensors.tsv"))
 
 
-def test_a_resumed_run_goes_on_in_its_folder(fit: Fit) -> None:
+def test_a_resumed_run_continues_in_its_folder(fit: Fit) -> None:
     folder = fit("--model.schedule", "constant", "--trainer.max_epochs", "1", dashboards=True)
     last = str(folder / "checkpoints" / "last.ckpt")
     go_on = ["fit", "--config", str(folder / "config.yaml"), "--trainer.max_epochs", "2", "--ckpt_path", last]
@@ -376,7 +376,7 @@ def test_a_resumed_run_goes_on_in_its_folder(fit: Fit) -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_draw_the_whole(fit: Fit, tmp_path: Path) -> None:
+def test_two_processes_draw_all_images(fit: Fit, tmp_path: Path) -> None:
     """Of 360 images, which are 180 each, in batches of 50; the same as one process does with the same weights."""
     options = ["--data.eval_batch_size", "50", "--trainer.limit_train_batches", "3", "--trainer.max_epochs", "1"]
     run_ranks(2, tmp_path, "fit", "--config", "configs/offline.yaml", *options)
@@ -394,7 +394,7 @@ def test_two_processes_draw_the_whole(fit: Fit, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_no_figure_needs_a_screen(fit: Fit) -> None:
+def test_figures_need_no_display(fit: Fit) -> None:
     """The backend that a user's environment names is not started."""
     code = "import sys; from mnist_lightning.main import main; main(sys.argv[1:]); import matplotlib.pyplot as plt; "
     code += "assert plt.get_fignums() == []"
@@ -407,7 +407,7 @@ def test_no_figure_needs_a_screen(fit: Fit) -> None:
     )
 
 
-def test_an_evaluation_of_another_epoch_is_not_this_ones() -> None:
+def test_an_evaluation_belongs_to_its_epoch() -> None:
     evaluation = Evaluation()
     assert evaluation.of_epoch(1) is None
     evaluation.last = made_up(torch.zeros(1, 10), torch.zeros(1, dtype=torch.int64))
@@ -415,7 +415,7 @@ def test_an_evaluation_of_another_epoch_is_not_this_ones() -> None:
     assert evaluation.of_epoch(2) is None
 
 
-def test_the_cost_is_measured_of_every_dashboard(in_project: None) -> None:
+def test_the_cost_includes_every_dashboard(in_project: None) -> None:
     short = ["--trainer.max_epochs", "1", "--trainer.limit_train_batches", "2"]
     figures = measure("--data.dataset", "offline_digits", *short)
     run_report = RunReport(None, "", {"model": {}})

@@ -44,7 +44,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
         config = str(PROJECT / "configs" / "offline.yaml")
         main(["fit", "--config", config, *short, "--trainer.default_root_dir", str(root)])
     reports = [read_report(Path(root, run)) for run in RUNS]
-    with server(root) as url, open_page(1400, 900, may_ask_outside=True) as page:
+    with server(root) as url, open_page(1400, 900, allow_outside_requests=True) as page:
         page.set_default_timeout(TIMEOUT_MS)
         yield Shown(url, page, reports)
 
@@ -87,7 +87,7 @@ def loaded_images(page: Page) -> set[tuple[str, str]]:
         [f"feature_maps/after_layer_{number}" for number in range(1, 7)],
     ],
 )
-def test_images_are_there_and_not_empty(shown: Shown, tags: list[str]) -> None:
+def test_images_are_not_empty(shown: Shown, tags: list[str]) -> None:
     open_dashboard(shown.page, shown.url, "images")
     filter_tags(shown.page, "|".join(tags))
     wait_for_text(shown.page, [*RUNS, *tags])
@@ -129,7 +129,7 @@ def test_precision_and_recall(shown: Shown) -> None:
     assert "10" in text.split("validation_precision_recall")[1]
 
 
-def test_hyperparameters_beside_what_came_out(shown: Shown) -> None:
+def test_hyperparameters_beside_the_metrics(shown: Shown) -> None:
     open_dashboard(shown.page, shown.url, "hparams")
     accuracies = [f"{report['epochs'][-1]['val_accuracy']:#.5g}" for report in shown.reports]
     text = wait_for_text(shown.page, [*RUNS, "model.max_lr", *accuracies])

@@ -75,7 +75,7 @@ def test_swapped_files(own_copy: Path, tmp_path: Path, no_mirror: None) -> None:
         read_verified(tmp_path, TEST_IMAGES)
 
 
-def test_an_unpacked_file_that_is_cut_short(own_copy: Path, tmp_path: Path, no_mirror: None) -> None:
+def test_a_truncated_unpacked_file(own_copy: Path, tmp_path: Path, no_mirror: None) -> None:
     packed = own_copy / f"{TEST_IMAGES.name}.gz"
     content = gzip.decompress(packed.read_bytes())
     (own_copy / TEST_IMAGES.name).write_bytes(content[:-1])
@@ -128,16 +128,14 @@ def start_download(data_dir: Path, mirror: str) -> BaseProcess:
 
 
 @pytest.mark.slow
-def test_two_processes_that_download_at_once(tmp_path: Path, server: str) -> None:
+def test_two_simultaneous_downloads(tmp_path: Path, server: str) -> None:
     both = [start_download(tmp_path / "data", f"{server}/good/") for _ in range(2)]
     assert [processes.end(process) for process in both] == [os.EX_OK, os.EX_OK]
     assert len([path for path in (tmp_path / "data").rglob("*") if path.is_file()]) == 4
 
 
 @pytest.mark.slow
-def test_a_process_that_is_killed_while_it_downloads(
-    tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_process_killed_during_a_download(tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     data_dir = tmp_path / "data"
     process = start_download(data_dir, f"{server}/slow/")
     processes.wait_until(lambda: not process.is_alive() or any(map(Path.is_file, data_dir.rglob("*"))))
@@ -147,7 +145,7 @@ def test_a_process_that_is_killed_while_it_downloads(
     assert len(read_verified(data_dir, TEST_LABELS)) == 8 + 10_000
 
 
-def test_a_mirror_says_nothing_of_a_client_that_hangs_up(packed_dir: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_mirror_ignores_a_client_that_disconnects(packed_dir: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """Another test would find it on standard error."""
     with mirrors.serve(packed_dir) as address:
         host, port = address.removeprefix("http://").split(":")

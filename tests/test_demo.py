@@ -41,7 +41,7 @@ def test_a_drawing_is_read() -> None:
     assert (min(reply["pixels"]), max(reply["pixels"])) == (0, 255)
 
 
-def test_an_empty_canvas_holds_no_digit() -> None:
+def test_an_empty_canvas_has_no_digit() -> None:
     assert drawing_reader(load_classifier(SHIPPED))(url_of(Image.new("RGB", (280, 280), "white"))) == {
         "message": "No digit yet."
     }
@@ -60,7 +60,7 @@ def test_an_empty_canvas_holds_no_digit() -> None:
         PNG_URL + "A" * 2_000_000,
     ],
 )
-def test_what_is_no_drawing_of_the_pages(url: str) -> None:
+def test_a_drawing_that_is_not_from_the_page(url: str) -> None:
     assert drawing_reader(load_classifier(SHIPPED))(url) == {"message": "This drawing is not from this page."}
 
 
@@ -80,7 +80,7 @@ def test_mistakes(options: list[str], words: list[str], tmp_path: Path, capfd: p
 
 
 @pytest.mark.slow
-def test_a_port_that_is_taken(in_project: None, tmp_path: Path) -> None:
+def test_a_port_in_use(in_project: None, tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -92,7 +92,7 @@ def test_a_port_that_is_taken(in_project: None, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_no_proxy_is_asked_and_ctrl_c_ends_it(in_project: None, tmp_path: Path) -> None:
+def test_no_proxy_is_used_and_ctrl_c_stops_the_server(in_project: None, tmp_path: Path) -> None:
     port = processes.free_port()
     proxy = dict.fromkeys(("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY"), "http://127.0.0.1:9")
     no_proxy = {"NO_PROXY": "example.org", "no_proxy": ""}

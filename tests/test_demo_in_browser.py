@@ -47,7 +47,7 @@ def test_a_seven_is_read_as_seven(url: str) -> None:
 
 
 @pytest.mark.browser
-def test_the_answer_comes_while_one_draws(url: str) -> None:
+def test_the_answer_appears_while_drawing(url: str) -> None:
     with open_page() as page:
         show(page, url)
         box = page.locator("canvas.paper").bounding_box()

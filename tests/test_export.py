@@ -58,7 +58,7 @@ def logits_by_others(path: Path, images: Tensor) -> tuple[Tensor, dict[str, Any]
 
 
 @pytest.mark.parametrize("name", ["onnx", "torch"])
-def test_a_file_computes_what_the_network_does(
+def test_a_file_reproduces_the_networks_outputs(
     name: str, checkpoint: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     output = tmp_path / f"digits{SUFFIXES[name]}"
@@ -101,7 +101,7 @@ def comparison(**figures: float) -> Comparison:
 
 
 @pytest.mark.parametrize(("loss", "is_refused"), [(0.001, True), (0.0009, False), (-0.002, False)])
-def test_int8_may_lose_less_than_a_thousandth_of_accuracy(loss: float, is_refused: bool) -> None:
+def test_int8_must_lose_less_than_a_tenth_of_a_percent_of_accuracy(loss: float, is_refused: bool) -> None:
     found = comparison(num_other_classes=1, max_logit_difference=0.2, exported_accuracy=0.99 - loss)
     with pytest.raises(ExportError, match=r"would lose 0\.10%") if is_refused else nullcontext():
         command._check(found, Int8OnnxFormat(), Path("a.onnx"))
@@ -141,7 +141,7 @@ def test_int8_cannot_saturate_on_any_processor(int8_model: ModelProto) -> None:
 
 
 @pytest.mark.slow
-def test_int8_is_smaller_and_refused_where_it_loses_accuracy(
+def test_int8_is_smaller_and_refused_if_it_loses_accuracy(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network, data = pixel_network(load_classifier(checkpoint)), read_checkpoint(checkpoint).datamodule(None)
@@ -158,7 +158,7 @@ def test_int8_is_smaller_and_refused_where_it_loses_accuracy(
     assert not (tmp_path / "other.onnx").exists()
 
 
-def test_a_file_that_computes_something_else_is_not_written(checkpoint: Path, tmp_path: Path) -> None:
+def test_a_file_with_other_outputs_is_not_written(checkpoint: Path, tmp_path: Path) -> None:
     class Wrong(TorchFormat):
         @override
         def load(self, path: Path) -> Exported:
@@ -194,7 +194,7 @@ def test_every_test_image_is_compared(checkpoint: Path, tmp_path: Path, monkeypa
 
 
 @pytest.mark.parametrize(("others", "words"), [(0, "the same classes"), (3, "3 of another class")])
-def test_the_text_follows_the_figures(others: int, words: str) -> None:
+def test_the_text_matches_the_figures(others: int, words: str) -> None:
     metadata = {"num_parameters": 10, "measured_on": "1,000 test images"}
     found = comparison(num_other_classes=others, max_logit_difference=0.5)
     assert command._lines(Path("a.onnx"), 1000, metadata, found)[-1] == (
@@ -202,7 +202,7 @@ def test_the_text_follows_the_figures(others: int, words: str) -> None:
     )
 
 
-def test_weights_alone_are_for_every_command_but_to_train(
+def test_weights_work_with_every_command_except_resuming(
     fit: Fit, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     last = fit("--weight_average.decay", "0.9") / "checkpoints" / "last.ckpt"

@@ -11,7 +11,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812  (the name that all of PyTorch uses)
+from torch.nn import functional as F  # noqa: N812  (PyTorch's usual name)
 from typing_extensions import override
 
 from mnist_lightning.classifier import DigitClassifier

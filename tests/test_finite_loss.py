@@ -53,7 +53,7 @@ def failed_run(fit: Fit, root: Path, *args: str) -> Path:
 
 # Three steps an epoch; the figures are read after the second of each and at its end.
 @pytest.mark.parametrize("step", [1, 2, 3, 5, 6])
-def test_the_first_bad_step_is_named_with_its_rate(
+def test_the_error_names_the_first_bad_step_and_its_learning_rate(
     step: int, fit: Fit, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     folder = failed_run(fit, tmp_path, *POISON, "--trainer.callbacks.before_step", str(step))
@@ -84,7 +84,9 @@ def test_weights_that_are_not_finite_are_not_written(
     assert not (folder / "checkpoints").exists()
 
 
-def test_a_rate_that_is_far_too_large_ends_the_run(fit: Fit, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_far_too_large_learning_rate_ends_the_run(
+    fit: Fit, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     failed_run(fit, tmp_path, "--model.max_lr", "100", "--model.batch_norm", "false")
     assert "--model.max_lr" in capfd.readouterr().err
 
@@ -158,7 +160,7 @@ COMMANDS = {
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e30])  # the last overflows in the second layer
 @pytest.mark.parametrize("name", COMMANDS)
-def test_no_command_gives_figures_that_are_not_finite(
+def test_no_command_prints_figures_that_are_not_finite(
     name: str, value: float, bad_run: BadRun, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     folder = bad_run(value)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812  (the name that all of PyTorch uses)
+from torch.nn import functional as F  # noqa: N812  (PyTorch's usual name)
 
 from mnist_lightning.classifier import DigitClassifier
 from mnist_lightning.data.batches import LabelledImages
@@ -127,7 +127,7 @@ def test_gradients_pass_numerical_differentiation() -> None:
         nn.Sequential(nn.Conv2d(10, 4, 5, padding=2, bias=False), nn.BatchNorm2d(4), nn.ReLU()).double(),
     ],
 )
-def test_other_layers_run_as_they_are(layers: nn.Sequential) -> None:
+def test_other_layers_run_unchanged(layers: nn.Sequential) -> None:
     layers = copy.deepcopy(layers).double().to(memory_format=torch.channels_last)
     first = layers[0]
     assert isinstance(first, nn.Conv2d)
@@ -157,14 +157,14 @@ def test_a_second_derivative_is_refused() -> None:
         gradient.sum().backward()
 
 
-def test_odd_sides_are_pooled_as_the_layers_do() -> None:
+def test_odd_sides_are_pooled_as_in_the_layers() -> None:
     layers = network(dropout=0)
     inputs = images(size=30)  # 30, 15, 7
     other = copy.deepcopy(layers)
     torch.testing.assert_close(fused_forward(layers, inputs), other(inputs))
 
 
-def test_the_module_takes_the_fused_layers_on_a_cpu_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_module_uses_the_fused_layers_on_a_cpu_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[Tensor] = []
 
     def spy(layers: nn.Sequential, inputs: Tensor) -> Tensor:
@@ -179,5 +179,5 @@ def test_the_module_takes_the_fused_layers_on_a_cpu_unless_told_otherwise(monkey
     assert len(calls) == 1
 
 
-def test_the_network_drops_out_sparsely() -> None:
+def test_the_network_uses_sparse_dropout() -> None:
     assert sum(isinstance(layer, SparseDropout) for layer in OptimizedNet().layers) == 2

@@ -78,7 +78,7 @@ FAST = {("validated", "on_validation_start")}
         for place in places
     ],
 )
-def test_a_run_that_is_killed_ends_as_one_that_is_not(
+def test_a_killed_run_ends_like_an_uninterrupted_one(
     kind: str, hook: str, occurrence: int, order: str, whole_runs: dict[str, Path], tmp_path: Path, in_project: None
 ) -> None:
     log = tmp_path / "log"
@@ -92,9 +92,7 @@ def test_a_run_that_is_killed_ends_as_one_that_is_not(
     assert_same_run(tmp_path / "runs" / "offline" / "version_0", whole_runs[kind])
 
 
-def test_a_finished_run_that_is_resumed_is_tested_with_the_average_again(
-    whole_runs: dict[str, Path], in_project: None
-) -> None:
+def test_a_resumed_finished_run_tests_the_average_again(whole_runs: dict[str, Path], in_project: None) -> None:
     run = whole_runs["tested"]
     before = read_report(run)
     main([*fit_args(run.parent.parent, "tested"), "--ckpt_path", "last"])
@@ -113,7 +111,7 @@ class SlowSteps(Callback):
         time.sleep(0.7)
 
 
-def test_a_run_whose_time_is_up_is_resumed_inside_the_epoch(
+def test_a_run_that_reached_max_time_resumes_within_the_epoch(
     whole_runs: dict[str, Path], tmp_path: Path, in_project: None, capfd: pytest.CaptureFixture[str]
 ) -> None:
     args = fit_args(tmp_path / "runs", "validated")

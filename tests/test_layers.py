@@ -44,5 +44,5 @@ def test_a_module_imports_only_from_layers_before_its_own(module: str) -> None:
     assert [name for name in imported(MODULES[module]) if layer_of(name) > layer_of(module)] == []
 
 
-def test_no_import_is_a_circle() -> None:
+def test_there_are_no_import_cycles() -> None:
     TopologicalSorter({name: imported(path) for name, path in MODULES.items() if name != "__init__"}).prepare()

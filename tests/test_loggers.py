@@ -41,7 +41,7 @@ def rows_of(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_a_logger_is_added_and_writes_into_the_runs_folder(fit: Fit) -> None:
+def test_a_logger_writes_into_the_runs_folder(fit: Fit) -> None:
     folder = fit("--trainer.logger", "CSVLogger", f"--trainer.callbacks={__name__}.ReadCsvInSecondEpoch")
     rows, epochs = rows_of(folder), read_report(folder)["epochs"]
     for column in ("by_epoch/val_accuracy", "val/accuracy"):
@@ -102,7 +102,7 @@ def test_a_run_that_is_resumed_keeps_the_first_table(fit: Fit) -> None:
 
 
 @pytest.mark.parametrize(("logger", "package"), [("MLFlowLogger", "mlflow"), ("WandbLogger", "wandb")])
-def test_a_logger_whose_package_is_missing(
+def test_a_logger_with_a_missing_package(
     logger: str, package: str, tmp_path: Path, in_project: None, capfd: pytest.CaptureFixture[str]
 ) -> None:
     if find_spec(package) is not None:
@@ -116,13 +116,13 @@ def test_a_logger_whose_package_is_missing(
     assert list(tmp_path.glob("*/version_*")) == []
 
 
-def test_a_bar_of_the_users_own_takes_the_place_of_ours(fit: Fit) -> None:
+def test_a_users_progress_bar_replaces_the_projects(fit: Fit) -> None:
     for bar in ("RichProgressBar", "TQDMProgressBar"):
         report = read_report(fit("--trainer.callbacks", bar, *SHORT))
         assert report["status"] == "finished"
 
 
-def test_a_bar_whose_package_is_missing(
+def test_a_progress_bar_with_a_missing_package(
     tmp_path: Path, in_project: None, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("lightning.pytorch.callbacks.progress.rich_progress._RICH_AVAILABLE", False)

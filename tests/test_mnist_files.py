@@ -16,7 +16,7 @@ from mnist_lightning.data.mnist_files import MNIST_FILES, TEST_LABELS, read_mnis
 from mnist_lightning.errors import DataFilesError
 
 
-def test_checksums_are_torchvisions() -> None:
+def test_checksums_match_torchvision() -> None:
     assert [(f"{file.name}.gz", file.gz_md5) for file in MNIST_FILES] == MNIST.resources
 
 
@@ -31,7 +31,7 @@ def test_the_sets_are_mnist(mnist: tuple[LabelledImages, LabelledImages]) -> Non
     assert round(train.float().std().item() / 255, 4) == 0.3081
 
 
-def test_unpacked_files_serve_as_well(own_copy: Path, tmp_path: Path, no_mirror: None) -> None:
+def test_unpacked_files_are_read_too(own_copy: Path, tmp_path: Path, no_mirror: None) -> None:
     packed = read_verified(tmp_path, TEST_LABELS)
     (own_copy / f"{TEST_LABELS.name}.gz").unlink()
     (own_copy / TEST_LABELS.name).write_bytes(packed)

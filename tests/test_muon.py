@@ -37,7 +37,7 @@ def test_a_step_by_hand() -> None:
     torch.testing.assert_close(conv.detach(), expected)
 
 
-def test_the_others_go_with_nesterov_momentum() -> None:
+def test_other_parameters_use_nesterov_momentum() -> None:
     torch.manual_seed(0)
     ours, theirs = nn.Linear(3, 2), nn.Linear(3, 2)
     theirs.load_state_dict(ours.state_dict())
@@ -53,7 +53,7 @@ def test_the_others_go_with_nesterov_momentum() -> None:
     torch.testing.assert_close(ours.bias, theirs.bias)
 
 
-def test_the_scale_of_a_convolution_is_lost_in_batch_norm() -> None:
+def test_batch_norm_removes_the_scale_of_a_convolution() -> None:
     """Why Muon may fix it."""
     torch.manual_seed(0)
     net = OptimizedNet(dropout=0)
@@ -86,7 +86,7 @@ def test_fit_with_muon_keeps_the_convolutions_norm(fit: Fit) -> None:
 
 
 @pytest.mark.parametrize("options", [["--model.network", "baseline"], ["--model.batch_norm", "false"]])
-def test_muon_wants_batch_norm(options: list[str], fit: Fit, capfd: pytest.CaptureFixture[str]) -> None:
+def test_muon_needs_batch_norm(options: list[str], fit: Fit, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         fit("--model.optimizer", "muon", *options)
     assert ended.value.code == 2

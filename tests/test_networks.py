@@ -35,7 +35,7 @@ def test_layer_table_of_the_optimized_network() -> None:
     assert rows[2].layers == ["Dropout 0.05", "MaxPool 2×2"]
 
 
-def test_receptive_field_is_what_the_gradient_reaches() -> None:
+def test_the_receptive_field_matches_the_gradient() -> None:
     layers = OptimizedNet().layers[:13].eval()  # to the fourth activation: a field of 14 lies inside the image
     for module in layers:
         if isinstance(module, torch.nn.Conv2d):
@@ -60,7 +60,7 @@ def test_dropout_out_of_range() -> None:
         OptimizedNet(dropout=1)
 
 
-def test_layer_table_leaves_the_network_as_it_was() -> None:
+def test_the_layer_table_does_not_change_the_network() -> None:
     net = OptimizedNet().train()
     before = {name: value.clone() for name, value in net.state_dict().items()}
     layer_table(net)

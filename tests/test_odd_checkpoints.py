@@ -185,7 +185,7 @@ def cases(odd: dict[str, tuple[Callable[[Content], Any], str]], fast: set[str]) 
 
 
 @pytest.mark.parametrize(("change", "match"), ODD_FOR_ALL.values(), ids=ODD_FOR_ALL.keys())
-def test_it_is_refused(change: Callable[[Content], Any], match: str, run_folder: Path, tmp_path: Path) -> None:
+def test_reading_it_is_refused(change: Callable[[Content], Any], match: str, run_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=match):
         read_checkpoint(odd_copy(run_folder, tmp_path, change))
 
@@ -214,7 +214,7 @@ def test_every_command_refuses_it(
     ("change", "match"),
     cases(ODD_FOR_FIT, fast={"two seeds", "no optimizer", "no schedule"}),
 )
-def test_a_run_does_not_go_on_from_it(
+def test_a_run_does_not_resume_from_it(
     change: Callable[[Content], Any],
     match: str,
     run_folder: Path,
@@ -228,7 +228,7 @@ def test_a_run_does_not_go_on_from_it(
     assert re.search(match, error), error
 
 
-def test_a_run_goes_on_from_what_it_wrote(
+def test_a_run_resumes_from_its_own_checkpoint(
     run_folder: Path, tmp_path: Path, in_project: None, capfd: pytest.CaptureFixture[str]
 ) -> None:
     path = odd_copy(run_folder, tmp_path, lambda content: None)
@@ -236,7 +236,7 @@ def test_a_run_goes_on_from_what_it_wrote(
     assert "nothing is left to train" in capfd.readouterr().err
 
 
-def test_the_frameworks_own_functions_are_known_by_their_names(
+def test_an_error_outside_of_restoring_keeps_its_traceback(
     run_folder: Path, tmp_path: Path, in_project: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What fails elsewhere is no fault of the checkpoint's, and keeps its traceback."""

@@ -34,7 +34,7 @@ def difference(one: Tensor, other: Tensor) -> float:
 # MNIST's form
 
 
-def test_the_form_is_mnists() -> None:
+def test_the_format_is_mnists() -> None:
     image = prepare_digit(seven())
     assert image.shape == (28, 28)
     assert image.dtype == torch.uint8
@@ -53,7 +53,7 @@ def test_the_size_of_the_picture_does_not_matter(height: int) -> None:
     assert difference(prepare_digit(seven(height * 4 // 3, height)), prepare_digit(seven())) < 8
 
 
-def test_a_thin_line_and_a_thick_one_get_strokes_of_mnists_width() -> None:
+def test_thin_and_thick_lines_get_mnists_stroke_width() -> None:
     for pixels in (3, 10, 90):
         image = Image.new("L", (600, 600), 255)
         ImageDraw.Draw(image).ellipse((150, 100, 400, 500), outline=0, width=pixels)
@@ -61,7 +61,7 @@ def test_a_thin_line_and_a_thick_one_get_strokes_of_mnists_width() -> None:
         assert 1.8 <= stroke_width(large) / 8 <= 4.2
 
 
-def test_an_image_of_mnist_stays_as_it_is(mnist: Mnist) -> None:
+def test_an_mnist_image_hardly_changes(mnist: Mnist) -> None:
     images = mnist[1].images[:40, 0]
     prepared = torch.stack([prepare_digit(Image.fromarray(image.numpy())) for image in images])
     # Of 255; the digits cover a fifth of the image, and another digit differs by 40.
@@ -112,7 +112,7 @@ def test_any_ink_on_any_paper(ink: str, paper: str) -> None:
 
 
 @pytest.mark.parametrize("ink", ["white", "black", "red"])
-def test_ink_on_nothing(ink: str) -> None:
+def test_ink_on_a_transparent_background(ink: str) -> None:
     image = Image.new("RGBA", (400, 300), (0, 0, 0, 0))
     mask = seven().point(lambda value: 255 if value < 128 else 0)
     image.paste(Image.new("RGBA", mask.size, ink), (0, 0), mask)
@@ -126,7 +126,7 @@ def test_light_from_one_side_and_a_shadow() -> None:
     assert difference(prepare_digit(image), prepare_digit(seven())) < 6
 
 
-def test_specks_and_ruled_lines_are_left_out() -> None:
+def test_specks_and_ruled_lines_are_removed() -> None:
     image = seven()
     draw = ImageDraw.Draw(image)
     for y in range(20, 300, 50):
@@ -136,7 +136,7 @@ def test_specks_and_ruled_lines_are_left_out() -> None:
     assert difference(prepare_digit(image), prepare_digit(seven())) < 6
 
 
-def test_a_stroke_that_stands_apart_belongs_to_the_digit() -> None:
+def test_a_separate_stroke_belongs_to_the_digit() -> None:
     """The bar of a 5."""
     image = Image.new("L", (300, 300), 255)
     draw = ImageDraw.Draw(image)
@@ -184,7 +184,7 @@ def test_pictures_without_a_digit(image: Image.Image, problem: str) -> None:
 
 @pytest.mark.parametrize("shape", [(1, 5000), (5000, 1), (2, 3), (7, 300)])
 @pytest.mark.parametrize("seed", range(3))
-def test_any_shape_has_a_digit_or_none(shape: tuple[int, int], seed: int) -> None:
+def test_any_image_size_is_handled(shape: tuple[int, int], seed: int) -> None:
     pixels = np.random.default_rng(seed).integers(0, 2, shape, dtype=np.uint8) * 255
     assert prepared_or_blank(Image.fromarray(pixels)).shape == (28, 28)
 
@@ -228,7 +228,7 @@ def test_mnists_digits_are_read_from_pictures(num_images: int, mnist: Mnist, tra
     assert (read == as_they_are).double().mean() >= 0.97
 
 
-def test_probabilities_are_those_of_predict(mnist: Mnist, trained: DigitClassifier) -> None:
+def test_probabilities_match_predict(mnist: Mnist, trained: DigitClassifier) -> None:
     batch = Batch(mnist[1].images[:20], mnist[1].labels[:20], seed=0)
     with torch.no_grad():
         predicted = trained.predict_step(DigitsDataModule().prepare(batch, augment=False), 0)

@@ -46,12 +46,12 @@ def folder(tmp_path: Path) -> Path:
 # Files
 
 
-def test_a_folder_stands_for_the_images_below_it(folder: Path) -> None:
+def test_a_folder_means_the_images_below_it(folder: Path) -> None:
     assert find_images([str(folder)]) == [folder / "b.png", folder / "more" / "a.JPG"]
     assert find_images([str(folder / "notes.txt"), str(folder / "b.png")]) == [folder / "notes.txt", folder / "b.png"]
 
 
-def test_exif_turns_the_picture(tmp_path: Path) -> None:
+def test_exif_rotation_is_applied(tmp_path: Path) -> None:
     seven = Image.new("L", (200, 300), 255)
     ImageDraw.Draw(seven).line([(50, 50), (150, 50), (80, 250)], fill=0, width=14)
     exif = Image.Exif()
@@ -62,7 +62,7 @@ def test_exif_turns_the_picture(tmp_path: Path) -> None:
         assert (upright.float() - prepare_digit(seven).float()).abs().mean() < 4
 
 
-def test_broken_exif_turns_nothing(tmp_path: Path) -> None:
+def test_broken_exif_is_ignored(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     one().save(tmp_path / "one.webp", lossless=True)
@@ -79,7 +79,7 @@ def test_the_first_frame_of_an_animation(tmp_path: Path) -> None:
     assert prepare_digit(read_image(tmp_path / "one.gif")).any()
 
 
-def test_a_large_jpeg_is_not_decoded_whole(tmp_path: Path) -> None:
+def test_a_large_jpeg_is_decoded_at_reduced_size(tmp_path: Path) -> None:
     one(4000, 3000).save(tmp_path / "large.jpg")
     assert max(read_image(tmp_path / "large.jpg").size) <= 2000
     assert prepare_digit(read_image(tmp_path / "large.jpg")).any()
@@ -114,7 +114,7 @@ EPS = b"""%!PS-Adobe-3.0 EPSF-3.0
 
 
 @pytest.mark.parametrize("name", ["digit.eps", "digit.png"])
-def test_nothing_in_a_picture_is_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_code_in_a_picture_is_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ghostscript = tmp_path / "bin" / "gs"
     ghostscript.parent.mkdir()
     ghostscript.write_text(f"#!/bin/sh\ntouch {tmp_path}/trace\n")
@@ -187,7 +187,7 @@ NOT_READ = {
 }
 
 
-def test_a_line_for_each_file_and_status_1(
+def test_one_line_per_file_and_status_1(
     folder: Path, checkpoint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Image.new("L", (50, 50), 255).save(tmp_path / "blank.png")
@@ -234,7 +234,7 @@ def files_below(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-def test_prepared_images_lie_as_their_pictures_do_and_nowhere_else(
+def test_prepared_images_keep_their_paths_within_the_folder(
     checkpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here = tmp_path / "here"
@@ -253,7 +253,7 @@ def test_prepared_images_lie_as_their_pictures_do_and_nowhere_else(
     assert set(files_below(tmp_path.parent)) - before == set(files_below(here / "prepared"))
 
 
-def test_a_prepared_image_that_cannot_be_written_does_not_end_the_rest(
+def test_an_unwritable_prepared_image_does_not_stop_the_others(
     checkpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     here = tmp_path / "here"
@@ -274,7 +274,7 @@ def test_a_prepared_image_that_cannot_be_written_does_not_end_the_rest(
     assert problem in capsys.readouterr().out
 
 
-def test_a_files_name_is_no_formula_in_a_spreadsheet(
+def test_a_file_name_is_not_a_spreadsheet_formula(
     checkpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -289,7 +289,7 @@ def test_a_files_name_is_no_formula_in_a_spreadsheet(
     assert all(float(row["probability"]) > 0 for row in rows)
 
 
-def test_status_0_where_all_are_read(folder: Path, checkpoint: str) -> None:
+def test_status_0_if_all_are_read(folder: Path, checkpoint: str) -> None:
     assert status_of(["--ckpt_path", checkpoint, str(folder)]) == 0
 
 
@@ -324,9 +324,7 @@ def test_a_mistake_ends_with_status_2_before_any_picture_is_read(
     assert (tmp_path / "there.csv").read_text() == "kept"
 
 
-def test_file_names_that_no_terminal_can_show(
-    folder: Path, checkpoint: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_unprintable_file_names(folder: Path, checkpoint: str, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "b.png").rename(folder / "two\nlines \udcff.png")
     assert status_of(["--ckpt_path", checkpoint, str(folder)]) == 0
     assert "two?lines ?.png" in capsys.readouterr().out

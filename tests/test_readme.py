@@ -77,7 +77,7 @@ def shortened(command: str) -> list[str]:
     return [*args, *limits, *fit]
 
 
-def test_every_command_is_tried_here() -> None:
+def test_every_command_is_tested() -> None:
     assert set(COMMANDS) == set(PYTHON_COMMANDS) | set(MAKE_COMMANDS)
     assert len(PYTHON_COMMANDS) > 10
     assert {"make quickstart", "make test"} <= set(MAKE_COMMANDS)
@@ -133,7 +133,7 @@ def labels(text: str) -> list[str]:
     return re.findall(r"^  (\w+(?: \w+)*)  ", text, re.MULTILINE)
 
 
-def test_the_page_to_draw_on_is_tried_in_a_browser() -> None:
+def test_the_demo_is_tested_in_a_browser() -> None:
     (command,) = [command for command in SHIPPED_MODEL_COMMANDS if command.endswith(" demo")]
     assert command == f"python -m mnist_lightning {shlex.join(DEMO)}"
 

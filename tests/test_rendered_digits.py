@@ -17,7 +17,7 @@ from support.runs import PROJECT
 FIGURES = json.loads((PROJECT / "results" / "own_digits" / "own_digits.json").read_text(encoding="utf-8"))
 
 
-def test_the_two_sets_share_nothing_that_is_drawn() -> None:
+def test_the_two_sets_share_no_sources() -> None:
     assert not FONTS["development"].keys() & FONTS["report"].keys()
     assert not set(PENS_OF["development"]) & set(PENS_OF["report"])
     assert not set(WAYS_OF_WRITING["development"]) & set(WAYS_OF_WRITING["report"])
@@ -35,13 +35,13 @@ def test_every_digit_can_be_drawn_in_every_way() -> None:
                 assert image[:, 0].any()
 
 
-def test_pictures_are_the_same_each_time() -> None:
+def test_pictures_are_reproducible() -> None:
     first, again = (next(rendered_digits("report")) for _ in range(2))
     assert np.array_equal(np.asarray(first.image), np.asarray(again.image))
     assert (first.digit, first.style) == (0, "SourceSansPro-Light")
 
 
-def test_the_figures_are_of_enough_pictures_and_reach_what_was_asked_for() -> None:
+def test_the_figures_cover_enough_pictures_and_reach_the_target() -> None:
     assert FIGURES["set"] == "report"
     assert FIGURES["all"]["n"] >= 300
     assert FIGURES["num_faces"] >= 20
@@ -53,7 +53,7 @@ def test_the_figures_are_of_enough_pictures_and_reach_what_was_asked_for() -> No
     assert sum(FIGURES["errors"].values()) == num_errors
 
 
-def test_some_pictures_read_anew_give_the_committed_figures(trained: DigitClassifier) -> None:
+def test_some_pictures_reproduce_the_committed_figures(trained: DigitClassifier) -> None:
     style = "SourceSansPro-Light"
     some = [picture for picture, _ in zip(rendered_digits("report"), range(10), strict=False)]
     assert {picture.style for picture in some} == {style}
@@ -61,7 +61,7 @@ def test_some_pictures_read_anew_give_the_committed_figures(trained: DigitClassi
 
 
 @pytest.mark.slow
-def test_all_pictures_read_anew_give_the_committed_figures(tmp_path: Path, trained: DigitClassifier) -> None:
+def test_all_pictures_reproduce_the_committed_figures(tmp_path: Path, trained: DigitClassifier) -> None:
     main(["--ckpt_path", str(PROJECT / "models" / "mnist.ckpt"), "--output", str(tmp_path)])
     anew = json.loads((tmp_path / "own_digits.json").read_text(encoding="utf-8"))
     # Another processor or release rounds otherwise, which may tip a picture or two.
@@ -77,7 +77,7 @@ def test_a_missing_checkpoint_is_a_short_error(tmp_path: Path, capsys: pytest.Ca
     assert "no such file" in capsys.readouterr().err
 
 
-def test_the_examples_are_what_draws_them() -> None:
+def test_the_examples_match_their_source() -> None:
     assert {path.name for path in FOLDER.iterdir()} == pictures().keys()
     for name, picture in pictures().items():
         with Image.open(FOLDER / name) as committed:

@@ -35,7 +35,7 @@ def running(root: Path, *args: str) -> BaseProcess:
 
 
 @pytest.mark.slow
-def test_a_run_is_trained_by_one_process_at_a_time(tmp_path: Path, in_project: None) -> None:
+def test_one_process_at_a_time_trains_a_run(tmp_path: Path, in_project: None) -> None:
     first, log = running(tmp_path, "--data.num_workers", "2"), tmp_path / "second.log"
     second = processes.start(command(tmp_path, "--ckpt_path", "last"), log)
     assert processes.end(second) == 2
@@ -53,14 +53,14 @@ def test_a_run_is_trained_by_one_process_at_a_time(tmp_path: Path, in_project: N
     assert sorted(path.name for path in checkpoints.iterdir()) == ["best.ckpt", "last.ckpt"]
 
 
-def test_a_folder_that_was_deleted_is_not_made_anew(tmp_path: Path, in_project: None) -> None:
+def test_a_deleted_folder_is_not_created_again(tmp_path: Path, in_project: None) -> None:
     process = running(tmp_path)
     while folder_of(tmp_path).exists():  # what is written meanwhile gets in the way
         shutil.rmtree(folder_of(tmp_path), ignore_errors=True)
     assert_folder_is_gone(process, tmp_path)
 
 
-def test_ctrl_c_in_a_folder_that_was_moved(tmp_path: Path, in_project: None) -> None:
+def test_ctrl_c_in_a_moved_folder(tmp_path: Path, in_project: None) -> None:
     process = running(tmp_path)
     assert process.pid is not None
     os.kill(process.pid, signal.SIGSTOP)

@@ -138,7 +138,7 @@ def refused(in_project: None, tmp_path: Path, capfd: pytest.CaptureFixture[str])
     return error
 
 
-def test_every_option_is_tried() -> None:
+def test_every_option_has_a_test() -> None:
     tried = {name.removeprefix("test_") for name in globals() if name.startswith("test_")}
     assert sorted(inspect.signature(Trainer).parameters.keys() - tried) == []
 
@@ -160,10 +160,10 @@ def test_strategy(refused: Callable[..., str]) -> None:
 @pytest.mark.slow
 def test_devices(tmp_path: Path, in_project: None) -> None:
     """And --trainer.strategy ddp, with which two processes are started."""
-    said = run_ranks(2, tmp_path, *SHORT_RUN, "--trainer.callbacks", f"{__name__}.PrintStrategy")
+    output = run_ranks(2, tmp_path, *SHORT_RUN, "--trainer.callbacks", f"{__name__}.PrintStrategy")
     (folder,) = tmp_path.glob("*/version_*")
     assert read_report(folder)["num_processes"] == 2
-    assert said[0].startswith("DDPStrategy\n")
+    assert output[0].startswith("DDPStrategy\n")
 
 
 def test_num_nodes(refused: Callable[..., str]) -> None:

@@ -40,7 +40,7 @@ def test_the_average_is_validated_and_tested(fit: Fit, capfd: pytest.CaptureFixt
     assert row["train_loss"] == read_report(plain)["epochs"][0]["train_loss"]
 
 
-def test_the_one_test_after_training_is_of_the_average(fit: Fit, capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_test_after_training_uses_the_average(fit: Fit, capfd: pytest.CaptureFixture[str]) -> None:
     folder = fit(*CONSTANT, "--weight_average.decay", "0.9", "--data.validation", "none")
     loss = read_report(folder)["test"]["loss"]
     capfd.readouterr()

@@ -1,4 +1,4 @@
-"""The kills, the damage and the odd input of the tests at length: counts into `results/reliability.json`."""
+"""Runs the tests' kills, damage and odd input many times, and writes the counts to `results/reliability.json`."""
 
 import dataclasses
 import json
@@ -21,7 +21,7 @@ NUM_RUNS = 80
 
 
 def main() -> None:
-    """Runs all, and writes the counts."""
+    """Runs everything and writes the counts."""
     counts: dict[str, object] = {"date": datetime.now(UTC).date().isoformat()}
     counts |= {"hardware": hardware(), "versions": versions()}
     with tempfile.TemporaryDirectory() as directory:
