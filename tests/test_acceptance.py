@@ -1,4 +1,4 @@
-"""The original's requirements, found in the modules and figures of a run."""
+"""The original's requirements, checked on a network's modules and a run's figures."""
 
 import pytest
 from torch import nn

@@ -1,4 +1,4 @@
-"""Freed memory is kept: seen from a process's own count of page faults."""
+"""Freed memory is reused, measured by the process's count of page faults."""
 
 import subprocess
 import sys
@@ -7,7 +7,7 @@ import pytest
 
 from mnist_lightning.fast.allocation import keep_freed_memory
 
-# Allocates and writes 40 MB again and again; the count is of the pages that the system had to give for the last twenty.
+# Allocates and writes 40 MB repeatedly; prints the number of page faults of the last twenty times.
 PROGRAM = """
 import resource, torch
 from mnist_lightning.fast.allocation import keep_freed_memory

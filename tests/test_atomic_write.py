@@ -1,4 +1,4 @@
-"""Files that are replaced whole, by several writers at the same time, and whatever lies in their way."""
+"""Atomic file writes: concurrent writers, links, file modes, long names and failures."""
 
 import ast
 import os
@@ -49,7 +49,7 @@ def test_planted_links_are_not_followed(tmp_path: Path) -> None:
     atomic_write(tmp_path / "file", "new")
     assert precious.read_text() == "kept"
     (tmp_path / "link").symlink_to(precious)
-    atomic_write(tmp_path / "link", "new")  # the link itself makes way
+    atomic_write(tmp_path / "link", "new")  # replaces the link itself
     assert precious.read_text() == "kept"
     assert (tmp_path / "link").read_text() == "new"
 
@@ -82,7 +82,7 @@ def test_a_failure_names_the_file_and_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [folder]
 
 
-# A script to compare with that knows nothing of the project, and downloads, which have a directory of their own.
+# The plain script does not use the project's code, and downloads go to a temporary directory.
 OTHER_WRITERS = {"evidence/benchmark/plain_script.py", "data/mnist_files.py"}
 WRITES = {"write_text", "write_bytes", "savefig", "touch"}
 

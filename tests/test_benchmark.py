@@ -73,7 +73,7 @@ def test_the_plain_script_has_the_same_network() -> None:
 
 @pytest.mark.slow
 def test_the_loop_without_changes_matches_the_plain_script(real_data: None, mnist_dir: Path) -> None:
-    """The same draws of weights, order, augmentation and dropout: the same loss."""
+    """Weights, order, augmentation and dropout have the same draws, so the loss is the same."""
     (epoch,) = plain_script.train(mnist_dir, num_epochs=1, num_workers=0, seed=3, max_steps=1)
     loop = Loop(CHANGES[0].setting, num_epochs=1, seed=3)
     assert float(next(iter(loop))) == pytest.approx(epoch.train_loss, rel=1e-3)
@@ -114,7 +114,7 @@ def test_the_cost_of_the_trainer_is_the_median_of_ratios() -> None:
 def test_the_whole_process_and_the_plain_scripts_seeds(real_data: None, tmp_path: Path) -> None:
     lines: list[str] = []
     train_plain_script(tmp_path, num_seeds=2, num_epochs=1, max_steps=1, log=lines.append)
-    train_plain_script(tmp_path, num_seeds=2, num_epochs=1, max_steps=1, log=lines.append)  # they are there
+    train_plain_script(tmp_path, num_seeds=2, num_epochs=1, max_steps=1, log=lines.append)  # skips existing files
     assert len(lines) == 2
     seeds = read_plain_script(tmp_path)
     assert [seed["seed"] for seed in seeds] == [0, 1]
@@ -156,7 +156,7 @@ def test_changes_with_the_same_draws_have_the_same_loss(real_data: None) -> None
     before, after = measure_changes(CHANGES[3:5], num_turns=2, num_steps=1, log=lambda _: None)
     assert len(before["step_milliseconds"]) == len(after["step_milliseconds"]) == 1
     assert "same_draws" not in before
-    assert after["loss_difference_of_first_step"] < 1e-4  # what PyTorch's batch norm rounds in float32
+    assert after["loss_difference_of_first_step"] < 1e-4  # rounding of PyTorch's batch norm in float32
     assert after["largest_loss_difference"] < 1e-2
 
 
@@ -180,7 +180,7 @@ def test_scaling(real_data: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 
 
 def test_gigaflop_per_image_by_hand(real_data: None) -> None:
-    """Of the convolutions, forwards and backwards; the first one needs no gradient for its input."""
+    """Convolutions, forward and backward; the first one needs no gradient of its input."""
     weights_and_pixels = [(1620, 28), (2916, 14), (4536, 14), (7056, 7), (2520, 7)]
     by_hand = 3 * sum(2 * weights * side**2 for weights, side in weights_and_pixels) + 2 * 2 * 90 * 28**2
     assert scaling._flop_per_image(1) == by_hand

@@ -1,4 +1,4 @@
-"""Checkpoints from elsewhere: nothing in them runs, and what is none is refused with one clear error."""
+"""Untrusted checkpoints: no code in them runs, and invalid files are refused with one clear error."""
 
 import os
 import pickle
@@ -24,7 +24,7 @@ OFFLINE = ("--config", "configs/offline.yaml")
 
 
 class Planted:
-    """What pickle loads by making a file."""
+    """An object whose unpickling creates a file."""
 
     def __init__(self, trace: Path) -> None:
         self.trace = trace
@@ -99,7 +99,7 @@ def test_damage_anywhere_is_found(checkpoint: Path, tmp_path: Path) -> None:
 def rewritten(
     path: Path, change: Callable[[bytes], bytes] = lambda pickled: pickled, compression: int = zipfile.ZIP_STORED
 ) -> None:
-    """Writes a checkpoint's archive anew, with a change to its pickle, or compressed."""
+    """Rewrites a checkpoint's archive with a changed pickle, or compressed."""
     with zipfile.ZipFile(path) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     with zipfile.ZipFile(path, "w", compression) as archive:
@@ -122,7 +122,7 @@ def test_compressed_checkpoints_are_refused_before_decompression(checkpoint: Pat
 
 
 def _larger_than_its_file(content: bytes) -> bytes:
-    """The directory says of each member that it is 1 GiB long, stored as it is."""
+    """Declares a size of 1 GiB for each member of the archive, without compression."""
     changed, place = bytearray(content), 0
     while (place := content.find(b"PK\1\2", place + 1)) >= 0:
         struct.pack_into("<II", changed, place + 20, 2**30, 2**30)
@@ -137,7 +137,7 @@ def test_members_larger_than_the_file_are_refused(checkpoint: Path, tmp_path: Pa
 
 
 def _lists(depth: int) -> list[Any]:
-    """A list of two lists of two lists, and so on; of each pair both are the same list."""
+    """Nested lists of twice the same list."""
     value: list[Any] = [0]
     for _ in range(depth):
         value = [value, value]
@@ -145,7 +145,7 @@ def _lists(depth: int) -> list[Any]:
 
 
 class Hidden:
-    """What pickle loads as an OrderedDict that has a number in the place of its method `items`."""
+    """An object that unpickles to an OrderedDict whose method `items` is replaced by a number."""
 
     def __init__(self, content: dict[str, Any]) -> None:
         self.content = content
@@ -155,13 +155,13 @@ class Hidden:
 
 
 class Zeros:
-    """What pickle loads as 64 MiB of zeros, from a few bytes."""
+    """An object of a few bytes that unpickles to 64 MiB of zeros."""
 
     def __reduce__(self) -> tuple[type, tuple[int]]:
         return bytearray, (2**26,)
 
 
-# Each asks for much more than its file holds, or is no tensor of numbers on the CPU; torch loads them all.
+# Each needs far more memory than its file's size, or is not a plain tensor on the CPU; torch loads all of them.
 GREEDY = {
     "a view of 2**40 numbers": torch.zeros(1).expand(2**40),
     "a view of 2**62 numbers": torch.zeros(1).expand(2**62),
@@ -209,7 +209,7 @@ def test_a_dictionary_with_overridden_methods_is_read_as_a_plain_one(checkpoint:
 
 def test_only_regular_files_are_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    for path in (tmp_path / "pipe", Path("/dev/zero")):  # to read either would never end
+    for path in (tmp_path / "pipe", Path("/dev/zero")):  # reading them would never end
         with pytest.raises(CheckpointError, match="not a regular file"):
             load_checkpoint(path)
 

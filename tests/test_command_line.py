@@ -1,4 +1,4 @@
-"""Mistakes on the command line and in configs: a status that is not 0, and a few lines that say what to change."""
+"""Mistakes on the command line and in configs: a nonzero exit status and a short message that says what to change."""
 
 import os
 import re
@@ -16,7 +16,7 @@ FIT = ["fit", "--config", "configs/offline.yaml"]
 
 @pytest.fixture(autouse=True)
 def _in_project(in_project: None) -> None:
-    """Commands name configs relative to the project."""
+    """Changes to the project's directory, because commands use relative paths of configs."""
 
 
 def error_of(args: list[str], capfd: pytest.CaptureFixture[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Every file in configs/ runs through the command line: fit, test and predict; the GPU's overlay as far as parsing."""
+"""Every file in configs/ runs fit, test and predict through the command line; the GPU overlay is only parsed."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ CONFIGS = sorted(path.stem for path in PROJECT.glob("configs/*.yaml"))
 ABLATIONS = sorted(path.stem for path in PROJECT.glob("configs/ablations/*.yaml"))
 
 
-# A config that is new here is tried without further ado; an overlay needs a test of its own below.
+# New configs are tested automatically; an overlay needs its own test below.
 @pytest.mark.parametrize("name", [name for name in CONFIGS if name not in OVERLAYS])
 def test_config(name: str, fit: Fit, mnist_dir: Path, capfd: pytest.CaptureFixture[str]) -> None:
     shortened = [

@@ -1,4 +1,4 @@
-"""What a run's event files hold for TensorBoard, read back."""
+"""The content of a run's TensorBoard event files."""
 
 import io
 import json
@@ -62,12 +62,12 @@ def pixels(events: EventAccumulator, tag: str) -> Any:
 
 
 def curve(events: EventAccumulator, tag: str) -> Any:
-    """(6, T): numbers of true and false positives, true and false negatives, precision, recall, by threshold."""
+    """(6, T): true positives, false positives, true negatives, false negatives, precision and recall per threshold."""
     return make_ndarray(events.Tensors(tag)[-1].tensor_proto)
 
 
 def evaluated_again(folder: Path) -> tuple[Tensor, Tensor]:
-    """Logits and labels of the offline test images, from the checkpoint alone."""
+    """Logits and labels of the offline test images, computed from the checkpoint."""
     data = DigitsDataModule(dataset="offline_digits")
     data.setup("test")
     batch: Batch = data.prepare(next(iter(data.test_dataloader())), augment=False)
@@ -199,7 +199,7 @@ def test_filters_match_the_checkpoint(finished: Path) -> None:
 
 
 def test_feature_maps_of_every_layer(finished: Path) -> None:
-    """10, 18, 18, 28, 28 and 10 maps, each 56 × 56 on the screen, with lines of two pixels, ten in a row."""
+    """10, 18, 18, 28, 28 and 10 maps of 56 × 56 pixels, ten per row, separated by two pixels."""
     events = read_events(finished)
     sizes = [pixels(events, tag).shape[:2] for tag in FEATURE_MAPS]
     rows = [1, 2, 2, 3, 3, 1]
@@ -221,7 +221,7 @@ def test_hyperparameters_and_their_metrics(fit: Fit) -> None:
     assert {info.name for info in experiment.hparam_infos if info.differs} == set(SHOWN_FIRST)
     assert {info.name for info in experiment.hparam_infos} == set(started.hparams)
     assert {tag for tag in METRICS if "test" not in tag} <= set(events.Tags()["scalars"])
-    assert hparams_of(events, "session_end_info").session_end_info.status  # of success
+    assert hparams_of(events, "session_end_info").session_end_info.status  # success
     assert "_instantiator" not in (folder / "hparams.yaml").read_text()
 
 
@@ -256,7 +256,7 @@ def test_the_embedding_shows_the_evaluated_images(finished: Path) -> None:
 @pytest.mark.parametrize(
     ("net", "num_features"),
     [
-        (OptimizedNet(), 10 * 7 * 7),  # under the global pooling
+        (OptimizedNet(), 10 * 7 * 7),  # input of the global average pooling
         (OptimizedNet(head="fully_connected"), 10 * 7 * 7),
         (BaselineNet(), 1024 * 3 * 3),
     ],
@@ -274,7 +274,7 @@ def test_features_are_the_input_of_the_head(net: torch.nn.Module, num_features: 
 def test_principal_components_keep_distances() -> None:
     features = torch.randn(30, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     components = principal_components(features, 50)
-    # Without products of matrices, whose rounding gives an image a distance to itself.
+    # Not by matrix products, whose rounding would give an image a distance to itself.
     found, wanted = (
         torch.cdist(points, points, compute_mode="donot_use_mm_for_euclid_dist") for points in (components, features)
     )
@@ -290,7 +290,7 @@ def weights(folder: Path) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("options", [(), ("--model.backend", "layers", "--data.validation", "none")])
 def test_dashboards_do_not_change_training(fit: Fit, options: tuple[str, ...]) -> None:
-    """Not even where training draws from the global random numbers: the state of these is saved too."""
+    """Includes the global random numbers: checkpoints contain their state too."""
     states: list[Tensor] = []
 
     class RandomState(Callback):
@@ -370,14 +370,14 @@ def test_a_resumed_run_continues_in_its_folder(fit: Fit) -> None:
     assert steps(events, "Images", "augmentation/stored_above_augmented_below") == [1, 2]
     assert "| 2 |" in text(events, "run/report")
     before = sorted(folder.rglob("*.tsv"))
-    assert len(before) == 2 * 2  # of the features after each end
-    main(go_on)  # has ended already
+    assert len(before) == 2 * 2  # features at each end of a run
+    main(go_on)  # finished already
     assert sorted(folder.rglob("*.tsv")) == before
 
 
 @pytest.mark.slow
 def test_two_processes_draw_all_images(fit: Fit, tmp_path: Path) -> None:
-    """Of 360 images, which are 180 each, in batches of 50; the same as one process does with the same weights."""
+    """Each evaluates 180 of 360 images, in batches of 50; same result as one process with the same weights."""
     options = ["--data.eval_batch_size", "50", "--trainer.limit_train_batches", "3", "--trainer.max_epochs", "1"]
     run_ranks(2, tmp_path, "fit", "--config", "configs/offline.yaml", *options)
     (folder,) = tmp_path.glob("offline/version_*")
@@ -395,7 +395,7 @@ def test_two_processes_draw_all_images(fit: Fit, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_figures_need_no_display(fit: Fit) -> None:
-    """The backend that a user's environment names is not started."""
+    """The matplotlib backend of the user's environment is not started."""
     code = "import sys; from mnist_lightning.main import main; main(sys.argv[1:]); import matplotlib.pyplot as plt; "
     code += "assert plt.get_fignums() == []"
     folder = fit("--trainer.max_epochs", "1", dashboards=True)

@@ -1,4 +1,4 @@
-"""The page to draw on: what the server answers. The page itself: tests/test_demo_in_browser.py."""
+"""The demo's server. Its page: tests/test_demo_in_browser.py."""
 
 import base64
 import io
@@ -85,7 +85,7 @@ def test_a_port_in_use(in_project: None, tmp_path: Path) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        # In a process of its own: the library leaves sockets open behind it.
+        # In a separate process, because gradio leaves sockets open.
         process = processes.start(["demo", "--ckpt_path", str(SHIPPED), "--port", str(port)], tmp_path / "log")
         assert processes.end(process) == 2
     assert f"error: --port {port} is in use by another program" in (tmp_path / "log").read_text()

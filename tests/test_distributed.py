@@ -1,4 +1,4 @@
-"""Runs of several processes on one machine, with gloo."""
+"""Runs with several processes on one machine, with gloo."""
 
 import os
 import subprocess
@@ -70,7 +70,7 @@ def test_the_frameworks_own_launcher(tmp_path: Path, in_project: None) -> None:
 def test_accuracy_is_exact_for_any_number_of_ranks(
     num_ranks: int, fit: Fit, mnist_dir: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """On 10,000 images, which three ranks cannot share evenly."""
+    """10,000 images, which three ranks cannot share evenly."""
     arguments = (
         "--trainer.limit_train_batches",
         "30",
@@ -92,7 +92,7 @@ def test_accuracy_is_exact_for_any_number_of_ranks(
 
 @pytest.mark.slow
 def test_two_ranks_at_half_the_batch_follow_one_process(tmp_path: Path, in_project: None) -> None:
-    """In a network without batch norm, whose statistics each rank takes of its own share of the images."""
+    """Without batch norm, whose statistics each rank computes on its own share of the images."""
     plain = ["--model.network", "baseline", "--model.max_lr", "0.01", "--trainer.limit_train_batches", "4"]
     plain += ["--data.rotation_degrees", "0", "--data.translation_percent", "0"]
     run_ranks(1, tmp_path / "one", *SHORT_RUN, *plain, "--data.batch_size", "64")

@@ -1,4 +1,4 @@
-"""Dropout by drawing what to drop."""
+"""Sparse dropout."""
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ def test_activations_are_dropped_independently_with_the_probability(probability:
     dropped = torch.zeros(num).index_fill_(0, draw_dropped(num, probability), 1)
     std = (probability * (1 - probability)) ** 0.5
     assert dropped.mean().item() == pytest.approx(probability, abs=5 * std / num**0.5)
-    for distance in (1, 2, 3, 18):  # neighbours, also those of a 2×2 window
+    for distance in (1, 2, 3, 18):  # neighbours, including those of a 2×2 window
         both = (dropped[:-distance] * dropped[distance:]).mean().item()
         spread = probability * (1 - probability**2) ** 0.5 / num**0.5
         assert both == pytest.approx(probability**2, abs=8 * spread)

@@ -1,4 +1,4 @@
-"""`export`: files that compute what the network does, without this project, and say what they are."""
+"""`export`: files that reproduce the network's outputs without this project, and contain metadata."""
 
 import json
 import re
@@ -36,7 +36,7 @@ SUFFIXES = {"onnx": ".onnx", "onnx_int8": ".onnx", "torch": ".pt2", "weights": "
 
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Of a network that has learned a little of the offline digits; not to be changed."""
+    """A checkpoint of a short training on the offline digits; tests must not change it."""
     root = tmp_path_factory.mktemp("learned")
     config = str(PROJECT / "configs" / "offline.yaml")
     options = ["--trainer.max_epochs", "2", "--trainer.logger", "false", "--trainer.default_root_dir", str(root)]
@@ -45,7 +45,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def logits_by_others(path: Path, images: Tensor) -> tuple[Tensor, dict[str, Any]]:
-    """What a program without this project gets of an exported file: logits and metadata."""
+    """Logits and metadata of an exported file, read without this project."""
     if path.suffix == ".pt2":
         extra_files = {METADATA: ""}
         program = torch.export.load(path, extra_files=extra_files)
@@ -86,7 +86,7 @@ def test_a_file_reproduces_the_networks_outputs(
 
 
 def comparison(**figures: float) -> Comparison:
-    """Of a file that is as the network, but for these figures."""
+    """A comparison of equal outputs, except for these figures."""
     as_the_network = Comparison(
         num_images=1000,
         network_accuracy=0.99,
@@ -118,12 +118,12 @@ def test_a_file_with_logits_that_are_not_finite_is_refused(export_format: Export
 
 @pytest.fixture(scope="session")
 def int8_model() -> ModelProto:
-    """The shipped model in int8; the range of its activations, from noise, is of no matter here."""
+    """The shipped model in int8, calibrated on noise, because activations do not matter here."""
     return Int8OnnxFormat().build(pixel_network(load_classifier(SHIPPED)), torch.rand(100, 1, 28, 28))
 
 
 def test_int8_cannot_saturate_on_any_processor(int8_model: ModelProto) -> None:
-    """Kernels without VNNI add two products of uint8 and int8 in 16 bits: none of these sums may saturate."""
+    """Kernels without VNNI add two products of uint8 and int8 in 16 bits; no such sum may saturate."""
     weights = {each.name: each for each in int8_model.graph.initializer}
     dequantized = {
         node.output[0]: node.input[0] for node in int8_model.graph.node if node.op_type == "DequantizeLinear"
@@ -134,7 +134,7 @@ def test_int8_cannot_saturate_on_any_processor(int8_model: ModelProto) -> None:
         values = torch.from_numpy(onnx.numpy_helper.to_array(weights[dequantized[node.input[1]]]).copy())
         assert values.dtype == torch.int8
         ascending = values.flatten(1).int().sort(dim=1).values  # (out channels, 9 · in channels)
-        # Whichever two a kernel takes together.
+        # For any two weights that a kernel combines.
         largest, smallest = 255 * ascending[:, -2:].sum(dim=1), 255 * ascending[:, :2].sum(dim=1)
         assert largest.max() <= torch.iinfo(torch.int16).max
         assert smallest.min() >= torch.iinfo(torch.int16).min
@@ -213,7 +213,9 @@ def test_weights_work_with_every_command_except_resuming(
     torch.testing.assert_close(weights["state_dict"], whole["state_dict"], rtol=0, atol=0)
     assert "optimizer_states" not in weights
     first = "net.layers.0.weight"
-    assert not torch.equal(weights["state_dict"][first], whole["current_model_state"][first])  # the average is kept
+    assert not torch.equal(
+        weights["state_dict"][first], whole["current_model_state"][first]
+    )  # the file has the averaged weights
     for subcommand in ("validate", "test", "predict"):
         outputs = []
         for path in (str(last), output):

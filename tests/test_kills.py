@@ -1,4 +1,4 @@
-"""Runs that are killed, ended by a signal, or left without room on the disk. `make soak` kills many more."""
+"""Runs that are killed, ended by a signal, or meet a full disk. `make soak` kills many more."""
 
 import os
 import re
@@ -57,7 +57,7 @@ def test_a_full_disk_keeps_the_previous_checkpoint(tmp_path: Path, in_project: N
 
 @pytest.mark.slow
 def test_a_full_disk_during_an_event_write(tmp_path: Path, in_project: None) -> None:
-    """TensorBoard's writer works in a thread, and says neither which file it is nor anything but a traceback."""
+    """TensorBoard's writer thread would print a traceback without the file's name."""
     command = ["fit", "--config", "configs/offline.yaml", "--trainer.max_epochs", "1000"]
     command += ["--trainer.limit_train_batches", "2", "--trainer.default_root_dir", str(tmp_path)]
     process = processes.start(command, tmp_path / "log", max_file_bytes=300_000)

@@ -1,4 +1,4 @@
-"""Runs that are killed in a hook of the training loop, and resumed: they end as one that was never killed."""
+"""Runs that are killed in a hook of the training loop and resumed end like an uninterrupted run."""
 
 import signal
 import time
@@ -25,7 +25,7 @@ RUNS = {"validated": [], "tested": ["--data.validation", "none"]}
 
 
 def fit_args(root: Path, kind: str) -> list[str]:
-    """The command line of a run; each kind of run validates after each epoch, or tests once at its end."""
+    """The command line of a run, which validates after each epoch, or tests once at its end."""
     options = [*SHORT, *STEPS, *RUNS[kind], "--trainer.default_root_dir", str(root)]
     return ["fit", "--config", "configs/offline.yaml", *options]
 
@@ -40,7 +40,7 @@ def whole_runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {kind: root / "offline" / "version_0" for kind, root in roots.items()}
 
 
-# The hook, which of its calls, and whether before or after the callbacks that write checkpoints.
+# The hook, the number of its call, and whether the kill comes before or after the callbacks that write checkpoints.
 PLACES = {
     "validated": [
         ("on_train_epoch_start", 2, "before"),
@@ -64,7 +64,7 @@ PLACES = {
         ("on_train_end", 1, "before"),
         ("on_test_start", 1, "before"),
         ("on_test_end", 1, "after"),
-        ("report.json", 4, "before"),  # the one that has the test's figures
+        ("report.json", 4, "before"),  # the write with the test's figures
     ],
 }
 FAST = {("validated", "on_validation_start")}
@@ -104,7 +104,7 @@ def test_a_resumed_finished_run_tests_the_average_again(whole_runs: dict[str, Pa
 
 
 class SlowSteps(Callback):
-    """Makes a second enough for one or two of an epoch's three steps."""
+    """Slows training down to one or two of an epoch's three steps per second."""
 
     @override
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:

@@ -1,4 +1,4 @@
-"""What a test leaves running fails it."""
+"""A test that leaves something running fails."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import pytest
 
 from support import leaks
 
-# The fixtures of this suite, without a plugin that looks for garbage for seconds.
+# The fixtures of this suite, without a plugin that spends seconds on garbage collection.
 OPTIONS = ("-p", "conftest", "-p", "no:unraisableexception")
 TESTS = """
 import os, subprocess, sys, threading, time

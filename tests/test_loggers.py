@@ -1,4 +1,4 @@
-"""Loggers that --trainer.logger adds: they get what TensorBoard gets, and write into the run's folder."""
+"""Loggers added by --trainer.logger: they receive the same as TensorBoard, and write to the run's folder."""
 
 import csv
 from importlib.util import find_spec
@@ -18,7 +18,7 @@ SHORT = ("--trainer.max_epochs", "1")
 
 
 class ReadCsvInSecondEpoch(Callback):
-    """Keeps what a CSVLogger's file holds when the second epoch starts."""
+    """Keeps the header of a CSVLogger's file at the start of the second epoch."""
 
     header: list[str]
 
@@ -60,7 +60,7 @@ def test_a_logger_gets_all_settings(fit: Fit) -> None:
 
 
 def test_loggers_of_a_config(fit: Fit, tmp_path: Path) -> None:
-    """Two of them, one with a folder of its own; and the run's own config says the same of another run."""
+    """Two loggers, one with its own folder; the run's config gives another run the same loggers."""
     loggers: list[dict[str, Any]] = [
         {"class_path": "TensorBoardLogger", "init_args": {"save_dir": str(tmp_path / "mine"), "name": "here"}},
         {"class_path": "lightning.pytorch.loggers.CSVLogger"},

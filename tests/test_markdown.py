@@ -1,4 +1,4 @@
-"""Reports whose texts are Markdown, HTML or a terminal's commands: they are shown as they are."""
+"""Texts in reports that contain Markdown, HTML or terminal commands are escaped."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Checkpoints that can be read, but hold what no run writes: each is one clear error, whatever the command."""
+"""Readable checkpoints with content that no run writes: every command refuses them with one clear error."""
 
 import json
 import re
@@ -55,7 +55,7 @@ def endless(content: Content) -> None:
     content["state_dict"][WEIGHT][0, 0, 0, 0] = torch.inf
 
 
-# What is changed, and what the error says.
+# The change, and a pattern of the error.
 ODD_FOR_ALL: dict[str, tuple[Callable[[Content], Any], str]] = {
     "settings that are a list": (replaced("hyper_parameters", [1]), "lacks hyper_parameters"),
     "settings of the data that are a list": (replaced("datamodule_hyper_parameters", []), "lacks datamodule_hyper"),
@@ -180,7 +180,7 @@ def odd_copy(run_folder: Path, root: Path, change: Callable[[Content], Any]) -> 
 
 
 def cases(odd: dict[str, tuple[Callable[[Content], Any], str]], fast: set[str]) -> list[Any]:
-    """The table as parameters; all that are not named as fast are slow."""
+    """The table as test parameters; cases outside `fast` are marked as slow."""
     return [pytest.param(*case, id=name, marks=() if name in fast else pytest.mark.slow) for name, case in odd.items()]
 
 
@@ -239,7 +239,7 @@ def test_a_run_resumes_from_its_own_checkpoint(
 def test_an_error_outside_of_restoring_keeps_its_traceback(
     run_folder: Path, tmp_path: Path, in_project: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What fails elsewhere is no fault of the checkpoint's, and keeps its traceback."""
+    """Such an error is not the checkpoint's fault."""
     path = odd_copy(run_folder, tmp_path, lambda content: None)
 
     def fail(*args: object) -> None:

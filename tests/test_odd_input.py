@@ -1,4 +1,4 @@
-"""Anything that can be typed ends well, or with one error: the short form of what `make soak` does at length."""
+"""Any input succeeds or ends with one error; a short version of `make soak`."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Digits from anybody's pictures: found, brought to MNIST's form, and read, whatever the file is like."""
+"""Digits in pictures of all kinds are found, converted to MNIST's format and recognised."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ Mnist = tuple[LabelledImages, LabelledImages]
 
 
 def seven(width: int = 400, height: int = 300, mode: str = "L") -> Image.Image:
-    """A dark 7 on light paper, not in its middle."""
+    """A dark 7 on light paper, off-centre."""
     image = Image.new("L", (width, height), 230)
     line = [(0.3 * width, 0.2 * height), (0.5 * width, 0.2 * height), (0.35 * width, 0.85 * height)]
     ImageDraw.Draw(image).line(line, fill=30, width=max(2, height // 25), joint="curve")
@@ -31,7 +31,7 @@ def difference(one: Tensor, other: Tensor) -> float:
     return float((one.float() - other.float()).abs().mean())
 
 
-# MNIST's form
+# MNIST's format
 
 
 def test_the_format_is_mnists() -> None:
@@ -64,13 +64,13 @@ def test_thin_and_thick_lines_get_mnists_stroke_width() -> None:
 def test_an_mnist_image_hardly_changes(mnist: Mnist) -> None:
     images = mnist[1].images[:40, 0]
     prepared = torch.stack([prepare_digit(Image.fromarray(image.numpy())) for image in images])
-    # Of 255; the digits cover a fifth of the image, and another digit differs by 40.
+    # Of 255; digits cover a fifth of the image, and two different digits differ by 40.
     assert float((images.float() - prepared.float()).abs().mean(dim=(1, 2)).median()) < 10
     again = torch.stack([prepare_digit(Image.fromarray(image.numpy())) for image in prepared])
     assert difference(again, prepared) < 6
 
 
-# What the picture is like
+# Kinds of pictures
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_a_separate_stroke_belongs_to_the_digit() -> None:
     assert int(prepare_digit(image)[:, 14:].sum()) > int(whole[:, 14:].sum())
 
 
-# What holds no digit
+# Pictures without a digit
 
 
 def noise(*shape: int) -> Image.Image:
@@ -189,7 +189,7 @@ def test_any_image_size_is_handled(shape: tuple[int, int], seed: int) -> None:
     assert prepared_or_blank(Image.fromarray(pixels)).shape == (28, 28)
 
 
-# Reading
+# Recognition
 
 
 def upscaled(image: Image.Image, rng: np.random.Generator) -> Image.Image:
@@ -218,7 +218,7 @@ def prepared_or_blank(picture: Image.Image) -> Tensor:
 
 @pytest.mark.parametrize("num_images", [100, pytest.param(400, marks=pytest.mark.slow)])
 def test_mnists_digits_are_read_from_pictures(num_images: int, mnist: Mnist, trained: DigitClassifier) -> None:
-    """A picture reads as the image in it does, in 97 of 100 cases."""
+    """The prediction for a picture equals that for its MNIST image in 97 of 100 cases."""
     rng = np.random.default_rng(0)
     images, changes = mnist[1].images[:num_images, 0], [upscaled, inverted, padded, photographed]
     pictures = [changes[n % 4](Image.fromarray(image.numpy()), rng) for n, image in enumerate(images)]

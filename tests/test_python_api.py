@@ -1,4 +1,4 @@
-"""The modules from Python, with the framework's own Trainer and loaders."""
+"""The Python API, with Lightning's Trainer and PyTorch's loaders."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""`read`: whatever the files are, a line for each, and a status that tells."""
+"""`read`: one line per file, and the exit status."""
 
 import contextlib
 import csv
@@ -32,7 +32,7 @@ def one(width: int = 300, height: int = 300) -> Image.Image:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Pictures of a 1, and files that are none."""
+    """Pictures of a 1, and files that are not pictures."""
     folder = tmp_path / "pictures"
     (folder / "more").mkdir(parents=True)
     (folder / ".hidden").mkdir()
@@ -55,7 +55,7 @@ def test_exif_rotation_is_applied(tmp_path: Path) -> None:
     seven = Image.new("L", (200, 300), 255)
     ImageDraw.Draw(seven).line([(50, 50), (150, 50), (80, 250)], fill=0, width=14)
     exif = Image.Exif()
-    exif[0x0112] = 6  # the camera was held upright: turn by 90° clockwise to look at it
+    exif[0x0112] = 6  # rotate by 90° clockwise
     for suffix in ("jpg", "png", "tif", "webp"):
         seven.rotate(90, expand=True).save(tmp_path / f"seven.{suffix}", exif=exif)
         upright = prepare_digit(read_image(tmp_path / f"seven.{suffix}"))
@@ -99,7 +99,7 @@ def test_too_many_pixels_are_refused_before_they_are_decoded(size: tuple[int, in
     content = (tmp_path / "bomb.png").read_bytes()
     header = b"IHDR" + struct.pack(">II", *size) + content[24:29]
     (tmp_path / "bomb.png").write_bytes(content[:12] + header + struct.pack(">I", zlib.crc32(header)) + content[33:])
-    # What follows the header is a single pixel: to decode it would fail with another error.
+    # The data contain a single pixel, so decoding would raise another error.
     with pytest.raises(
         ImageFileError, match=f"too large: {text}; the limits are 70,000,000 pixels and 20,000 per side"
     ):
@@ -158,7 +158,7 @@ def test_a_damaged_file_is_refused_whatever_its_format(tmp_path: Path) -> None:
 
 @pytest.fixture
 def checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """An untrained network; MNIST cannot be read."""
+    """A checkpoint of an untrained network; reading MNIST fails the test."""
     monkeypatch.setattr("mnist_lightning.datamodule.read_mnist", lambda data_dir: pytest.fail("the data were read"))
     module = DigitClassifier(test_time_augmentation=True)
     content = {
@@ -261,7 +261,7 @@ def test_an_unwritable_prepared_image_does_not_stop_the_others(
     monkeypatch.chdir(here)
     longest = ["x" * 251, "é" * 125, "字" * 83, "🤷" * 62]
     names = [f"{stem}.png" for stem in longest]
-    names += ["../b.png", "b.png/1.png", "a.png"]  # the first is in the second's way
+    names += ["../b.png", "b.png/1.png", "a.png"]  # the first blocks the second's folder
     for name in names:
         one().save(name)
     command = ["--ckpt_path", checkpoint, "--prepared", "prepared", "--output", "results.json"]

@@ -1,4 +1,4 @@
-"""Digits that are not MNIST's: how they are made, and that the figures in results/ are those of this code."""
+"""Rendered digits: their sources, and that this code reproduces the figures in results/."""
 
 import json
 from pathlib import Path
@@ -64,7 +64,7 @@ def test_some_pictures_reproduce_the_committed_figures(trained: DigitClassifier)
 def test_all_pictures_reproduce_the_committed_figures(tmp_path: Path, trained: DigitClassifier) -> None:
     main(["--ckpt_path", str(PROJECT / "models" / "mnist.ckpt"), "--output", str(tmp_path)])
     anew = json.loads((tmp_path / "own_digits.json").read_text(encoding="utf-8"))
-    # Another processor or release rounds otherwise, which may tip a picture or two.
+    # Rounding depends on processor and release, and may change one or two predictions.
     assert anew["all"]["accuracy"] == pytest.approx(FIGURES["all"]["accuracy"], abs=0.01)
     assert anew["all"]["n"] == FIGURES["all"]["n"]
     assert (tmp_path / "own_digits.png").stat().st_size < 300_000

@@ -1,4 +1,4 @@
-"""The figures of README.md and docs/ are those of the committed reports."""
+"""The figures in README.md and docs/ match the committed reports."""
 
 import json
 import re
@@ -51,7 +51,7 @@ HELD_OUT = [("fast", 10, "ten"), ("best", 5, "five")]
 
 @pytest.mark.parametrize(("name", "num_seeds", "_"), HELD_OUT)
 def test_held_out_claims_did_not_use_the_test_images(name: str, num_seeds: int, _: str) -> None:
-    """The held-out protocol: nothing was chosen on the test images, which were read once, at the end."""
+    """The held-out protocol: nothing was chosen on the test images, which were used once, at the end."""
     reports = read_results(name).reports(name).values()
     assert len(reports) == num_seeds
     for report in reports:
@@ -88,12 +88,12 @@ def test_every_table_is_in_one_page() -> None:
 
 @pytest.mark.slow
 def test_the_shipped_model_matches_its_report(mnist_dir: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """Weights alone, small, and of the accuracy that its report says."""
+    """It has weights only, is small, and has the accuracy in its report."""
     model = MODELS / "mnist.ckpt"
     assert model.stat().st_size < 150_000
     report = json.loads((MODELS / "mnist.json").read_text(encoding="utf-8"))
     main(["test", "--ckpt_path", str(model), "--data.data_dir", str(mnist_dir)])
     figures = report["test"]
-    # Not the loss: that of the report is a mean over batches, as its text says.
+    # Not the loss, which is a mean over batches in the report.
     assert f"accuracy {figures['accuracy']:.2%}, loss " in capfd.readouterr().out
     assert load_checkpoint(model)[METADATA]["accuracy"] == pytest.approx(figures["single_view_accuracy"])

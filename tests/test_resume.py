@@ -1,4 +1,4 @@
-"""A run that was interrupted and goes on ends as one that was not: bit for bit, report and all."""
+"""An interrupted and resumed run ends like an uninterrupted one: bit for bit, including the report."""
 
 import os
 import shutil
@@ -207,7 +207,7 @@ def test_training_from_the_best_checkpoint_starts_a_new_run(whole: Path, tmp_pat
 
 @pytest.mark.slow
 def test_events_written_twice_count_once(tmp_path: Path, in_project: None) -> None:
-    """A run that was killed some steps after its last checkpoint has logged these steps already."""
+    """A killed run has already logged the steps after its last checkpoint."""
     whole = run(tmp_path / "whole", *DASHBOARDS)
     folder = interrupted_run(tmp_path, steps_per_epoch(whole) + 4, *DASHBOARDS)
     run(tmp_path, "--ckpt_path", "last", *DASHBOARDS)

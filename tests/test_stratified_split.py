@@ -1,4 +1,4 @@
-"""The split that holds images out."""
+"""The stratified split."""
 
 import torch
 
