@@ -1,16 +1,16 @@
-"""`python -m mnist_lightning`, and the command `mnist_lightning`: says that it is loading, then runs `cli.py`."""
+"""`python -m mnist_lightning` and the command `mnist_lightning`: prints that it is loading, then runs `main.py`."""
 
 import os
 import sys
 
 
 def main() -> None:
-    """Loads the command line, which takes seconds, and runs it."""
-    # Threads that spin while they wait for each other take the cores from other programs, and from the thread that is
-    # waited for. A step of 512 images, spinning and passive (2 cores, torch 2.14, medians): 212 and 237 ms alone, 533
-    # and 348 ms beside a busy process, 1,250 and 385 ms beside another run. OpenMP reads this when torch is imported.
+    """Imports the command line, which takes seconds, and runs it."""
+    # Spinning threads take cores from other programs, and from the thread that they wait for. A step of 512 images,
+    # spinning and passive (2 cores, torch 2.14, medians): 212 and 237 ms alone, 533 and 348 ms beside a busy process,
+    # 1,250 and 385 ms beside another run. OpenMP reads this variable when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    # The framework starts the other processes of a run with the same command, and their rank in this variable.
+    # Lightning starts the other processes of a run with the same command and sets their rank in this variable.
     if sys.stderr.isatty() and os.environ.get("LOCAL_RANK", "0") == "0":
         print("Loading PyTorch and Lightning ...", file=sys.stderr, flush=True)
     try:

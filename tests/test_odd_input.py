@@ -17,9 +17,9 @@ def test_no_input_causes_a_traceback(try_some: Callable[..., int], share: float,
 
 
 def test_a_bug_would_be_found(in_project: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    def mistake(*args: object) -> None:
-        raise LookupError("a mistake of ours")
+    def fail(*args: object) -> None:
+        raise LookupError("a bug")
 
-    monkeypatch.setattr("mnist_lightning.cli.check_fit_settings", mistake)
+    monkeypatch.setattr("mnist_lightning.cli.check_fit_settings", fail)
     with pytest.raises(LookupError):
         odd_input.check_outcome(odd_input.OFFLINE)

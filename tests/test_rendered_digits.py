@@ -63,10 +63,10 @@ def test_some_pictures_reproduce_the_committed_figures(trained: DigitClassifier)
 @pytest.mark.slow
 def test_all_pictures_reproduce_the_committed_figures(tmp_path: Path, trained: DigitClassifier) -> None:
     main(["--ckpt_path", str(PROJECT / "models" / "mnist.ckpt"), "--output", str(tmp_path)])
-    anew = json.loads((tmp_path / "own_digits.json").read_text(encoding="utf-8"))
+    repeated = json.loads((tmp_path / "own_digits.json").read_text(encoding="utf-8"))
     # Rounding depends on processor and release, and may change one or two predictions.
-    assert anew["all"]["accuracy"] == pytest.approx(FIGURES["all"]["accuracy"], abs=0.01)
-    assert anew["all"]["n"] == FIGURES["all"]["n"]
+    assert repeated["all"]["accuracy"] == pytest.approx(FIGURES["all"]["accuracy"], abs=0.01)
+    assert repeated["all"]["n"] == FIGURES["all"]["n"]
     assert (tmp_path / "own_digits.png").stat().st_size < 300_000
 
 

@@ -22,14 +22,14 @@ pytestmark = pytest.mark.slow
 
 
 class Watch(Callback):
-    """Notes what a run does that its files do not show."""
+    """Records what a run's files do not show."""
 
     trainer: Trainer
-    calls: list[str]  # of what hooks
-    settings: dict[str, bool]  # of PyTorch, in a training step and in a test step
-    dtype: torch.dtype  # of the network
-    gradients: list[Tensor]  # of each step, clipped
-    weights: list[Tensor]  # before the first step, and after each
+    calls: list[str]  # names of hooks
+    settings: dict[str, bool]  # PyTorch's settings in a training step and in a test step
+    dtype: torch.dtype  # the network's
+    gradients: list[Tensor]  # of each step, after clipping
+    weights: list[Tensor]  # before the first step, and after each step
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
