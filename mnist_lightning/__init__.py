@@ -21,7 +21,7 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
-    # PyTorch and Lightning take seconds to import: not before a name of theirs is asked for.
+    # Imports on first use, because PyTorch and Lightning take seconds.
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -1,4 +1,4 @@
-"""Values within bounds: the command line refuses what lies outside before any work, and names the option."""
+"""Types with bounds: the command line rejects a value out of range before any work starts, and names the option."""
 
 from typing import TYPE_CHECKING
 
@@ -25,39 +25,39 @@ if TYPE_CHECKING:
     Port = int
     PathText = str
 else:
-    MOST = 2**31 - 1  # what a 32-bit integer holds
+    MAX_INT32 = 2**31 - 1
 
     Degrees = restricted_number_type("Degrees", float, [(">=", 0), ("<=", 180)])
     Percent = restricted_number_type("Percent", float, [(">=", 0), ("<", 100)])
     ShearDegrees = restricted_number_type("ShearDegrees", float, [(">=", 0), ("<", 90)])
     BelowOne = restricted_number_type("BelowOne", float, [(">=", 0), ("<", 1)])
-    # A product of two rates fits into half precision, whose largest number is 65,504.
+    # The product of two rates stays below 65,504, the largest number in half precision.
     Rate = restricted_number_type("Rate", float, [(">", 0), ("<=", 100)])
     RateOrZero = restricted_number_type("RateOrZero", float, [(">=", 0), ("<=", 100)])
     Norm = restricted_number_type("Norm", float, [(">=", 0), ("<", float("inf"))])
-    Count = restricted_number_type("Count", int, [(">=", 1), ("<=", MOST)])
-    CountOrZero = restricted_number_type("CountOrZero", int, [(">=", 0), ("<=", MOST)])
-    # More than MNIST has images; what is computed of one batch at once takes 100 kB an image.
+    Count = restricted_number_type("Count", int, [(">=", 1), ("<=", MAX_INT32)])
+    CountOrZero = restricted_number_type("CountOrZero", int, [(">=", 0), ("<=", MAX_INT32)])
+    # More than MNIST has images; the activations take 100 kB per image.
     BatchSize = restricted_number_type("BatchSize", int, [(">=", 1), ("<=", 2**16)])
-    # More than any machine has cores: each would take its share of memory first.
+    # More than any machine has cores: each process takes memory before it computes anything.
     Processes = restricted_number_type("Processes", int, [(">=", 0), ("<=", 256)])
     Threads = restricted_number_type("Threads", int, [(">=", 1), ("<=", 1024)])
     Width = restricted_number_type("Width", int, [(">=", 1), ("<=", 64)])  # 64: 75 million parameters
     Seed = restricted_number_type("Seed", int, [(">=", 0), ("<", 2**32)])  # numpy's range
-    End = restricted_number_type("End", int, [("==", -1), (">=", 1)], join="or")  # -1: none
-    AllOrCount = restricted_number_type("AllOrCount", int, [(">=", -1), ("<=", MOST)])  # -1: all
+    End = restricted_number_type("End", int, [("==", -1), (">=", 1)], join="or")  # -1: no limit
+    AllOrCount = restricted_number_type("AllOrCount", int, [(">=", -1), ("<=", MAX_INT32)])  # -1: all
     Port = restricted_number_type("Port", int, [(">=", 1), ("<=", 65_535)])
-    # What a file system takes: no zero byte, and nothing that is no character.
+    # What a file system accepts: no zero byte and no lone surrogate.
     PathText = restricted_string_type("PathText", r"[^\x00\ud800-\udfff]+\Z")
 
-# For options of the framework's, whose own types let through what fails in the middle of a run.
+# Stricter than the Trainer's own types, which accept values that fail in the middle of a run.
 TRAINER_TYPES = {
     "max_epochs": End | None,
     "max_steps": End,
     "min_epochs": CountOrZero | None,
     "min_steps": CountOrZero | None,
-    # The integer 1 is one batch, the float 1.0 all of them. Which one `1` is read as hangs on what was imported first:
-    # typing.Optional's cache takes Union[int, float] and Union[float, int] for the same.
+    # The integer 1 means one batch, the float 1.0 all of them. With the Trainer's types, the meaning of `1` depends on
+    # import order, because typing.Optional's cache treats Union[int, float] and Union[float, int] as equal.
     "limit_train_batches": int | float | None,
     "limit_val_batches": int | float | None,
     "limit_test_batches": int | float | None,
@@ -76,7 +76,7 @@ TRAINER_TYPES = {
 
 
 def bound_trainer_options(parser: ArgumentParser) -> None:
-    """Gives the options `trainer.*` of a parser these types."""
-    for action in parser._actions:  # no public way leads to the type of an option that a class gives
+    """Sets the types of the parser's `trainer.*` options to `TRAINER_TYPES`."""
+    for action in parser._actions:  # jsonargparse has no public way to change the type of a class's option
         if (name := action.dest.removeprefix("trainer.")) in TRAINER_TYPES:
             action._typehint = TRAINER_TYPES[name]  # type: ignore[attr-defined]

@@ -28,7 +28,7 @@ from mnist_lightning.callbacks.run_report import RunReport
 from mnist_lightning.callbacks.training_totals import TrainingTotals
 from mnist_lightning.callbacks.weight_average import WeightAverage
 from mnist_lightning.classifier import DigitClassifier
-from mnist_lightning.dashboards.event_files import failed_writes_are_raised
+from mnist_lightning.dashboards.event_files import raise_failed_writes
 from mnist_lightning.dashboards.scalars import ScalarLogger
 from mnist_lightning.dashboards.throughput import Throughput
 from mnist_lightning.datamodule import DigitsDataModule, check_holdout
@@ -47,9 +47,9 @@ from mnist_lightning.options.classes import RunParser, make
 from mnist_lightning.options.messages import load_framework
 from mnist_lightning.options.parser import configs_first, overridden_options
 from mnist_lightning.runs.checkpoint import read_checkpoint
-from mnist_lightning.runs.checkpoint_file import NAME_ANOTHER
-from mnist_lightning.runs.files import replace_file
-from mnist_lightning.runs.folder import claim_run_folder, held
+from mnist_lightning.runs.checkpoint_file import CHECKPOINT_HINT
+from mnist_lightning.runs.files import atomic_write
+from mnist_lightning.runs.folder import claim_run_folder, locked
 from mnist_lightning.runs.markdown import one_line
 from mnist_lightning.runs.outputs import check_output, csv_text, write_rows
 from mnist_lightning.runs.predictions import prediction_rows
@@ -394,7 +394,7 @@ class CommandLine(LightningCLI):
 
     def _run(self, subcommand: str) -> None:
         try:
-            with held(self.run_folder), failed_writes_are_raised():
+            with locked(self.run_folder), raise_failed_writes():
                 super()._run_subcommand(subcommand)
         except OSError:
             if self.run_folder is None or self.run_folder.is_dir():
@@ -424,7 +424,7 @@ class CommandLine(LightningCLI):
                 raise
             raise CheckpointError(
                 f"--ckpt_path {path}: a run cannot resume from it ({type(error).__name__}: "
-                f"{one_line(str(error))[:200]}). {NAME_ANOTHER}"
+                f"{one_line(str(error))[:200]}). {CHECKPOINT_HINT}"
             ) from None
         except SystemExit as ended:
             if isinstance(ended.__context__, KeyboardInterrupt):  # which the framework ends silently
@@ -436,7 +436,7 @@ class CommandLine(LightningCLI):
         if self.run_folder is not None and not (self.run_folder / "config.yaml").exists():
             config = self.config.fit.clone()
             config.ckpt_path = None  # a run of this config starts at the beginning
-            replace_file(self.run_folder / "config.yaml", self._parser("fit").dump(config, skip_none=False))
+            atomic_write(self.run_folder / "config.yaml", self._parser("fit").dump(config, skip_none=False))
 
     def after_fit(self) -> None:
         """Tests the last weights once if nothing was validated on, and completes the report."""

@@ -1,38 +1,38 @@
-"""The errors that a user can meet and mend: `main` prints their text, without a traceback, and exits with status 2.
+"""Errors that a user can fix: `main` prints the message without a traceback and exits with status 2.
 
-But of several pictures, one that cannot be read has a line of its own, and the others are read.
+`read` is the exception: it prints the error of a picture on that picture's line and continues with the next one.
 """
 
 PROGRAM = "python -m mnist_lightning"
 
 
 class UserError(Exception):
-    """A setting, file or machine that the run cannot work with; the message says what to change."""
+    """Base class: a setting, file or machine that the command cannot use; the message says what to change."""
 
 
 class DataFilesError(UserError):
-    """The data files are missing, damaged or unreadable, and could not be downloaded."""
+    """Data files are missing, damaged or unreadable, and could not be downloaded."""
 
 
 class CheckpointError(UserError):
-    """A checkpoint is missing, damaged, made by another program, or of another network than asked for."""
+    """A checkpoint is missing, damaged, written by another program, or for a different network."""
 
 
 class DivergenceError(UserError):
-    """The loss or the weights are no longer finite numbers."""
+    """The loss, the weights or the logits are NaN or infinite."""
 
 
 class ExportError(UserError):
-    """An exported file would not compute what the network does."""
+    """An exported file does not reproduce the network's outputs."""
 
 
 class SettingError(UserError):
-    """An option's value does not fit the others, the data or the machine."""
+    """An option's value conflicts with another option, the data or the machine."""
 
 
 class NoDigitError(UserError):
-    """A picture in which no digit was found; the message says what was there instead."""
+    """A picture does not show exactly one digit; the message says what it shows."""
 
 
 class ImageFileError(UserError):
-    """A file that cannot be read as a picture."""
+    """A file cannot be read as an image."""

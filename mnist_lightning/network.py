@@ -1,4 +1,4 @@
-"""The two networks, in torch alone: the optimized one of 18,962 parameters and the baseline of 6,379,786."""
+"""The two networks: the optimized one with 18,962 parameters and the baseline with 6,379,786."""
 
 from typing import Literal
 
@@ -14,7 +14,7 @@ NUM_CLASSES = 10
 
 
 def _conv_relu(in_channels: int, out_channels: int, batch_norm: bool) -> list[nn.Module]:
-    # Batch norm subtracts the mean right after, and has a bias of its own.
+    # Batch norm subtracts the mean and adds its own bias, which would cancel a bias here.
     conv = nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1, bias=not batch_norm)
     return [conv, nn.BatchNorm2d(out_channels), nn.ReLU()] if batch_norm else [conv, nn.ReLU()]
 
@@ -27,22 +27,25 @@ def _head(head: Head) -> list[nn.Module]:
 
 
 class OptimizedNet(nn.Module):
-    """Six 3×3 convolutions with batch norm, a little dropout and global average pooling: 18,962 parameters.
+    """Six 3×3 convolutions with batch norm, light dropout and global average pooling: 18,962 parameters.
 
-    Maps normalised images (B, 1, 28, 28) to logits (B, 10); `log_softmax` of them gives log-probabilities.
+    Maps normalised images (B, 1, 28, 28) to logits (B, 10).
 
     Args:
-        dropout: Probability of zeroing an activation, before each of the two poolings, in [0, 1).
-        width: Multiplies the channels of all layers but the last.
-        batch_norm: Normalise after each convolution; else the convolutions have a bias.
-        head: What comes after the last convolution: global average pooling, or a fully connected layer.
+        dropout: Probability of zeroing an activation before each of the two max poolings, in [0, 1).
+        width: Channel multiplier for every layer except the last.
+        batch_norm: Add batch norm after each convolution; without it, the convolutions have a bias.
+        head: Layer after the last convolution: global average pooling or a fully connected layer.
+
+    Raises:
+        ValueError: `dropout` is outside [0, 1).
     """
 
     def __init__(
         self, dropout: float = 0.05, width: int = 1, batch_norm: bool = True, head: Head = "average_pooling"
     ) -> None:
         if not 0 <= dropout < 1:
-            raise ValueError(f"dropout must lie in [0, 1), got {dropout}")
+            raise ValueError(f"dropout must be in [0, 1), got {dropout}")
         super().__init__()
         narrow, middle, wide = 10 * width, 18 * width, 28 * width
         self.layers = nn.Sequential(
@@ -66,12 +69,12 @@ class OptimizedNet(nn.Module):
 
 
 class BaselineNet(nn.Module):
-    """Seven 3×3 convolutions with bias and nothing else: 6,379,786 parameters.
+    """Seven 3×3 convolutions with bias, without batch norm or dropout: 6,379,786 parameters.
 
     Maps normalised images (B, 1, 28, 28) to logits (B, 10).
 
     Args:
-        relu_on_logits: Put a ReLU on the logits too, a common slip: it hides every class whose logit is negative.
+        relu_on_logits: Apply a ReLU to the logits, a common mistake: it sets every negative logit to 0.
     """
 
     def __init__(self, relu_on_logits: bool = False) -> None:
@@ -103,5 +106,5 @@ class BaselineNet(nn.Module):
 
 
 def num_trainable_parameters(net: nn.Module) -> int:
-    """Number of values that training changes."""
+    """Number of parameters with `requires_grad`."""
     return sum(parameter.numel() for parameter in net.parameters() if parameter.requires_grad)

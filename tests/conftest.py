@@ -1,4 +1,4 @@
-"""What several tests share: the real data, the command line run in this process, and an end that leaves nothing."""
+"""Shared fixtures: the real data, runs of `fit` in this process, and checks that nothing is left running."""
 
 import logging
 import os
@@ -25,10 +25,10 @@ from mnist_lightning.runs.checkpoint import load_classifier
 from support import leaks, mirrors
 from support.runs import PROJECT, Fit, contents
 
-# Beside another busy process, two threads are several times slower than one: each waits for the other.
+# Beside another busy process, two threads are several times slower than one, because each waits for the other.
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"
-tqdm.monitor_interval = 0  # a thread that would redraw bars which nobody looks at
+tqdm.monitor_interval = 0  # no thread that redraws progress bars
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -45,7 +45,7 @@ def _a_test_leaves_nothing_running() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _state_of_the_process(_a_test_leaves_nothing_running: None) -> Iterator[None]:
-    """Each test starts with the same random numbers, and the state that the ones before it found."""
+    """Seeds the random numbers before each test, and restores the state of the process after it."""
     directory, environment, arguments = Path.cwd(), dict(os.environ), sys.argv.copy()
     rank = rank_zero_only.rank  # type: ignore[attr-defined]
     levels = {name: logging.getLogger(name).level for name in ("", "lightning.pytorch", "lightning.fabric")}
@@ -71,7 +71,7 @@ def _state_of_the_process(_a_test_leaves_nothing_running: None) -> Iterator[None
 
 
 def find_mnist() -> Path | None:
-    """The directory above MNIST/raw: `MNIST_DATA_DIR`, else `../shared/mnist` or `data`; None if there is none."""
+    """The directory that holds MNIST/raw: `MNIST_DATA_DIR`, else `../shared/mnist` or `data`; None if not found."""
     named = os.environ.get("MNIST_DATA_DIR")
     for directory in [Path(named)] if named else [PROJECT.parent / "shared" / "mnist", PROJECT / "data"]:
         raw = directory / "MNIST" / "raw"
@@ -84,7 +84,7 @@ def find_mnist() -> Path | None:
 def mnist_dir() -> Path:
     directory = find_mnist()
     if directory is None:
-        pytest.skip("needs the MNIST files: set MNIST_DATA_DIR to the directory above MNIST/raw")
+        pytest.skip("needs the MNIST files: set MNIST_DATA_DIR to the directory that holds MNIST/raw")
     return directory
 
 
@@ -95,13 +95,13 @@ def mnist(mnist_dir: Path) -> tuple[LabelledImages, LabelledImages]:
 
 @pytest.fixture(scope="session")
 def trained() -> DigitClassifier:
-    """The network that comes with the project: it reads MNIST."""
+    """The model that ships with the project."""
     return load_classifier(PROJECT / "models" / "mnist.ckpt")
 
 
 @pytest.fixture
 def no_mirror(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(MNIST, "mirrors", ["http://127.0.0.1:9/mnist/"])  # the discard port: refused at once
+    monkeypatch.setattr(MNIST, "mirrors", ["http://127.0.0.1:9/mnist/"])  # the discard port refuses connections
 
 
 @pytest.fixture
@@ -114,7 +114,7 @@ def packed_dir(mnist_dir: Path) -> Path:
 
 @pytest.fixture
 def server(packed_dir: Path) -> Iterator[str]:
-    """The address of a server that plays all mirrors."""
+    """The address of a server with all kinds of mirrors."""
     with mirrors.serve(packed_dir) as address:
         yield address
 
@@ -130,7 +130,7 @@ def own_copy(packed_dir: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def in_project(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Commands name configs relative to the project."""
+    """Changes to the project's directory, because commands use relative paths of configs."""
     monkeypatch.chdir(PROJECT)
 
 
@@ -139,7 +139,7 @@ SHORT = ("--trainer.max_epochs", "2", "--trainer.limit_train_batches", "3")
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The folder of a short run of `offline.yaml`, dashboards and all, for the tests that only read it."""
+    """The folder of a short run of `offline.yaml` with dashboards; tests must not change it."""
     root = tmp_path_factory.mktemp("finished")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(PROJECT)
@@ -151,10 +151,10 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture
 def fit(tmp_path: Path, in_project: None) -> Fit:
-    """Runs `fit` on the offline digits, two short epochs unless told otherwise; returns the run's folder.
+    """A function that runs `fit`, by default two short epochs on the offline digits, and returns the run's folder.
 
-    `config` is the name of one of ours, or the path of another. The dashboards take as long as the rest: they are left
-    out, unless `dashboards` or a logger asks for them.
+    `config` is the name of a file in configs/, or a path. Dashboards are off unless `dashboards` is true or a logger is
+    set, because they double the time.
     """
 
     def run(*overrides: str, config: str = "offline", dashboards: bool = False) -> Path:

@@ -1,4 +1,4 @@
-"""Freed memory is kept: seen from a process's own count of page faults."""
+"""Freed memory is reused, measured by the process's count of page faults."""
 
 import subprocess
 import sys
@@ -7,7 +7,7 @@ import pytest
 
 from mnist_lightning.fast.allocation import keep_freed_memory
 
-# Allocates and writes 40 MB again and again; the count is of the pages that the system had to give for the last twenty.
+# Allocates and writes 40 MB repeatedly; prints the number of page faults of the last twenty times.
 PROGRAM = """
 import resource, torch
 from mnist_lightning.fast.allocation import keep_freed_memory
@@ -28,12 +28,12 @@ print(num_page_faults())
 
 
 @pytest.mark.skipif(not keep_freed_memory(), reason="this system's C library is not glibc")
-def test_freed_memory_is_not_asked_for_again() -> None:
+def test_freed_memory_is_reused() -> None:
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
     num_before, num_after = map(int, done.stdout.split())
     assert num_after < num_before / 10
 
 
-def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_c_libraries_are_unchanged(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("platform.libc_ver", lambda: ("musl", "1.2"))
     assert not keep_freed_memory()

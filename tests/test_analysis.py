@@ -476,7 +476,7 @@ FAULTS = {
     runs_in_it: "is a folder of runs. .*the newest: .*version_7",
     a_file_in_its_place: "is a file. Name a run's folder",
     no_checkpoint: "--checkpoint last: the run has no .*last.ckpt. Try --checkpoint best",
-    a_damaged_checkpoint: "--checkpoint last: .*last.ckpt is not a whole checkpoint: .* Try --checkpoint best",
+    a_damaged_checkpoint: "--checkpoint last: .*last.ckpt is not a valid checkpoint: .* Try --checkpoint best",
     half_a_report: "report.json is damaged",
     a_report_of_something_else: "report.json is damaged, or no report",
     a_report_that_is_no_text: "report.json is damaged",
@@ -532,5 +532,5 @@ def test_without_mnist(fit: Fit, mnist_dir: Path, tmp_path: Path, capfd: pytest.
     args = ["report", str(folder), "--data_dir", str(tmp_path / "empty")]
     with pytest.raises(SystemExit, match="2"):
         main(args)
-    assert "error: MNIST is not there" in capfd.readouterr().err
+    assert "error: MNIST was not found" in capfd.readouterr().err
     assert contents(folder) == before

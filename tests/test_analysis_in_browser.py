@@ -1,4 +1,4 @@
-"""A run's page in Chromium: all of it shows, from the file alone, on a phone too."""
+"""A run's page in Chromium: it shows completely, from the file only, and on a phone."""
 
 from typing import Literal
 
@@ -16,8 +16,8 @@ NUM_FIGURES = 5
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 
 
-def test_the_page_shows_from_the_file_alone(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evaluation, "ROTATIONS_DEGREES", (-30, 0, 30))  # the page's form is the point
+def test_the_page_needs_only_its_file(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluation, "ROTATIONS_DEGREES", (-30, 0, 30))  # only the layout matters here
     folder = fit()
     main(["report", str(folder)])
     address = (folder / "report.html").as_uri()
@@ -29,7 +29,7 @@ def test_the_page_shows_from_the_file_alone(fit: Fit, monkeypatch: pytest.Monkey
         assert len(widths) == NUM_FIGURES
         assert all(width > 0 for width in widths)
         for summary in page.locator("summary").all():
-            summary.click()  # the tables scroll within themselves
+            summary.click()  # wide tables scroll
         assert page.locator("table").last.is_visible()
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE_WIDTH
         assert [url for url in requests if not url.startswith("data:")] == [address]

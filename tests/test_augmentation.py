@@ -1,4 +1,4 @@
-"""The batched augmentation, held against torchvision's on PIL images."""
+"""The batched augmentation, compared with torchvision's on PIL images."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 from torchvision.transforms import InterpolationMode
-from torchvision.transforms import functional as TF  # noqa: N812  (the name that all of PyTorch uses)
+from torchvision.transforms import functional as TF  # noqa: N812  (PyTorch's usual name)
 
 from mnist_lightning.data.augmentation import AffineParameters, Interpolation, RandomAffine, affine, one_pixel_shifts
 from mnist_lightning.data.batches import LabelledImages
@@ -37,7 +37,7 @@ def one_affine(image: Image.Image, i: int, p: AffineParameters, mode: Interpolat
         angle=-p.rotation_degrees[i].item(),  # `affine` counts clockwise, `rotate` counter-clockwise
         translate=shift,
         scale=p.scale[i].item(),
-        shear=[p.shear_degrees[i].item(), 0.0],  # along x alone
+        shear=[p.shear_degrees[i].item(), 0.0],  # along x only
         interpolation=mode,
     )
     return mapped
@@ -59,7 +59,7 @@ def grey_level_differences(images: Tensor, augmentation: RandomAffine, reference
 
 
 def assert_agrees(differences: Tensor, interpolation: Interpolation) -> None:
-    # The few others are ties in rounding, and strokes at the border: PIL blends them with themselves, we with the fill.
+    # The few others are rounding ties, and strokes at the border: PIL extends them, we blend with the background.
     tolerance = {"nearest": 0, "bilinear": 2}[interpolation]
     assert (differences <= tolerance).float().mean() >= 0.999
 
@@ -79,11 +79,11 @@ def test_scale_and_shear_agree_with_torchvision(images: Tensor, interpolation: I
     assert_agrees(grey_level_differences(images, augmentation, one_affine), interpolation)
 
 
-def test_no_strength_changes_nothing(images: Tensor) -> None:
+def test_zero_strength_is_the_identity(images: Tensor) -> None:
     assert torch.equal(RandomAffine(0, 0)(images, seed=1), images)
 
 
-def test_each_image_has_parameters_of_its_own(images: Tensor) -> None:
+def test_each_image_has_its_own_parameters(images: Tensor) -> None:
     same = images[:1].expand(50, -1, -1, -1)
     assert len(torch.unique(RandomAffine(7, 10)(same, seed=1), dim=0)) > 40
 
@@ -94,19 +94,19 @@ def test_an_image_does_not_depend_on_the_others(images: Tensor) -> None:
     assert torch.equal(affine(images, parameters, "nearest")[5:6], alone)
 
 
-def test_the_seed_decides(images: Tensor) -> None:
+def test_the_seed_determines_the_draws(images: Tensor) -> None:
     augmentation = RandomAffine(7, 10)
     assert torch.equal(augmentation(images, seed=1), augmentation(images, seed=1))
     assert not torch.equal(augmentation(images, seed=1), augmentation(images, seed=2))
 
 
-def test_draws_fill_their_ranges_evenly() -> None:
+def test_draws_are_uniform() -> None:
     p = RandomAffine(7, 10, 20, 8).draw(20_000, 28, torch.Generator().manual_seed(0))
     for values, limit in ((p.rotation_degrees, 7), (p.shear_degrees, 8), ((p.scale - 1) * 100, 20)):
         assert values.abs().max() <= limit * 1.0001
         assert values.mean().abs() < 0.02 * limit
         assert values.std() == pytest.approx(limit / 3**0.5, rel=0.02)
-    # ±2.8 pixels, rounded: ±3 take the outermost 0.3 of 5.6.
+    # ±2.8 pixels, rounded: each of ±3 gets 0.3 of 5.6.
     assert p.translation_x_pixels.unique().tolist() == [-3, -2, -1, 0, 1, 2, 3]
     assert (p.translation_y_pixels == 3).float().mean() == pytest.approx(0.3 / 5.6, rel=0.15)
 
@@ -118,7 +118,7 @@ def test_bilinear_translates_by_fractions() -> None:
 
 def test_one_pixel_shifts(images: Tensor) -> None:
     images = images[:20].clone()
-    images[..., [0, -1], :] = images[..., :, [0, -1]] = 0  # what a shift pushes out comes in again with `roll`
+    images[..., [0, -1], :] = images[..., :, [0, -1]] = 0  # `roll` wraps around
     views = one_pixel_shifts(images, background=0)
     shifts = [(0, 0), *((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1))]
     assert torch.equal(views, torch.stack([images.roll(shift, (2, 3)) for shift in shifts]))

@@ -1,4 +1,4 @@
-"""The benchmark measures what it says, in processes that take turns."""
+"""The benchmark: timings in processes that alternate, and the report from their figures."""
 
 import json
 from collections.abc import Iterator
@@ -10,9 +10,9 @@ import torch
 from mnist_lightning.evidence.benchmark import epochs, plain_script, scaling
 from mnist_lightning.evidence.benchmark.bare_loop import Loop, Setting
 from mnist_lightning.evidence.benchmark.changes import CHANGES, measure_changes
-from mnist_lightning.evidence.benchmark.epochs import COMPANY, CONTENDERS, FAST, busy_process, time_epochs
+from mnist_lightning.evidence.benchmark.epochs import CONTENDERS, CONTENTION, FAST, busy_process, time_epochs
 from mnist_lightning.evidence.benchmark.report import process_table, report_text, trainer_text, write_report
-from mnist_lightning.evidence.benchmark.turns import Portion, Run, Turns, ended_together
+from mnist_lightning.evidence.benchmark.turns import Portion, Run, Turns, close_on_exit
 from mnist_lightning.evidence.benchmark.whole_process import read_plain_script, train_plain_script
 from mnist_lightning.evidence.tables import RESULTS
 from mnist_lightning.network import OptimizedNet
@@ -44,7 +44,7 @@ def fail(turns: Turns) -> None:
 @pytest.mark.slow
 def test_runs_take_turns(capfd: pytest.CaptureFixture[str]) -> None:
     runs = [Run("ones", count, (1,)), Run("tens", count, (10,))]
-    with ended_together(runs):
+    with close_on_exit(runs):
         taken = [[run.take_turn() for run in runs] for _ in range(3)]
     assert [[portion["number"] for portion in turn] for turn in taken] == [[1, 10], [2, 11], [3, 12]]
     assert all(portion["peak_memory_mib"] > 10 for turn in taken for portion in turn)
@@ -55,14 +55,14 @@ def test_runs_take_turns(capfd: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.slow
 def test_a_run_that_fails_ends_those_that_wait() -> None:
     waiting, failing = Run("the waiting one", count, (1,)), Run("the failing one", fail)
-    with ended_together([waiting, failing]):
+    with close_on_exit([waiting, failing]):
         waiting.take_turn()
         with pytest.raises(RuntimeError, match="the failing one ended early, with status 3"):
             failing.take_turn()
     assert waiting.process.exitcode == 0
 
 
-def test_the_yardstick_has_the_network_of_this_project() -> None:
+def test_the_plain_script_has_the_same_network() -> None:
     torch.manual_seed(0)
     plain, ours = plain_script.Net(), OptimizedNet()
     for mine, theirs in zip(ours.state_dict().values(), plain.state_dict().values(), strict=True):
@@ -72,8 +72,8 @@ def test_the_yardstick_has_the_network_of_this_project() -> None:
 
 
 @pytest.mark.slow
-def test_the_loop_without_changes_is_the_plain_script(real_data: None, mnist_dir: Path) -> None:
-    """The same draws of weights, order, augmentation and dropout: the same loss."""
+def test_the_loop_without_changes_matches_the_plain_script(real_data: None, mnist_dir: Path) -> None:
+    """Weights, order, augmentation and dropout have the same draws, so the loss is the same."""
     (epoch,) = plain_script.train(mnist_dir, num_epochs=1, num_workers=0, seed=3, max_steps=1)
     loop = Loop(CHANGES[0].setting, num_epochs=1, seed=3)
     assert float(next(iter(loop))) == pytest.approx(epoch.train_loss, rel=1e-3)
@@ -113,14 +113,14 @@ def test_the_cost_of_the_trainer_is_the_median_of_ratios() -> None:
 @pytest.mark.slow
 def test_the_whole_process_and_the_plain_scripts_seeds(real_data: None, tmp_path: Path) -> None:
     lines: list[str] = []
-    train_plain_script(tmp_path, num_seeds=2, num_epochs=1, max_steps=1, tell=lines.append)
-    train_plain_script(tmp_path, num_seeds=2, num_epochs=1, max_steps=1, tell=lines.append)  # they are there
+    train_plain_script(tmp_path, num_seeds=2, num_epochs=1, max_steps=1, log=lines.append)
+    train_plain_script(tmp_path, num_seeds=2, num_epochs=1, max_steps=1, log=lines.append)  # skips existing files
     assert len(lines) == 2
     seeds = read_plain_script(tmp_path)
     assert [seed["seed"] for seed in seeds] == [0, 1]
     assert seeds[0]["epochs"] != seeds[1]["epochs"]
     run = FAST.start(num_epochs=1, max_steps=1)
-    with ended_together(run):
+    with close_on_exit(run):
         (portion,) = FAST.take_turn(run)
     assert portion["train_seconds"] < portion["seconds"]
     assert 0.02 < portion["accuracy"] < 0.9  # after two steps
@@ -144,19 +144,19 @@ def test_the_ratio_of_whole_processes() -> None:
 
 @pytest.mark.slow
 def test_two_seeds_side_by_side(real_data: None) -> None:
-    (contender,) = [contender for contender in COMPANY if contender.name == "side_by_side"]
+    (contender,) = [contender for contender in CONTENTION if contender.name == "side_by_side"]
     runs = contender.start(num_epochs=1, max_steps=1)
-    with ended_together(runs):
+    with close_on_exit(runs):
         first, second = contender.take_turn(runs)
     assert first["accuracy"] != second["accuracy"]
 
 
 @pytest.mark.slow
-def test_changes_that_draw_the_same_lose_the_same(real_data: None) -> None:
-    before, after = measure_changes(CHANGES[3:5], num_turns=2, num_steps=1, tell=lambda _: None)
+def test_changes_with_the_same_draws_have_the_same_loss(real_data: None) -> None:
+    before, after = measure_changes(CHANGES[3:5], num_turns=2, num_steps=1, log=lambda _: None)
     assert len(before["step_milliseconds"]) == len(after["step_milliseconds"]) == 1
     assert "same_draws" not in before
-    assert after["loss_difference_of_first_step"] < 1e-4  # what PyTorch's batch norm rounds in float32
+    assert after["loss_difference_of_first_step"] < 1e-4  # rounding of PyTorch's batch norm in float32
     assert after["largest_loss_difference"] < 1e-2
 
 
@@ -180,7 +180,7 @@ def test_scaling(real_data: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 
 
 def test_gigaflop_per_image_by_hand(real_data: None) -> None:
-    """Of the convolutions, forwards and backwards; the first one needs no gradient for its input."""
+    """Convolutions, forward and backward; the first one needs no gradient of its input."""
     weights_and_pixels = [(1620, 28), (2916, 14), (4536, 14), (7056, 7), (2520, 7)]
     by_hand = 3 * sum(2 * weights * side**2 for weights, side in weights_and_pixels) + 2 * 2 * 90 * 28**2
     assert scaling._flop_per_image(1) == by_hand
@@ -195,7 +195,7 @@ def test_a_busy_process_ends_with_its_block() -> None:
 @pytest.mark.slow
 def test_peak_memory_counts_what_was_freed() -> None:
     runs = [Run("memory", allocate, (mebibytes,)) for mebibytes in (0, 200)]
-    with ended_together(runs):
+    with close_on_exit(runs):
         little, much = (run.take_turn()["peak_memory_mib"] for run in runs)
     assert much - little == pytest.approx(200, abs=20)
 
@@ -206,11 +206,11 @@ def allocate(turns: Turns, mebibytes: int) -> None:
     turns.end({})
 
 
-def test_the_committed_page_is_what_its_figures_say() -> None:
+def test_the_committed_report_matches_its_figures() -> None:
     directory = RESULTS / "benchmark"
     assert (directory / "README.md").read_text(encoding="utf-8") == report_text(directory)
 
 
-def test_settings_of_the_changes_end_at_what_fit_does() -> None:
+def test_the_last_changes_have_the_settings_of_fit() -> None:
     assert CHANGES[-2].setting == Setting()
     assert CHANGES[-1].setting == Setting(is_bfloat16=True)

@@ -1,4 +1,4 @@
-"""Checkpoints from elsewhere: nothing in them runs, and what is none is refused with one clear error."""
+"""Untrusted checkpoints: no code in them runs, and invalid files are refused with one clear error."""
 
 import os
 import pickle
@@ -24,7 +24,7 @@ OFFLINE = ("--config", "configs/offline.yaml")
 
 
 class Planted:
-    """What pickle loads by making a file."""
+    """An object whose unpickling creates a file."""
 
     def __init__(self, trace: Path) -> None:
         self.trace = trace
@@ -88,7 +88,7 @@ def test_a_damaged_checkpoint(
 ) -> None:
     path = tmp_path / "damaged.ckpt"
     path.write_bytes(damage(checkpoint.read_bytes()))
-    assert "is not a whole checkpoint" in refusal(command, path, capfd)
+    assert "is not a valid checkpoint" in refusal(command, path, capfd)
 
 
 def test_damage_anywhere_is_found(checkpoint: Path, tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_damage_anywhere_is_found(checkpoint: Path, tmp_path: Path) -> None:
 def rewritten(
     path: Path, change: Callable[[bytes], bytes] = lambda pickled: pickled, compression: int = zipfile.ZIP_STORED
 ) -> None:
-    """Writes a checkpoint's archive anew, with a change to its pickle, or compressed."""
+    """Rewrites a checkpoint's archive with a changed pickle, or compressed."""
     with zipfile.ZipFile(path) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     with zipfile.ZipFile(path, "w", compression) as archive:
@@ -107,14 +107,14 @@ def rewritten(
             archive.writestr(name, change(content) if name.endswith("data.pkl") else content)
 
 
-def test_what_would_grow_when_it_is_read_is_refused_before(checkpoint: Path, tmp_path: Path) -> None:
+def test_compressed_checkpoints_are_refused_before_decompression(checkpoint: Path, tmp_path: Path) -> None:
     path = tmp_path / "bomb.ckpt"
     torch.save(load_checkpoint(checkpoint) | {"more": torch.zeros(2**24)}, path)  # 64 MiB
     rewritten(path, compression=zipfile.ZIP_DEFLATED)
     assert path.stat().st_size < 2**20
     tracemalloc.start()
     try:
-        with pytest.raises(CheckpointError, match=r"is not a whole checkpoint.*compressed"):
+        with pytest.raises(CheckpointError, match=r"is not a valid checkpoint.*compressed"):
             load_checkpoint(path)
         assert tracemalloc.get_traced_memory()[1] < 4 * path.stat().st_size
     finally:
@@ -122,22 +122,22 @@ def test_what_would_grow_when_it_is_read_is_refused_before(checkpoint: Path, tmp
 
 
 def _larger_than_its_file(content: bytes) -> bytes:
-    """The directory says of each member that it is 1 GiB long, stored as it is."""
+    """Declares a size of 1 GiB for each member of the archive, without compression."""
     changed, place = bytearray(content), 0
     while (place := content.find(b"PK\1\2", place + 1)) >= 0:
         struct.pack_into("<II", changed, place + 20, 2**30, 2**30)
     return bytes(changed)
 
 
-def test_sizes_beyond_the_files_own_are_refused(checkpoint: Path, tmp_path: Path) -> None:
+def test_members_larger_than_the_file_are_refused(checkpoint: Path, tmp_path: Path) -> None:
     path = tmp_path / "large.ckpt"
     path.write_bytes(_larger_than_its_file(checkpoint.read_bytes()))
-    with pytest.raises(CheckpointError, match="is not a whole checkpoint"):
+    with pytest.raises(CheckpointError, match="is not a valid checkpoint"):
         load_checkpoint(path)
 
 
 def _lists(depth: int) -> list[Any]:
-    """A list of two lists of two lists, and so on; of each pair both are the same list."""
+    """Nested lists of twice the same list."""
     value: list[Any] = [0]
     for _ in range(depth):
         value = [value, value]
@@ -145,7 +145,7 @@ def _lists(depth: int) -> list[Any]:
 
 
 class Hidden:
-    """What pickle loads as an OrderedDict that has a number in the place of its method `items`."""
+    """An object that unpickles to an OrderedDict whose method `items` is replaced by a number."""
 
     def __init__(self, content: dict[str, Any]) -> None:
         self.content = content
@@ -155,13 +155,13 @@ class Hidden:
 
 
 class Zeros:
-    """What pickle loads as 64 MiB of zeros, from a few bytes."""
+    """An object of a few bytes that unpickles to 64 MiB of zeros."""
 
     def __reduce__(self) -> tuple[type, tuple[int]]:
         return bytearray, (2**26,)
 
 
-# Each asks for much more than its file holds, or is no tensor of numbers on the CPU; torch loads them all.
+# Each needs far more memory than its file's size, or is not a plain tensor on the CPU; torch loads all of them.
 GREEDY = {
     "a view of 2**40 numbers": torch.zeros(1).expand(2**40),
     "a view of 2**62 numbers": torch.zeros(1).expand(2**62),
@@ -174,41 +174,43 @@ GREEDY = {
 
 @pytest.mark.filterwarnings("ignore:Validating sparse tensor invariants")
 @pytest.mark.parametrize("content", GREEDY.values(), ids=GREEDY.keys())
-def test_content_that_asks_for_more_than_the_file_holds(content: object, checkpoint: Path, tmp_path: Path) -> None:
+def test_content_that_needs_more_memory_than_the_file_is_refused(
+    content: object, checkpoint: Path, tmp_path: Path
+) -> None:
     path = tmp_path / "greedy.ckpt"
     torch.save(load_checkpoint(checkpoint) | {"more": content}, path)
-    with pytest.raises(CheckpointError, match="is not a whole checkpoint"):
+    with pytest.raises(CheckpointError, match="is not a valid checkpoint"):
         load_checkpoint(path)
 
 
-def test_a_list_within_itself(checkpoint: Path, tmp_path: Path) -> None:
+def test_a_recursive_list_is_refused(checkpoint: Path, tmp_path: Path) -> None:
     value: list[Any] = []
     value.append(value)
     torch.save(load_checkpoint(checkpoint) | {"more": value}, tmp_path / "endless.ckpt")
-    with pytest.raises(CheckpointError, match="is not a whole checkpoint"):
+    with pytest.raises(CheckpointError, match="is not a valid checkpoint"):
         load_checkpoint(tmp_path / "endless.ckpt")
 
 
-def test_a_storage_that_is_smaller_than_it_says(checkpoint: Path, tmp_path: Path) -> None:
+def test_a_storage_smaller_than_declared_is_refused(checkpoint: Path, tmp_path: Path) -> None:
     path = tmp_path / "short.ckpt"
     torch.save(load_checkpoint(checkpoint) | {"more": torch.zeros(1003)}, path)
     number = b"M" + struct.pack("<H", 1003)
     rewritten(path, lambda pickled: pickled.replace(number, b"J" + struct.pack("<i", 2**26)))
-    with pytest.raises(CheckpointError, match="is not a whole checkpoint"):
+    with pytest.raises(CheckpointError, match="is not a valid checkpoint"):
         load_checkpoint(path)
 
 
-def test_a_dictionary_that_hides_its_methods_is_read_as_a_plain_one(checkpoint: Path, tmp_path: Path) -> None:
+def test_a_dictionary_with_overridden_methods_is_read_as_a_plain_one(checkpoint: Path, tmp_path: Path) -> None:
     content = load_checkpoint(checkpoint)
     torch.save(content | {"state_dict": Hidden(content["state_dict"])}, tmp_path / "hidden.ckpt")
     found = load_checkpoint(tmp_path / "hidden.ckpt")["state_dict"]
     torch.testing.assert_close(dict(found.items()), content["state_dict"], rtol=0, atol=0)
 
 
-def test_what_is_no_regular_file_is_not_read(tmp_path: Path) -> None:
+def test_only_regular_files_are_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    for path in (tmp_path / "pipe", Path("/dev/zero")):  # to read either would never end
-        with pytest.raises(CheckpointError, match="it is no regular file"):
+    for path in (tmp_path / "pipe", Path("/dev/zero")):  # reading them would never end
+        with pytest.raises(CheckpointError, match="not a regular file"):
             load_checkpoint(path)
 
 

@@ -1,4 +1,4 @@
-"""Mistakes on the command line and in configs: a status that is not 0, and a few lines that say what to change."""
+"""Mistakes on the command line and in configs: a nonzero exit status and a short message that says what to change."""
 
 import os
 import re
@@ -16,7 +16,7 @@ FIT = ["fit", "--config", "configs/offline.yaml"]
 
 @pytest.fixture(autouse=True)
 def _in_project(in_project: None) -> None:
-    """Commands name configs relative to the project."""
+    """Changes to the project's directory, because commands use relative paths of configs."""
 
 
 def error_of(args: list[str], capfd: pytest.CaptureFixture[str]) -> list[str]:
@@ -32,7 +32,7 @@ def error_of(args: list[str], capfd: pytest.CaptureFixture[str]) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("mistake", "way_out"),
+    ("mistake", "hint"),
     [
         (["--model.max_rl", "3"], "Did you mean --model.max_lr?"),
         (["--trainer.max_epoch", "3"], "Did you mean --trainer.max_epochs?"),
@@ -65,8 +65,8 @@ def error_of(args: list[str], capfd: pytest.CaptureFixture[str]) -> list[str]:
         (["--run_name", "../elsewhere"], "--run_name"),
     ],
 )
-def test_a_wrong_option(mistake: list[str], way_out: str, capfd: pytest.CaptureFixture[str]) -> None:
-    assert way_out in error_of([*FIT, *mistake], capfd)[-1]
+def test_a_wrong_option(mistake: list[str], hint: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert hint in error_of([*FIT, *mistake], capfd)[-1]
 
 
 OUT_OF_RANGE = {
@@ -135,7 +135,7 @@ def test_an_option_that_a_later_config_overrides_is_told(tmp_path: Path, capfd: 
 
 
 @pytest.mark.parametrize(
-    ("text", "way_out"),
+    ("text", "hint"),
     [
         ("trainer:\n  max_epoch: 3\n", "Did you mean --trainer.max_epochs?"),
         ("modle:\n  max_lr: 3\n", "Did you mean --model.max_lr?"),
@@ -149,10 +149,10 @@ def test_an_option_that_a_later_config_overrides_is_told(tmp_path: Path, capfd: 
         ("trainer:\n  callbacks:\n    - class_path: ModelCheckpont\n", "--trainer.callbacks"),
     ],
 )
-def test_a_wrong_config(text: str, way_out: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_config(text: str, hint: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     config = tmp_path / "mine.yaml"
     config.write_text(text)
-    assert way_out in error_of(["fit", "--config", str(config)], capfd)[-1]
+    assert hint in error_of(["fit", "--config", str(config)], capfd)[-1]
 
 
 def test_a_config_that_is_no_text(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -162,7 +162,7 @@ def test_a_config_that_is_no_text(tmp_path: Path, capfd: pytest.CaptureFixture[s
 
 
 @pytest.mark.parametrize(
-    ("args", "way_out"),
+    ("args", "hint"),
     [
         ([], "fit --config configs/optimized.yaml"),
         (["train"], "fit --config configs/optimized.yaml"),
@@ -173,11 +173,11 @@ def test_a_config_that_is_no_text(tmp_path: Path, capfd: pytest.CaptureFixture[s
         (["fit", "--config", "configs/cpu.yaml"], "configs/optimized.yaml"),
         (["test"], "--ckpt_path"),
         (["validate", "--config", "configs/optimized.yaml"], "--ckpt_path"),
-        (["test", "--ckpt_path", "nope.ckpt"], "Name a checkpoint that exists"),
-        (["test", "--ckpt_path", "configs"], "Name the checkpoint file in it"),
-        (["predict", "--ckpt_path", "README.md"], "Name a .ckpt file"),
+        (["test", "--ckpt_path", "nope.ckpt"], "Use a checkpoint that exists"),
+        (["test", "--ckpt_path", "configs"], "Use the checkpoint file in it"),
+        (["predict", "--ckpt_path", "README.md"], "Use a .ckpt file"),
         (["fit", "--config", "configs/optimized.yaml", "--config", "configs/gpu.yaml"], "--trainer.accelerator cpu"),
-        (["fit", "--config", "configs/offline.yaml", "--ckpt_path", "nope.ckpt"], "Name a checkpoint that exists"),
+        (["fit", "--config", "configs/offline.yaml", "--ckpt_path", "nope.ckpt"], "Use a checkpoint that exists"),
         (
             [
                 *("fit", "--config", "configs/offline.yaml", "--data.validation", "holdout", "--data.num_holdout"),
@@ -188,10 +188,10 @@ def test_a_config_that_is_no_text(tmp_path: Path, capfd: pytest.CaptureFixture[s
     ],
 )
 def test_a_wrong_command(
-    args: list[str], way_out: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    args: list[str], hint: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    assert way_out in error_of(args, capfd)[-1]
+    assert hint in error_of(args, capfd)[-1]
 
 
 @pytest.mark.parametrize(("given", "kind"), [("1", int), ("1.0", float), ("0.5", float), ("7", int)])

@@ -1,4 +1,4 @@
-"""Every file in configs/ runs through the command line: fit, test and predict; the GPU's overlay as far as parsing."""
+"""Every file in configs/ runs fit, test and predict through the command line; the GPU overlay is only parsed."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ CONFIGS = sorted(path.stem for path in PROJECT.glob("configs/*.yaml"))
 ABLATIONS = sorted(path.stem for path in PROJECT.glob("configs/ablations/*.yaml"))
 
 
-# A config that is new here is tried without further ado; an overlay needs a test of its own below.
+# New configs are tested automatically; an overlay needs its own test below.
 @pytest.mark.parametrize("name", [name for name in CONFIGS if name not in OVERLAYS])
 def test_config(name: str, fit: Fit, mnist_dir: Path, capfd: pytest.CaptureFixture[str]) -> None:
     shortened = [
@@ -35,7 +35,7 @@ def test_config(name: str, fit: Fit, mnist_dir: Path, capfd: pytest.CaptureFixtu
 
 
 @pytest.mark.parametrize("name", ABLATIONS)
-def test_an_ablation_changes_what_it_says_and_nothing_else(name: str, in_project: None) -> None:
+def test_an_ablation_changes_only_its_settings(name: str, in_project: None) -> None:
     recipe = ["fit", "--config", "configs/optimized.yaml"]
     before = resolved_settings(recipe)
     after = resolved_settings([*recipe, "--config", f"configs/ablations/{name}.yaml"])
@@ -52,13 +52,13 @@ def test_an_ablation_changes_what_it_says_and_nothing_else(name: str, in_project
 @pytest.mark.parametrize(
     ("name", "requirement"), [("no_batch_norm", "batch norm"), ("no_average_pooling", "global average")]
 )
-def test_an_ablated_network_trains_and_misses_what_is_gone(name: str, requirement: str, fit: Fit) -> None:
+def test_an_ablated_network_trains_and_misses_a_requirement(name: str, requirement: str, fit: Fit) -> None:
     report = read_report(fit("--config", f"configs/ablations/{name}.yaml"))
     missed = [each["name"] for each in report["requirements"] if each["is_met"] is False]
     assert any(each.startswith(requirement) for each in missed)
 
 
-def test_gpu_overlay_composes(in_project: None, capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_gpu_overlay_combines_with_a_config(in_project: None, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["fit", "--config", "configs/optimized.yaml", "--config", "configs/gpu.yaml", "--print_config"])
     assert ended.value.code == 0
@@ -68,7 +68,7 @@ def test_gpu_overlay_composes(in_project: None, capfd: pytest.CaptureFixture[str
 
 
 @pytest.mark.parametrize(("speedup", "precision"), [(1.5, "bf16-mixed"), (0.7, "32-true")])
-def test_cpu_overlay_uses_bfloat16_where_it_is_faster(
+def test_cpu_overlay_uses_bfloat16_if_it_is_faster(
     speedup: float, precision: str, fit: Fit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mnist_lightning.fast.bfloat16.has_bfloat16_instructions", lambda: True)
@@ -82,7 +82,7 @@ def test_bfloat16_speedup_is_measured_once() -> None:
     assert bfloat16_speedup() == speedup
 
 
-def test_cpu_overlay_says_when_it_falls_back(
+def test_cpu_overlay_reports_float32(
     fit: Fit, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("mnist_lightning.fast.bfloat16.has_bfloat16_instructions", lambda: False)
@@ -91,7 +91,7 @@ def test_cpu_overlay_says_when_it_falls_back(
     assert "no bfloat16 instructions: computing in float32" in capfd.readouterr().err
 
 
-def test_a_config_of_an_earlier_version_finds_the_classes_that_it_names(fit: Fit, tmp_path: Path) -> None:
+def test_configs_of_earlier_versions_find_their_classes(fit: Fit, tmp_path: Path) -> None:
     text = (PROJECT / "configs" / "cpu.yaml").read_text(encoding="utf-8")
     (tmp_path / "old.yaml").write_text(text.replace("fast.bfloat16.", "cpu_precision."))
     report = read_report(fit("--config", str(tmp_path / "old.yaml")))

@@ -1,4 +1,4 @@
-"""What a run's event files hold for TensorBoard, read back."""
+"""The content of a run's TensorBoard event files."""
 
 import io
 import json
@@ -25,7 +25,7 @@ from mnist_lightning.callbacks.run_report import RunReport
 from mnist_lightning.dashboards.all import tensorboard_callbacks
 from mnist_lightning.dashboards.confusion_matrix import ConfusionMatrix
 from mnist_lightning.dashboards.embedding import last_features, principal_components
-from mnist_lightning.dashboards.evaluation import Evaluated, Evaluation
+from mnist_lightning.dashboards.evaluation import Evaluation, EvaluationResult
 from mnist_lightning.dashboards.hyperparameters import METRICS, SHOWN_FIRST, flat_settings
 from mnist_lightning.dashboards.mistakes import most_confident_mistakes
 from mnist_lightning.data.batches import Batch, LabelledImages
@@ -53,8 +53,8 @@ def steps(events: EventAccumulator, kind: str, tag: str) -> list[int]:
 
 def text(events: EventAccumulator, tag: str) -> str:
     event = events.Tensors(f"{tag}/text_summary")[-1]
-    said: str = event.tensor_proto.string_val[0].decode()
-    return said
+    value: str = event.tensor_proto.string_val[0].decode()
+    return value
 
 
 def pixels(events: EventAccumulator, tag: str) -> Any:
@@ -62,12 +62,12 @@ def pixels(events: EventAccumulator, tag: str) -> Any:
 
 
 def curve(events: EventAccumulator, tag: str) -> Any:
-    """(6, T): numbers of true and false positives, true and false negatives, precision, recall, by threshold."""
+    """(6, T): true positives, false positives, true negatives, false negatives, precision and recall per threshold."""
     return make_ndarray(events.Tensors(tag)[-1].tensor_proto)
 
 
 def evaluated_again(folder: Path) -> tuple[Tensor, Tensor]:
-    """Logits and labels of the offline test images, from the checkpoint alone."""
+    """Logits and labels of the offline test images, computed from the checkpoint."""
     data = DigitsDataModule(dataset="offline_digits")
     data.setup("test")
     batch: Batch = data.prepare(next(iter(data.test_dataloader())), augment=False)
@@ -96,7 +96,7 @@ def test_scalars_against_step_and_epoch(finished: Path) -> None:
     assert all(value > 0 for _, value in scalars["by_epoch/images_per_second"])
 
 
-def test_what_is_there_and_when(finished: Path) -> None:
+def test_tags_and_their_steps(finished: Path) -> None:
     events = read_events(finished)
     tags = events.Tags()
     assert set(tags["images"]) == {
@@ -120,12 +120,12 @@ def test_what_is_there_and_when(finished: Path) -> None:
     assert plt.get_fignums() == []
 
 
-def test_the_confusion_matrix_is_that_of_the_checkpoint(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_confusion_matrix_matches_the_checkpoint(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[Tensor] = []
 
-    def keep(self: ConfusionMatrix, writer: Any, evaluated: Evaluated, stage: str) -> None:
-        drawn.append(self._metric(evaluated.logits, evaluated.labels))
-        draw(self, writer, evaluated, stage)
+    def keep(self: ConfusionMatrix, writer: Any, result: EvaluationResult, stage: str) -> None:
+        drawn.append(self._metric(result.logits, result.labels))
+        draw(self, writer, result, stage)
 
     draw = ConfusionMatrix.draw
     monkeypatch.setattr(ConfusionMatrix, "draw", keep)
@@ -139,37 +139,37 @@ def test_the_confusion_matrix_is_that_of_the_checkpoint(fit: Fit, monkeypatch: p
     assert drawn[-1].diag().sum() / 360 == pytest.approx(read_report(folder)["epochs"][-1]["val_accuracy"])
 
 
-def test_precision_and_recall_are_those_of_the_checkpoint(finished: Path) -> None:
+def test_precision_and_recall_match_the_checkpoint(finished: Path) -> None:
     events = read_events(finished)
     logits, labels = evaluated_again(finished)
     for digit in range(10):
         true_positives, false_positives, *_ = curve(events, f"validation_precision_recall/digit_{digit}")
         middle = true_positives.shape[0] // 2
-        said = logits.softmax(dim=1)[:, digit] >= middle / (true_positives.shape[0] - 1)
-        assert true_positives[middle] == (said & (labels == digit)).sum()
-        assert false_positives[middle] == (said & (labels != digit)).sum()
+        predicted = logits.softmax(dim=1)[:, digit] >= middle / (true_positives.shape[0] - 1)
+        assert true_positives[middle] == (predicted & (labels == digit)).sum()
+        assert false_positives[middle] == (predicted & (labels != digit)).sum()
 
 
-def made_up(logits: Tensor, labels: Tensor) -> Evaluated:
+def made_up(logits: Tensor, labels: Tensor) -> EvaluationResult:
     images = torch.arange(len(labels), dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 28, 28)
     order = torch.arange(len(labels)).flip(0)  # the images are told apart by their pixels
-    return Evaluated(logits, labels, order, LabelledImages(images, labels.flip(0)), epoch=1)
+    return EvaluationResult(logits, labels, order, LabelledImages(images, labels.flip(0)), epoch=1)
 
 
-def test_mistakes_are_wrong_and_the_surest_first() -> None:
+def test_mistakes_are_wrong_and_the_most_confident_is_first() -> None:
     logits = torch.randn(100, 10, generator=torch.Generator().manual_seed(0))
-    evaluated = made_up(logits, torch.arange(100) % 10)
-    mistakes = most_confident_mistakes(evaluated, 12)
+    result = made_up(logits, torch.arange(100) % 10)
+    mistakes = most_confident_mistakes(result, 12)
     probabilities, predictions = logits.softmax(dim=1).max(dim=1)
-    wrong = predictions != evaluated.labels
+    wrong = predictions != result.labels
     assert (mistakes.predictions != mistakes.labels).all()
     assert torch.equal(mistakes.probabilities, probabilities[wrong].sort(descending=True).values[:12])
     positions = 99 - mistakes.images[:, 0, 0, 0].long()
-    assert torch.equal(evaluated.labels[positions], mistakes.labels)
+    assert torch.equal(result.labels[positions], mistakes.labels)
     assert torch.equal(probabilities[positions], mistakes.probabilities)
 
 
-def test_fewer_mistakes_than_places_and_none() -> None:
+def test_few_or_no_mistakes() -> None:
     labels = torch.arange(20) % 10
     logits = torch.nn.functional.one_hot(labels, 10).float()
     assert len(most_confident_mistakes(made_up(logits, labels), 12).labels) == 0
@@ -177,7 +177,7 @@ def test_fewer_mistakes_than_places_and_none() -> None:
     assert most_confident_mistakes(made_up(logits, labels), 12).predictions.tolist() == [5]
 
 
-def test_the_augmented_batch_is_the_one_that_trains(finished: Path) -> None:
+def test_the_augmented_batch_is_the_training_batch(finished: Path) -> None:
     picture = pixels(read_events(finished), "augmentation/stored_above_augmented_below")
     data = DigitsDataModule(dataset="offline_digits", batch_size=64)
     data.setup("fit")
@@ -189,7 +189,7 @@ def test_the_augmented_batch_is_the_one_that_trains(finished: Path) -> None:
         np.testing.assert_allclose(found, prepared.clamp(0, 1).numpy(), atol=1 / 255)
 
 
-def test_filters_are_the_checkpoints(finished: Path) -> None:
+def test_filters_match_the_checkpoint(finished: Path) -> None:
     picture = pixels(read_events(finished), "first_layer/filters")[..., 0] / 255
     weight = load_classifier(finished / "checkpoints" / "last.ckpt").net.layers[0].weight[:, 0].detach()  # type: ignore[index]
     for number in range(10):
@@ -199,7 +199,7 @@ def test_filters_are_the_checkpoints(finished: Path) -> None:
 
 
 def test_feature_maps_of_every_layer(finished: Path) -> None:
-    """10, 18, 18, 28, 28 and 10 maps, each 56 × 56 on the screen, with lines of two pixels, ten in a row."""
+    """10, 18, 18, 28, 28 and 10 maps of 56 × 56 pixels, ten per row, separated by two pixels."""
     events = read_events(finished)
     sizes = [pixels(events, tag).shape[:2] for tag in FEATURE_MAPS]
     rows = [1, 2, 2, 3, 3, 1]
@@ -207,7 +207,7 @@ def test_feature_maps_of_every_layer(finished: Path) -> None:
     assert all(pixels(events, tag).max() == 255 for tag in FEATURE_MAPS)
 
 
-def test_hyperparameters_and_where_their_metrics_are(fit: Fit) -> None:
+def test_hyperparameters_and_their_metrics(fit: Fit) -> None:
     folder = fit("--model.max_lr", "0.07", "--early_stopping.stopping_threshold", "null", dashboards=True)
     events = read_events(folder)
     started = hparams_of(events, "session_start_info").session_start_info
@@ -221,11 +221,11 @@ def test_hyperparameters_and_where_their_metrics_are(fit: Fit) -> None:
     assert {info.name for info in experiment.hparam_infos if info.differs} == set(SHOWN_FIRST)
     assert {info.name for info in experiment.hparam_infos} == set(started.hparams)
     assert {tag for tag in METRICS if "test" not in tag} <= set(events.Tags()["scalars"])
-    assert hparams_of(events, "session_end_info").session_end_info.status  # of success
+    assert hparams_of(events, "session_end_info").session_end_info.status  # success
     assert "_instantiator" not in (folder / "hparams.yaml").read_text()
 
 
-def test_a_setting_is_of_one_type_in_all_runs() -> None:
+def test_a_setting_has_the_same_type_in_all_runs() -> None:
     settings: Settings = {
         "model": {"max_lr": 0.1, "nesterov": True},
         "trainer": {"max_epochs": 3, "gradient_clip_val": None, "plugins": []},
@@ -239,7 +239,7 @@ def test_a_setting_is_of_one_type_in_all_runs() -> None:
     }
 
 
-def test_the_embedding_is_of_the_evaluated_images(finished: Path) -> None:
+def test_the_embedding_shows_the_evaluated_images(finished: Path) -> None:
     (directory,) = finished.glob("0*/features")
     logits, labels = evaluated_again(finished)
     header, *rows = (directory / "metadata.tsv").read_text().splitlines()
@@ -256,12 +256,12 @@ def test_the_embedding_is_of_the_evaluated_images(finished: Path) -> None:
 @pytest.mark.parametrize(
     ("net", "num_features"),
     [
-        (OptimizedNet(), 10 * 7 * 7),  # under the global pooling
+        (OptimizedNet(), 10 * 7 * 7),  # input of the global average pooling
         (OptimizedNet(head="fully_connected"), 10 * 7 * 7),
         (BaselineNet(), 1024 * 3 * 3),
     ],
 )
-def test_features_are_those_under_the_head(net: torch.nn.Module, num_features: int) -> None:
+def test_features_are_the_input_of_the_head(net: torch.nn.Module, num_features: int) -> None:
     images = torch.randn(4, 1, 28, 28, generator=torch.Generator().manual_seed(0))
     layers = net.eval().layers
     assert isinstance(layers, torch.nn.Sequential)
@@ -274,7 +274,7 @@ def test_features_are_those_under_the_head(net: torch.nn.Module, num_features: i
 def test_principal_components_keep_distances() -> None:
     features = torch.randn(30, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     components = principal_components(features, 50)
-    # Without products of matrices, whose rounding gives an image a distance to itself.
+    # Not by matrix products, whose rounding would give an image a distance to itself.
     found, wanted = (
         torch.cdist(points, points, compute_mode="donot_use_mm_for_euclid_dist") for points in (components, features)
     )
@@ -289,8 +289,8 @@ def weights(folder: Path) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("options", [(), ("--model.backend", "layers", "--data.validation", "none")])
-def test_dashboards_change_nothing_of_training(fit: Fit, options: tuple[str, ...]) -> None:
-    """Not even where training draws from the global random numbers: the state of these is saved too."""
+def test_dashboards_do_not_change_training(fit: Fit, options: tuple[str, ...]) -> None:
+    """Includes the global random numbers: checkpoints contain their state too."""
     states: list[Tensor] = []
 
     class RandomState(Callback):
@@ -360,7 +360,7 @@ def test_every_kind_of_run_is_shown(fit: Fit, options: tuple[str, ...]) -> None:
     assert list(folder.glob("0*/features/tensors.tsv"))
 
 
-def test_a_resumed_run_goes_on_in_its_folder(fit: Fit) -> None:
+def test_a_resumed_run_continues_in_its_folder(fit: Fit) -> None:
     folder = fit("--model.schedule", "constant", "--trainer.max_epochs", "1", dashboards=True)
     last = str(folder / "checkpoints" / "last.ckpt")
     go_on = ["fit", "--config", str(folder / "config.yaml"), "--trainer.max_epochs", "2", "--ckpt_path", last]
@@ -370,14 +370,14 @@ def test_a_resumed_run_goes_on_in_its_folder(fit: Fit) -> None:
     assert steps(events, "Images", "augmentation/stored_above_augmented_below") == [1, 2]
     assert "| 2 |" in text(events, "run/report")
     before = sorted(folder.rglob("*.tsv"))
-    assert len(before) == 2 * 2  # of the features after each end
-    main(go_on)  # has ended already
+    assert len(before) == 2 * 2  # features at each end of a run
+    main(go_on)  # finished already
     assert sorted(folder.rglob("*.tsv")) == before
 
 
 @pytest.mark.slow
-def test_two_processes_draw_the_whole(fit: Fit, tmp_path: Path) -> None:
-    """Of 360 images, which are 180 each, in batches of 50; the same as one process does with the same weights."""
+def test_two_processes_draw_all_images(fit: Fit, tmp_path: Path) -> None:
+    """Each evaluates 180 of 360 images, in batches of 50; same result as one process with the same weights."""
     options = ["--data.eval_batch_size", "50", "--trainer.limit_train_batches", "3", "--trainer.max_epochs", "1"]
     run_ranks(2, tmp_path, "fit", "--config", "configs/offline.yaml", *options)
     (folder,) = tmp_path.glob("offline/version_*")
@@ -394,8 +394,8 @@ def test_two_processes_draw_the_whole(fit: Fit, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_no_figure_needs_a_screen(fit: Fit) -> None:
-    """The backend that a user's environment names is not started."""
+def test_figures_need_no_display(fit: Fit) -> None:
+    """The matplotlib backend of the user's environment is not started."""
     code = "import sys; from mnist_lightning.main import main; main(sys.argv[1:]); import matplotlib.pyplot as plt; "
     code += "assert plt.get_fignums() == []"
     folder = fit("--trainer.max_epochs", "1", dashboards=True)
@@ -407,7 +407,7 @@ def test_no_figure_needs_a_screen(fit: Fit) -> None:
     )
 
 
-def test_an_evaluation_of_another_epoch_is_not_this_ones() -> None:
+def test_an_evaluation_belongs_to_its_epoch() -> None:
     evaluation = Evaluation()
     assert evaluation.of_epoch(1) is None
     evaluation.last = made_up(torch.zeros(1, 10), torch.zeros(1, dtype=torch.int64))
@@ -415,7 +415,7 @@ def test_an_evaluation_of_another_epoch_is_not_this_ones() -> None:
     assert evaluation.of_epoch(2) is None
 
 
-def test_the_cost_is_measured_of_every_dashboard(in_project: None) -> None:
+def test_the_cost_includes_every_dashboard(in_project: None) -> None:
     short = ["--trainer.max_epochs", "1", "--trainer.limit_train_batches", "2"]
     figures = measure("--data.dataset", "offline_digits", *short)
     run_report = RunReport(None, "", {"model": {}})

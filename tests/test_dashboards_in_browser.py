@@ -1,4 +1,4 @@
-"""What a browser shows of two finished runs, on each of TensorBoard's pages."""
+"""TensorBoard's pages in a browser, with two finished runs."""
 
 import base64
 import json
@@ -29,7 +29,7 @@ RUNS = ["offline/version_0", "offline/version_1"]
 
 
 class Shown(NamedTuple):
-    """A server, a page of a browser, and the reports of the runs that are served."""
+    """A server, a browser page and the reports of the served runs."""
 
     url: str
     page: Page
@@ -44,7 +44,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
         config = str(PROJECT / "configs" / "offline.yaml")
         main(["fit", "--config", config, *short, "--trainer.default_root_dir", str(root)])
     reports = [read_report(Path(root, run)) for run in RUNS]
-    with server(root) as url, open_page(1400, 900, may_ask_outside=True) as page:
+    with server(root) as url, open_page(1400, 900, allow_outside_requests=True) as page:
         page.set_default_timeout(TIMEOUT_MS)
         yield Shown(url, page, reports)
 
@@ -68,11 +68,11 @@ def test_custom_scalars_show_training_and_validation_in_one_chart(shown: Shown) 
     groups = ["by_epoch", "by_step"]
     lines = [f"{group}/{name} ({run})" for group in groups for name in names for run in RUNS]
     text = wait_for_text(shown.page, ["against epochs", "against steps", *lines])
-    assert text.count("Matches (4)") == 4  # loss and accuracy, twice: two lines of each run
+    assert text.count("Matches (4)") == 4  # loss and accuracy, by step and by epoch: two lines per run
 
 
 def loaded_images(page: Page) -> set[tuple[str, str]]:
-    """Run and tag of each image on the page whose pixels are there."""
+    """Run and tag of each image on the page that has loaded."""
     images = page.locator("img").evaluate_all("images => images.map(image => [image.src, image.naturalWidth])")
     keys = [parse_qs(urlsplit(source).query)["blob_key"][0] for source, width in images if width > 100]
     decoded = [json.loads(base64.urlsafe_b64decode(key + "=" * (-len(key) % 4))) for key in keys]
@@ -87,7 +87,7 @@ def loaded_images(page: Page) -> set[tuple[str, str]]:
         [f"feature_maps/after_layer_{number}" for number in range(1, 7)],
     ],
 )
-def test_images_are_there_and_not_empty(shown: Shown, tags: list[str]) -> None:
+def test_images_are_not_empty(shown: Shown, tags: list[str]) -> None:
     open_dashboard(shown.page, shown.url, "images")
     filter_tags(shown.page, "|".join(tags))
     wait_for_text(shown.page, [*RUNS, *tags])
@@ -129,14 +129,14 @@ def test_precision_and_recall(shown: Shown) -> None:
     assert "10" in text.split("validation_precision_recall")[1]
 
 
-def test_hyperparameters_beside_what_came_out(shown: Shown) -> None:
+def test_hyperparameters_beside_the_metrics(shown: Shown) -> None:
     open_dashboard(shown.page, shown.url, "hparams")
     accuracies = [f"{report['epochs'][-1]['val_accuracy']:#.5g}" for report in shown.reports]
     text = wait_for_text(shown.page, [*RUNS, "model.max_lr", *accuracies])
     assert "_instantiator" not in text
     cells = shown.page.locator("tf-hparams-table-view vaadin-grid-cell-content").all_text_contents()
     table = [cell.strip() for cell in cells]
-    # The columns that are shown before anything is ticked, and in two rows what differs.
+    # The columns that are shown by default, and the differing values in two rows.
     assert {*RUNS, *SHOWN_FIRST, *METRICS[:5], "0.030000", "0.10000", *accuracies} <= set(table)
     assert accuracies[0] != accuracies[1]
 

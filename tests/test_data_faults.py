@@ -1,4 +1,4 @@
-"""Damaged files and broken mirrors: a whole file comes from a good mirror, or one error names the bad one."""
+"""Damaged files and faulty mirrors: a good mirror replaces the file, or one error names the problem."""
 
 import gzip
 import os
@@ -23,7 +23,7 @@ from support import mirrors, processes
 
 
 def repacked(change: Callable[[bytearray], object]) -> Callable[[bytes], bytes]:
-    """A whole gzip file of changed content."""
+    """A valid gzip file with changed content."""
 
     def damage(packed: bytes) -> bytes:
         content = bytearray(gzip.decompress(packed))
@@ -60,7 +60,7 @@ def test_a_damaged_file(
     monkeypatch.setattr(MNIST, "mirrors", [f"{server}/missing/"])
     with pytest.raises(DataFilesError, match=f"{path} is damaged"):
         read_verified(tmp_path, TEST_IMAGES)
-    assert path.read_bytes() == damaged  # nothing is thrown away
+    assert path.read_bytes() == damaged  # not deleted
     monkeypatch.setattr(MNIST, "mirrors", [f"{server}/good/"])
     assert read_verified(tmp_path, TEST_IMAGES) == gzip.decompress(whole)
     assert path.read_bytes() == whole
@@ -75,18 +75,18 @@ def test_swapped_files(own_copy: Path, tmp_path: Path, no_mirror: None) -> None:
         read_verified(tmp_path, TEST_IMAGES)
 
 
-def test_an_unpacked_file_that_is_cut_short(own_copy: Path, tmp_path: Path, no_mirror: None) -> None:
+def test_a_truncated_unpacked_file(own_copy: Path, tmp_path: Path, no_mirror: None) -> None:
     packed = own_copy / f"{TEST_IMAGES.name}.gz"
     content = gzip.decompress(packed.read_bytes())
     (own_copy / TEST_IMAGES.name).write_bytes(content[:-1])
-    assert read_verified(tmp_path, TEST_IMAGES) == content  # of the whole file beside it
+    assert read_verified(tmp_path, TEST_IMAGES) == content  # from the intact file beside it
     packed.unlink()
     with pytest.raises(DataFilesError, match=f"{own_copy / TEST_IMAGES.name} is damaged"):
         read_verified(tmp_path, TEST_IMAGES)
 
 
 def test_a_directory_without_read_rights(own_copy: Path, no_mirror: None) -> None:
-    # A directory of its own under the system's: pytest's are closed to other users, as they should be.
+    # Not under pytest's directory, which other users cannot access.
     with tempfile.TemporaryDirectory() as name:
         data_dir = Path(name)
         data_dir.chmod(0o755)
@@ -128,16 +128,14 @@ def start_download(data_dir: Path, mirror: str) -> BaseProcess:
 
 
 @pytest.mark.slow
-def test_two_processes_that_download_at_once(tmp_path: Path, server: str) -> None:
+def test_two_simultaneous_downloads(tmp_path: Path, server: str) -> None:
     both = [start_download(tmp_path / "data", f"{server}/good/") for _ in range(2)]
     assert [processes.end(process) for process in both] == [os.EX_OK, os.EX_OK]
     assert len([path for path in (tmp_path / "data").rglob("*") if path.is_file()]) == 4
 
 
 @pytest.mark.slow
-def test_a_process_that_is_killed_while_it_downloads(
-    tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_process_killed_during_a_download(tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     data_dir = tmp_path / "data"
     process = start_download(data_dir, f"{server}/slow/")
     processes.wait_until(lambda: not process.is_alive() or any(map(Path.is_file, data_dir.rglob("*"))))
@@ -147,14 +145,14 @@ def test_a_process_that_is_killed_while_it_downloads(
     assert len(read_verified(data_dir, TEST_LABELS)) == 8 + 10_000
 
 
-def test_a_mirror_says_nothing_of_a_client_that_hangs_up(packed_dir: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """Another test would find it on standard error."""
+def test_a_mirror_ignores_a_client_that_disconnects(packed_dir: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Otherwise its message would appear on another test's standard error."""
     with mirrors.serve(packed_dir) as address:
         host, port = address.removeprefix("http://").split(":")
         with socket.create_connection((host, int(port))) as client:
             client.sendall(f"GET /slow/{TEST_IMAGES.name}.gz HTTP/1.0\r\n\r\n".encode())
             assert client.recv(1000)
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # hang up at once
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # disconnect immediately
     assert capfd.readouterr().err == ""
 
 

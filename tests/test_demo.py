@@ -1,4 +1,4 @@
-"""The page to draw on: what the server answers. The page itself: tests/test_demo_in_browser.py."""
+"""The demo's server. Its page: tests/test_demo_in_browser.py."""
 
 import base64
 import io
@@ -41,7 +41,7 @@ def test_a_drawing_is_read() -> None:
     assert (min(reply["pixels"]), max(reply["pixels"])) == (0, 255)
 
 
-def test_an_empty_canvas_holds_no_digit() -> None:
+def test_an_empty_canvas_has_no_digit() -> None:
     assert drawing_reader(load_classifier(SHIPPED))(url_of(Image.new("RGB", (280, 280), "white"))) == {
         "message": "No digit yet."
     }
@@ -60,8 +60,8 @@ def test_an_empty_canvas_holds_no_digit() -> None:
         PNG_URL + "A" * 2_000_000,
     ],
 )
-def test_what_is_no_drawing_of_the_pages(url: str) -> None:
-    assert drawing_reader(load_classifier(SHIPPED))(url) == {"message": "This is no drawing of this page's."}
+def test_a_drawing_that_is_not_from_the_page(url: str) -> None:
+    assert drawing_reader(load_classifier(SHIPPED))(url) == {"message": "This drawing is not from this page."}
 
 
 @pytest.mark.parametrize(
@@ -80,19 +80,19 @@ def test_mistakes(options: list[str], words: list[str], tmp_path: Path, capfd: p
 
 
 @pytest.mark.slow
-def test_a_port_that_is_taken(in_project: None, tmp_path: Path) -> None:
+def test_a_port_in_use(in_project: None, tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        # In a process of its own: the library leaves sockets open behind it.
+        # In a separate process, because gradio leaves sockets open.
         process = processes.start(["demo", "--ckpt_path", str(SHIPPED), "--port", str(port)], tmp_path / "log")
         assert processes.end(process) == 2
-    assert f"error: --port {port}: another program serves there" in (tmp_path / "log").read_text()
+    assert f"error: --port {port} is in use by another program" in (tmp_path / "log").read_text()
 
 
 @pytest.mark.slow
-def test_no_proxy_is_asked_and_ctrl_c_ends_it(in_project: None, tmp_path: Path) -> None:
+def test_no_proxy_is_used_and_ctrl_c_stops_the_server(in_project: None, tmp_path: Path) -> None:
     port = processes.free_port()
     proxy = dict.fromkeys(("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY"), "http://127.0.0.1:9")
     no_proxy = {"NO_PROXY": "example.org", "no_proxy": ""}
@@ -103,4 +103,4 @@ def test_no_proxy_is_asked_and_ctrl_c_ends_it(in_project: None, tmp_path: Path) 
     assert process.pid is not None
     os.kill(process.pid, signal.SIGINT)
     assert processes.end(process) == 130
-    assert (tmp_path / "log").read_text() == f"Draw on http://127.0.0.1:{port} (Ctrl-C ends)\n\nended by Ctrl-C\n"
+    assert (tmp_path / "log").read_text() == f"Draw at http://127.0.0.1:{port} (stop with Ctrl-C)\n\nended by Ctrl-C\n"

@@ -1,4 +1,4 @@
-"""The page to draw on, in Chromium: real pointer events, and what the page then shows."""
+"""The demo's page in Chromium, with real pointer events."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,7 +47,7 @@ def test_a_seven_is_read_as_seven(url: str) -> None:
 
 
 @pytest.mark.browser
-def test_the_answer_comes_while_one_draws(url: str) -> None:
+def test_the_answer_appears_while_drawing(url: str) -> None:
     with open_page() as page:
         show(page, url)
         box = page.locator("canvas.paper").bounding_box()
@@ -55,7 +55,7 @@ def test_the_answer_comes_while_one_draws(url: str) -> None:
         page.mouse.move(box["x"] + 140, box["y"] + 40)
         page.mouse.down()
         page.mouse.move(box["x"] + 140, box["y"] + 240, steps=10)
-        expect(page.locator(".answer")).to_have_text("This is a 1.")  # the button is still down
+        expect(page.locator(".answer")).to_have_text("This is a 1.")  # the mouse button is still down
         page.mouse.up()
 
 
@@ -65,7 +65,9 @@ def test_a_finger_draws_on_a_small_screen(url: str) -> None:
         show(page, url)
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
         paper = page.locator("canvas.paper")
-        assert paper.evaluate("canvas => getComputedStyle(canvas).touchAction") == "none"  # a stroke scrolls nothing
+        assert (
+            paper.evaluate("canvas => getComputedStyle(canvas).touchAction") == "none"
+        )  # strokes do not scroll the page
         box = paper.bounding_box()
         assert box is not None
         session = page.context.new_cdp_session(page)

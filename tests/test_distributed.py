@@ -1,4 +1,4 @@
-"""Runs of several processes on one machine, with gloo."""
+"""Runs with several processes on one machine, with gloo."""
 
 import os
 import subprocess
@@ -24,14 +24,14 @@ def weights(folder: Path) -> dict[str, Tensor]:
 
 
 def test_two_ranks_train_together(tmp_path: Path, in_project: None) -> None:
-    said = run_ranks(2, tmp_path, *SHORT_RUN)
+    outputs = run_ranks(2, tmp_path, *SHORT_RUN)
     (folder,) = tmp_path.glob("*/version_*")
     report = read_report(folder)
     assert report["num_processes"] == 2
     assert [epoch["steps"] for epoch in report["epochs"]] == [12, 24]  # 1,437 images, 2 × 64 a step
     assert report["epochs"][-1]["learning_rate"] == pytest.approx(4e-7)
-    assert "epoch  2/2" in said[0]
-    assert said[1] == ""
+    assert "epoch  2/2" in outputs[0]
+    assert outputs[1] == ""
     assert len(list(folder.glob("events*"))) == 1
 
 
@@ -70,7 +70,7 @@ def test_the_frameworks_own_launcher(tmp_path: Path, in_project: None) -> None:
 def test_accuracy_is_exact_for_any_number_of_ranks(
     num_ranks: int, fit: Fit, mnist_dir: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """On 10,000 images, which three ranks cannot share evenly."""
+    """10,000 images, which three ranks cannot share evenly."""
     arguments = (
         "--trainer.limit_train_batches",
         "30",
@@ -84,15 +84,15 @@ def test_accuracy_is_exact_for_any_number_of_ranks(
     capfd.readouterr()
     main(args)
     alone = capfd.readouterr().out
-    said, *others = run_ranks(num_ranks, tmp_path, *args)
-    assert said.partition(", loss ")[0] == alone.partition(", loss ")[0]
-    assert "MNIST, test images: accuracy" in said
+    output, *others = run_ranks(num_ranks, tmp_path, *args)
+    assert output.partition(", loss ")[0] == alone.partition(", loss ")[0]
+    assert "MNIST, test images: accuracy" in output
     assert others == [""] * (num_ranks - 1)
 
 
 @pytest.mark.slow
 def test_two_ranks_at_half_the_batch_follow_one_process(tmp_path: Path, in_project: None) -> None:
-    """In a network without batch norm, whose statistics each rank takes of its own share of the images."""
+    """Without batch norm, whose statistics each rank computes on its own share of the images."""
     plain = ["--model.network", "baseline", "--model.max_lr", "0.01", "--trainer.limit_train_batches", "4"]
     plain += ["--data.rotation_degrees", "0", "--data.translation_percent", "0"]
     run_ranks(1, tmp_path / "one", *SHORT_RUN, *plain, "--data.batch_size", "64")
@@ -104,7 +104,7 @@ def test_two_ranks_at_half_the_batch_follow_one_process(tmp_path: Path, in_proje
 
 
 @pytest.mark.slow
-def test_a_killed_rank_ends_the_others_and_the_run_goes_on(tmp_path: Path, in_project: None) -> None:
+def test_a_killed_rank_ends_the_others_and_the_run_resumes(tmp_path: Path, in_project: None) -> None:
     run_ranks(2, tmp_path / "whole", *SHORT_RUN, "--trainer.max_epochs", "6")
     args = [*SHORT_RUN, "--trainer.max_epochs", "6", "--trainer.default_root_dir", str(tmp_path / "killed")]
     ranks = processes.start_ranks(2, args, tmp_path / "log")
@@ -112,9 +112,9 @@ def test_a_killed_rank_ends_the_others_and_the_run_goes_on(tmp_path: Path, in_pr
     processes.wait_until(lambda: last.exists() or not all(rank.is_alive() for rank in ranks))
     ranks[1].kill()
     assert processes.end(ranks[0]) == 1
-    said = (tmp_path / "log.0").read_text()
-    assert "error: another process of this run has ended" in said
-    assert "Traceback" not in said
+    output = (tmp_path / "log.0").read_text()
+    assert "error: another process of this run has ended" in output
+    assert "Traceback" not in output
     run_ranks(2, tmp_path / "killed", *args, "--ckpt_path", "last")
     torch.testing.assert_close(
         weights(last.parent.parent), weights(tmp_path / "whole" / "offline" / "version_0"), rtol=0, atol=0
@@ -123,7 +123,9 @@ def test_a_killed_rank_ends_the_others_and_the_run_goes_on(tmp_path: Path, in_pr
 
 
 @pytest.mark.slow
-def test_a_run_goes_on_with_as_many_processes_only(fit: Fit, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_run_resumes_only_with_the_same_number_of_processes(
+    fit: Fit, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     folder = fit("--early_stopping.stopping_threshold", "0")
     args = [*SHORT_RUN, "--ckpt_path", str(folder / "checkpoints" / "last.ckpt")]
     ranks = processes.start_ranks(2, args, tmp_path / "log")

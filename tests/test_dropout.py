@@ -1,4 +1,4 @@
-"""Dropout by drawing what to drop."""
+"""Sparse dropout."""
 
 import pytest
 import torch
@@ -7,19 +7,19 @@ from mnist_lightning.fast.sparse_dropout import SparseDropout, draw_dropped
 
 
 @pytest.mark.parametrize("probability", [0.001, 0.05, 0.5, 0.95])
-def test_each_is_dropped_with_the_probability_independently(probability: float) -> None:
+def test_activations_are_dropped_independently_with_the_probability(probability: float) -> None:
     torch.manual_seed(0)
     num = 1_000_000
     dropped = torch.zeros(num).index_fill_(0, draw_dropped(num, probability), 1)
     std = (probability * (1 - probability)) ** 0.5
     assert dropped.mean().item() == pytest.approx(probability, abs=5 * std / num**0.5)
-    for distance in (1, 2, 3, 18):  # neighbours, also those of a 2×2 window
+    for distance in (1, 2, 3, 18):  # neighbours, including those of a 2×2 window
         both = (dropped[:-distance] * dropped[distance:]).mean().item()
         spread = probability * (1 - probability**2) ** 0.5 / num**0.5
         assert both == pytest.approx(probability**2, abs=8 * spread)
 
 
-def test_first_and_last_are_dropped_as_often_as_any() -> None:
+def test_the_first_and_last_activations_are_dropped_as_often_as_others() -> None:
     torch.manual_seed(0)
     counts = torch.zeros(7)
     for _ in range(20_000):
@@ -54,7 +54,7 @@ def test_evaluation_and_probability_zero_change_nothing() -> None:
     assert torch.equal(SparseDropout(0.0)(inputs), inputs)
 
 
-def test_the_global_seed_decides() -> None:
+def test_the_global_seed_determines_the_draws() -> None:
     torch.manual_seed(1)
     first = draw_dropped(10_000, 0.05)
     other = draw_dropped(10_000, 0.05)

@@ -1,4 +1,4 @@
-"""`export`: files that compute what the network does, without this project, and say what they are."""
+"""`export`: files that reproduce the network's outputs without this project, and contain metadata."""
 
 import json
 import re
@@ -36,7 +36,7 @@ SUFFIXES = {"onnx": ".onnx", "onnx_int8": ".onnx", "torch": ".pt2", "weights": "
 
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Of a network that has learned a little of the offline digits; not to be changed."""
+    """A checkpoint of a short training on the offline digits; tests must not change it."""
     root = tmp_path_factory.mktemp("learned")
     config = str(PROJECT / "configs" / "offline.yaml")
     options = ["--trainer.max_epochs", "2", "--trainer.logger", "false", "--trainer.default_root_dir", str(root)]
@@ -45,7 +45,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def logits_by_others(path: Path, images: Tensor) -> tuple[Tensor, dict[str, Any]]:
-    """What a program without this project gets of an exported file: logits and metadata."""
+    """Logits and metadata of an exported file, read without this project."""
     if path.suffix == ".pt2":
         extra_files = {METADATA: ""}
         program = torch.export.load(path, extra_files=extra_files)
@@ -58,7 +58,7 @@ def logits_by_others(path: Path, images: Tensor) -> tuple[Tensor, dict[str, Any]
 
 
 @pytest.mark.parametrize("name", ["onnx", "torch"])
-def test_a_file_computes_what_the_network_does(
+def test_a_file_reproduces_the_networks_outputs(
     name: str, checkpoint: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     output = tmp_path / f"digits{SUFFIXES[name]}"
@@ -86,7 +86,7 @@ def test_a_file_computes_what_the_network_does(
 
 
 def comparison(**figures: float) -> Comparison:
-    """Of a file that is as the network, but for these figures."""
+    """A comparison of equal outputs, except for these figures."""
     as_the_network = Comparison(
         num_images=1000,
         network_accuracy=0.99,
@@ -101,7 +101,7 @@ def comparison(**figures: float) -> Comparison:
 
 
 @pytest.mark.parametrize(("loss", "is_refused"), [(0.001, True), (0.0009, False), (-0.002, False)])
-def test_int8_may_lose_less_than_a_thousandth_of_accuracy(loss: float, is_refused: bool) -> None:
+def test_int8_must_lose_less_than_a_tenth_of_a_percent_of_accuracy(loss: float, is_refused: bool) -> None:
     found = comparison(num_other_classes=1, max_logit_difference=0.2, exported_accuracy=0.99 - loss)
     with pytest.raises(ExportError, match=r"would lose 0\.10%") if is_refused else nullcontext():
         command._check(found, Int8OnnxFormat(), Path("a.onnx"))
@@ -110,18 +110,20 @@ def test_int8_may_lose_less_than_a_thousandth_of_accuracy(loss: float, is_refuse
 @pytest.mark.parametrize("export_format", [TorchFormat(), Int8OnnxFormat()])
 @pytest.mark.parametrize("difference", [float("nan"), float("inf")])
 def test_a_file_with_logits_that_are_not_finite_is_refused(export_format: ExportFormat[Any], difference: float) -> None:
-    with pytest.raises(ExportError, match=r"a\.x gives logits that are not finite\. It is not written; try another"):
+    with pytest.raises(
+        ExportError, match=r"a\.x would give logits that are not finite\. It was not written; try another"
+    ):
         command._check(comparison(max_logit_difference=difference), export_format, Path("a.x"))
 
 
 @pytest.fixture(scope="session")
 def int8_model() -> ModelProto:
-    """The shipped model in int8; the range of its activations, from noise, is of no matter here."""
+    """The shipped model in int8, calibrated on noise, because activations do not matter here."""
     return Int8OnnxFormat().build(pixel_network(load_classifier(SHIPPED)), torch.rand(100, 1, 28, 28))
 
 
 def test_int8_cannot_saturate_on_any_processor(int8_model: ModelProto) -> None:
-    """Kernels without VNNI add two products of uint8 and int8 in 16 bits: none of these sums may saturate."""
+    """Kernels without VNNI add two products of uint8 and int8 in 16 bits; no such sum may saturate."""
     weights = {each.name: each for each in int8_model.graph.initializer}
     dequantized = {
         node.output[0]: node.input[0] for node in int8_model.graph.node if node.op_type == "DequantizeLinear"
@@ -132,14 +134,14 @@ def test_int8_cannot_saturate_on_any_processor(int8_model: ModelProto) -> None:
         values = torch.from_numpy(onnx.numpy_helper.to_array(weights[dequantized[node.input[1]]]).copy())
         assert values.dtype == torch.int8
         ascending = values.flatten(1).int().sort(dim=1).values  # (out channels, 9 · in channels)
-        # Whichever two a kernel takes together.
+        # For any two weights that a kernel combines.
         largest, smallest = 255 * ascending[:, -2:].sum(dim=1), 255 * ascending[:, :2].sum(dim=1)
         assert largest.max() <= torch.iinfo(torch.int16).max
         assert smallest.min() >= torch.iinfo(torch.int16).min
 
 
 @pytest.mark.slow
-def test_int8_is_smaller_and_refused_where_it_loses_accuracy(
+def test_int8_is_smaller_and_refused_if_it_loses_accuracy(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network, data = pixel_network(load_classifier(checkpoint)), read_checkpoint(checkpoint).datamodule(None)
@@ -151,12 +153,12 @@ def test_int8_is_smaller_and_refused_where_it_loses_accuracy(
     _, metadata = logits_by_others(output, torch.rand(5, 1, 28, 28))
     assert 0 <= metadata["accuracy"] <= 1
     monkeypatch.setattr(command, "MAX_INT8_ACCURACY_LOSS", -1.0)
-    with pytest.raises(ExportError, match=r"would lose .* It is not written; use --format onnx"):
+    with pytest.raises(ExportError, match=r"would lose .* It was not written; use --format onnx"):
         write_and_compare(network, Int8OnnxFormat(), data, tmp_path / "other.onnx")
     assert not (tmp_path / "other.onnx").exists()
 
 
-def test_a_file_that_computes_something_else_is_not_written(checkpoint: Path, tmp_path: Path) -> None:
+def test_a_file_with_other_outputs_is_not_written(checkpoint: Path, tmp_path: Path) -> None:
     class Wrong(TorchFormat):
         @override
         def load(self, path: Path) -> Exported:
@@ -165,7 +167,7 @@ def test_a_file_that_computes_something_else_is_not_written(checkpoint: Path, tm
 
     data = read_checkpoint(checkpoint).datamodule(None)
     data.setup("test")
-    with pytest.raises(ExportError, match=r"wrong\.pt2 does not compute what the network does.* logits up to 2\.0e-04"):
+    with pytest.raises(ExportError, match=r"wrong\.pt2 would not reproduce the network's outputs.* up to 2\.0e-04"):
         write_and_compare(pixel_network(load_classifier(checkpoint)), Wrong(), data, tmp_path / "wrong.pt2")
     assert not list(tmp_path.glob("*.pt2"))
 
@@ -187,12 +189,12 @@ def test_every_test_image_is_compared(checkpoint: Path, tmp_path: Path, monkeypa
                 exported.metadata,
             )
 
-    with pytest.raises(ExportError, match=r"logits up to 2\.0e-04"):
+    with pytest.raises(ExportError, match=r"up to 2\.0e-04"):
         write_and_compare(pixel_network(load_classifier(checkpoint)), WrongOnTheLast(), data, tmp_path / "wrong.pt2")
 
 
 @pytest.mark.parametrize(("others", "words"), [(0, "the same classes"), (3, "3 of another class")])
-def test_the_text_follows_the_figures(others: int, words: str) -> None:
+def test_the_text_matches_the_figures(others: int, words: str) -> None:
     metadata = {"num_parameters": 10, "measured_on": "1,000 test images"}
     found = comparison(num_other_classes=others, max_logit_difference=0.5)
     assert command._lines(Path("a.onnx"), 1000, metadata, found)[-1] == (
@@ -200,7 +202,7 @@ def test_the_text_follows_the_figures(others: int, words: str) -> None:
     )
 
 
-def test_weights_alone_are_for_every_command_but_to_train(
+def test_weights_work_with_every_command_except_resuming(
     fit: Fit, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     last = fit("--weight_average.decay", "0.9") / "checkpoints" / "last.ckpt"
@@ -211,7 +213,9 @@ def test_weights_alone_are_for_every_command_but_to_train(
     torch.testing.assert_close(weights["state_dict"], whole["state_dict"], rtol=0, atol=0)
     assert "optimizer_states" not in weights
     first = "net.layers.0.weight"
-    assert not torch.equal(weights["state_dict"][first], whole["current_model_state"][first])  # the average is kept
+    assert not torch.equal(
+        weights["state_dict"][first], whole["current_model_state"][first]
+    )  # the file has the averaged weights
     for subcommand in ("validate", "test", "predict"):
         outputs = []
         for path in (str(last), output):

@@ -1,4 +1,4 @@
-"""Every loss and accuracy that a user sees, against the logits of all images, with last batches that are smaller."""
+"""Every loss and accuracy that a user sees, compared with the logits of all images, including smaller last batches."""
 
 import re
 import warnings
@@ -11,7 +11,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812  (the name that all of PyTorch uses)
+from torch.nn import functional as F  # noqa: N812  (PyTorch's usual name)
 from typing_extensions import override
 
 from mnist_lightning.classifier import DigitClassifier
@@ -28,7 +28,7 @@ BATCHES = ["--data.batch_size", "100", "--data.eval_batch_size", "150"]  # last 
 
 
 class Seen(NamedTuple):
-    """What a step of training computed, before its update."""
+    """Logits and labels of a training step, before its update."""
 
     logits: Tensor  # (B, 10)
     labels: Tensor  # (B,)
@@ -37,7 +37,7 @@ class Seen(NamedTuple):
 class StepRecorder(Callback):
     """Keeps each training step's logits and labels, epoch by epoch."""
 
-    epochs: list[list[Seen]] = []  # noqa: RUF012  (the command line makes the instance)
+    epochs: list[list[Seen]] = []  # noqa: RUF012  (the command line creates the instance)
 
     @override
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -1,4 +1,4 @@
-"""A loss that is not finite ends the run at once and leaves earlier checkpoints; no command gives figures of one."""
+"""A loss that is not finite ends the run and keeps earlier checkpoints; no command prints such figures."""
 
 import shutil
 import socket
@@ -45,15 +45,15 @@ class Poison(Callback):
 
 def failed_run(fit: Fit, root: Path, *args: str) -> Path:
     with pytest.raises(SystemExit) as ended:
-        fit(*args, dashboards=True)  # which draw what is not finite, too
+        fit(*args, dashboards=True)  # which must handle values that are not finite
     assert ended.value.code == 2
     (folder,) = root.glob("runs/*/version_*")
     return folder
 
 
-# Three steps an epoch; the figures are read after the second of each and at its end.
+# Three steps per epoch; the loss is checked after the second step and at the end of each epoch.
 @pytest.mark.parametrize("step", [1, 2, 3, 5, 6])
-def test_the_first_bad_step_is_named_with_its_rate(
+def test_the_error_names_the_first_bad_step_and_its_learning_rate(
     step: int, fit: Fit, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     folder = failed_run(fit, tmp_path, *POISON, "--trainer.callbacks.before_step", str(step))
@@ -84,13 +84,15 @@ def test_weights_that_are_not_finite_are_not_written(
     assert not (folder / "checkpoints").exists()
 
 
-def test_a_rate_that_is_far_too_large_ends_the_run(fit: Fit, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_far_too_large_learning_rate_ends_the_run(
+    fit: Fit, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     failed_run(fit, tmp_path, "--model.max_lr", "100", "--model.batch_norm", "false")
     assert "--model.max_lr" in capfd.readouterr().err
 
 
 class LargeMean(Callback):
-    """Makes a batch norm's mean so large that evaluation overflows, while training uses each batch's own."""
+    """Makes a batch norm's running mean so large that evaluation overflows; training does not use it."""
 
     @override
     def on_train_batch_end(
@@ -114,7 +116,7 @@ def test_an_evaluation_that_overflows_ends_the_run(
 
 @pytest.fixture(scope="module")
 def finite_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run's folder, not to be changed."""
+    """A run's folder; tests must not change it."""
     root = tmp_path_factory.mktemp("finite")
     short = ("--trainer.max_epochs", "1", "--trainer.limit_train_batches", "2", "--trainer.logger", "false")
     config = str(PROJECT / "configs" / "offline.yaml")
@@ -127,7 +129,7 @@ BadRun = Callable[[float], Path]
 
 @pytest.fixture
 def bad_run(finite_run: Path, tmp_path: Path) -> BadRun:
-    """Copies the run with this value in place of the convolutions' weights."""
+    """Copies the run, with this value for all weights of the convolutions."""
 
     def copy(value: float) -> Path:
         folder = Path(shutil.copytree(finite_run, tmp_path / "version_0"))
@@ -158,7 +160,7 @@ COMMANDS = {
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e30])  # the last overflows in the second layer
 @pytest.mark.parametrize("name", COMMANDS)
-def test_no_command_gives_figures_that_are_not_finite(
+def test_no_command_prints_figures_that_are_not_finite(
     name: str, value: float, bad_run: BadRun, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     folder = bad_run(value)
@@ -180,7 +182,7 @@ def test_no_command_gives_figures_that_are_not_finite(
 
 def test_the_demo_refuses_weights_that_overflow(bad_run: BadRun, capfd: pytest.CaptureFixture[str]) -> None:
     checkpoint = bad_run(1e30) / "checkpoints" / "last.ckpt"
-    with socket.socket() as taken:  # a demo that started would end here
+    with socket.socket() as taken:  # if the demo started, it would fail here
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         with pytest.raises(SystemExit, match="2"):

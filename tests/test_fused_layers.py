@@ -1,4 +1,4 @@
-"""The layers in fewer passes give what the layers give."""
+"""The fused layers compute the same as PyTorch's layers."""
 
 import copy
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812  (the name that all of PyTorch uses)
+from torch.nn import functional as F  # noqa: N812  (PyTorch's usual name)
 
 from mnist_lightning.classifier import DigitClassifier
 from mnist_lightning.data.batches import LabelledImages
@@ -16,7 +16,7 @@ from mnist_lightning.network import BaselineNet, OptimizedNet
 
 
 def network(dropout: float = 0.05, width: int = 1, dtype: torch.dtype = torch.float64) -> nn.Sequential:
-    """The optimized network with batch norms as training may leave them: of both signs."""
+    """The optimized network with batch norm scales of both signs, as after training."""
     torch.manual_seed(0)
     net = OptimizedNet(dropout, width)
     for layer in net.layers:
@@ -52,7 +52,7 @@ def both(layers: nn.Sequential, inputs: Tensor) -> list[tuple[Tensor, Tensor]]:
     return list(zip(fused, plain, strict=True))
 
 
-@pytest.mark.parametrize("dropout", [0, 0.05, 0.7])  # at 0.7 whole windows are dropped
+@pytest.mark.parametrize("dropout", [0, 0.05, 0.7])  # 0.7 drops whole windows
 @pytest.mark.parametrize("width", [1, 2])
 def test_a_training_step_is_the_same(dropout: float, width: int) -> None:
     for fused, plain in both(network(dropout, width), images()):
@@ -60,16 +60,16 @@ def test_a_training_step_is_the_same(dropout: float, width: int) -> None:
 
 
 def test_a_training_step_on_real_digits_is_the_same(mnist: tuple[LabelledImages, LabelledImages]) -> None:
-    """Their background makes equal neighbours, among which pooling has to choose as the layers do."""
+    """The background has equal neighbours; max pooling must choose the same one as PyTorch."""
     digits = ((mnist[0].images[:64].double() / 255 - 0.1307) / 0.3081).to(memory_format=torch.channels_last)
     for fused, plain in both(network(), digits):
         torch.testing.assert_close(fused, plain, rtol=1e-9, atol=1e-12)
 
 
 def rounding_errors(part: slice, is_bfloat16: bool) -> Tensor:
-    """Of each value of a step (V, 3): the fused layers' error, the layers' error, and the norm of the exact value.
+    """For each value of a step (V, 3): the fused layers' error, PyTorch's error, and the norm of the exact value.
 
-    Exact is float64, which draws the same dropout; `part` of the 512 images are computed.
+    Exact values are in float64 with the same dropout; uses `part` of the 512 images.
     """
     layers, exact_layers = network(dtype=torch.float32), network()
     inputs = images(512, torch.float32)[part]
@@ -92,7 +92,7 @@ def test_rounding_is_no_worse_than_in_the_layers() -> None:
 
 @pytest.mark.slow
 def test_rounding_to_bfloat16_is_no_worse_than_in_the_layers() -> None:
-    # Root mean squares over eight draws: of one draw, the error of a single value such as the loss is chance.
+    # Root mean squares over eight draws, because the error of a single value, such as the loss, is random.
     draws = [rounding_errors(slice(start, start + 64), is_bfloat16=True) for start in range(0, 512, 64)]
     fused, plain, size = torch.stack(draws).square().mean(dim=0).sqrt().unbind(dim=1)
     assert (fused <= 1.2 * plain + 1e-5 * size).all()
@@ -121,13 +121,13 @@ def test_gradients_pass_numerical_differentiation() -> None:
     "layers",
     [
         BaselineNet().layers[:9],  # biases and no batch norm
-        network()[3:7],  # dropout that no pooling follows
+        network()[3:7],  # dropout without pooling after it
         nn.Sequential(*network()[3:6], nn.MaxPool2d(3)),
         nn.Sequential(nn.Conv2d(10, 4, 3, stride=2, bias=False), nn.BatchNorm2d(4), nn.ReLU()).double(),
         nn.Sequential(nn.Conv2d(10, 4, 5, padding=2, bias=False), nn.BatchNorm2d(4), nn.ReLU()).double(),
     ],
 )
-def test_other_layers_run_as_they_are(layers: nn.Sequential) -> None:
+def test_other_layers_run_unchanged(layers: nn.Sequential) -> None:
     layers = copy.deepcopy(layers).double().to(memory_format=torch.channels_last)
     first = layers[0]
     assert isinstance(first, nn.Conv2d)
@@ -157,14 +157,14 @@ def test_a_second_derivative_is_refused() -> None:
         gradient.sum().backward()
 
 
-def test_odd_sides_are_pooled_as_the_layers_do() -> None:
+def test_odd_sides_are_pooled_as_in_the_layers() -> None:
     layers = network(dropout=0)
     inputs = images(size=30)  # 30, 15, 7
     other = copy.deepcopy(layers)
     torch.testing.assert_close(fused_forward(layers, inputs), other(inputs))
 
 
-def test_the_module_takes_the_fused_layers_on_a_cpu_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_module_uses_the_fused_layers_on_a_cpu_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[Tensor] = []
 
     def spy(layers: nn.Sequential, inputs: Tensor) -> Tensor:
@@ -179,5 +179,5 @@ def test_the_module_takes_the_fused_layers_on_a_cpu_unless_told_otherwise(monkey
     assert len(calls) == 1
 
 
-def test_the_network_drops_out_sparsely() -> None:
+def test_the_network_uses_sparse_dropout() -> None:
     assert sum(isinstance(layer, SparseDropout) for layer in OptimizedNet().layers) == 2

@@ -1,4 +1,4 @@
-"""Runs that are killed, ended by a signal, or left without room on the disk. `make soak` kills many more."""
+"""Runs that are killed, ended by a signal, or meet a full disk. `make soak` kills many more."""
 
 import os
 import re
@@ -40,7 +40,7 @@ def test_a_signal_ends_a_run_cleanly(number: signal.Signals, tmp_path: Path, in_
 
 
 @pytest.mark.slow
-def test_a_full_disk_leaves_the_checkpoint_before(tmp_path: Path, in_project: None) -> None:
+def test_a_full_disk_keeps_the_previous_checkpoint(tmp_path: Path, in_project: None) -> None:
     log = tmp_path / "log"
     command = [*RUN, "--trainer.default_root_dir", str(tmp_path), "--trainer.max_epochs", "2"]
     processes.end(processes.start([*command, "--early_stopping.stopping_threshold", "0"], log))  # after an epoch
@@ -56,8 +56,8 @@ def test_a_full_disk_leaves_the_checkpoint_before(tmp_path: Path, in_project: No
 
 
 @pytest.mark.slow
-def test_a_full_disk_under_the_events(tmp_path: Path, in_project: None) -> None:
-    """TensorBoard's writer works in a thread, and says neither which file it is nor anything but a traceback."""
+def test_a_full_disk_during_an_event_write(tmp_path: Path, in_project: None) -> None:
+    """TensorBoard's writer thread would print a traceback without the file's name."""
     command = ["fit", "--config", "configs/offline.yaml", "--trainer.max_epochs", "1000"]
     command += ["--trainer.limit_train_batches", "2", "--trainer.default_root_dir", str(tmp_path)]
     process = processes.start(command, tmp_path / "log", max_file_bytes=300_000)
@@ -70,7 +70,7 @@ def test_a_full_disk_under_the_events(tmp_path: Path, in_project: None) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("form", "suffix"), [("weights", "ckpt"), ("torch", "pt2")])
-def test_a_full_disk_under_an_export(form: str, suffix: str, fit: Fit, tmp_path: Path) -> None:
+def test_a_full_disk_during_an_export(form: str, suffix: str, fit: Fit, tmp_path: Path) -> None:
     command = ["export", "--ckpt_path", str(fit("--trainer.logger", "false") / "checkpoints" / "last.ckpt")]
     output = tmp_path / f"exported.{suffix}"
     command += ["--format", form, "--output", str(output)]

@@ -1,4 +1,4 @@
-"""Runs that are killed in a hook of the training loop, and resumed: they end as one that was never killed."""
+"""Runs that are killed in a hook of the training loop and resumed end like an uninterrupted run."""
 
 import signal
 import time
@@ -25,7 +25,7 @@ RUNS = {"validated": [], "tested": ["--data.validation", "none"]}
 
 
 def fit_args(root: Path, kind: str) -> list[str]:
-    """The command line of a run; each kind of run validates after each epoch, or tests once at its end."""
+    """The command line of a run, which validates after each epoch, or tests once at its end."""
     options = [*SHORT, *STEPS, *RUNS[kind], "--trainer.default_root_dir", str(root)]
     return ["fit", "--config", "configs/offline.yaml", *options]
 
@@ -40,7 +40,7 @@ def whole_runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {kind: root / "offline" / "version_0" for kind, root in roots.items()}
 
 
-# The hook, which of its calls, and whether before or after the callbacks that write checkpoints.
+# The hook, the number of its call, and whether the kill comes before or after the callbacks that write checkpoints.
 PLACES = {
     "validated": [
         ("on_train_epoch_start", 2, "before"),
@@ -64,7 +64,7 @@ PLACES = {
         ("on_train_end", 1, "before"),
         ("on_test_start", 1, "before"),
         ("on_test_end", 1, "after"),
-        ("report.json", 4, "before"),  # the one that has the test's figures
+        ("report.json", 4, "before"),  # the write with the test's figures
     ],
 }
 FAST = {("validated", "on_validation_start")}
@@ -78,7 +78,7 @@ FAST = {("validated", "on_validation_start")}
         for place in places
     ],
 )
-def test_a_run_that_is_killed_ends_as_one_that_is_not(
+def test_a_killed_run_ends_like_an_uninterrupted_one(
     kind: str, hook: str, occurrence: int, order: str, whole_runs: dict[str, Path], tmp_path: Path, in_project: None
 ) -> None:
     log = tmp_path / "log"
@@ -92,9 +92,7 @@ def test_a_run_that_is_killed_ends_as_one_that_is_not(
     assert_same_run(tmp_path / "runs" / "offline" / "version_0", whole_runs[kind])
 
 
-def test_a_finished_run_that_is_resumed_is_tested_with_the_average_again(
-    whole_runs: dict[str, Path], in_project: None
-) -> None:
+def test_a_resumed_finished_run_tests_the_average_again(whole_runs: dict[str, Path], in_project: None) -> None:
     run = whole_runs["tested"]
     before = read_report(run)
     main([*fit_args(run.parent.parent, "tested"), "--ckpt_path", "last"])
@@ -106,14 +104,14 @@ def test_a_finished_run_that_is_resumed_is_tested_with_the_average_again(
 
 
 class SlowSteps(Callback):
-    """Makes a second enough for one or two of an epoch's three steps."""
+    """Slows training down to one or two of an epoch's three steps per second."""
 
     @override
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         time.sleep(0.7)
 
 
-def test_a_run_whose_time_is_up_is_resumed_inside_the_epoch(
+def test_a_run_that_reached_max_time_resumes_within_the_epoch(
     whole_runs: dict[str, Path], tmp_path: Path, in_project: None, capfd: pytest.CaptureFixture[str]
 ) -> None:
     args = fit_args(tmp_path / "runs", "validated")

@@ -1,4 +1,4 @@
-"""Who may import whom: each layer imports only from those before it, and no import is a circle."""
+"""The layers of the package: each imports only from earlier layers, and there are no import cycles."""
 
 import ast
 from graphlib import TopologicalSorter
@@ -25,7 +25,7 @@ MODULES = {".".join(path.relative_to(PACKAGE).with_suffix("").parts): path for p
 
 
 def imported(path: Path) -> set[str]:
-    """The project's modules that a file imports, wherever in it."""
+    """The project's modules that a file imports, anywhere in the file."""
     nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
     names = {f"{node.module}.{name.name}" for node in nodes if isinstance(node, ast.ImportFrom) for name in node.names}
     names |= {name.name for node in nodes if isinstance(node, ast.Import) for name in node.names}
@@ -34,7 +34,7 @@ def imported(path: Path) -> set[str]:
 
 
 def layer_of(module: str) -> int:
-    """The place in LAYERS of the longest name that the module's begins with."""
+    """The index in LAYERS of the longest prefix of the module's name."""
     places = {name: place for place, names in enumerate(LAYERS) for name in names}
     return places[max((name for name in places if f"{module}.".startswith(f"{name}.")), key=len)]
 
@@ -44,5 +44,5 @@ def test_a_module_imports_only_from_layers_before_its_own(module: str) -> None:
     assert [name for name in imported(MODULES[module]) if layer_of(name) > layer_of(module)] == []
 
 
-def test_no_import_is_a_circle() -> None:
+def test_there_are_no_import_cycles() -> None:
     TopologicalSorter({name: imported(path) for name, path in MODULES.items() if name != "__init__"}).prepare()

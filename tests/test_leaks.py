@@ -1,4 +1,4 @@
-"""What a test leaves running fails it."""
+"""A test that leaves something running fails."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import pytest
 
 from support import leaks
 
-# The fixtures of this suite, without a plugin that looks for garbage for seconds.
+# The fixtures of this suite, without a plugin that spends seconds on garbage collection.
 OPTIONS = ("-p", "conftest", "-p", "no:unraisableexception")
 TESTS = """
 import os, subprocess, sys, threading, time
@@ -28,7 +28,7 @@ def test_after_it():
 """
 
 
-def test_what_is_left_running_is_named_and_fails_its_test(
+def test_leaks_fail_their_test_by_name(
     pytester: pytest.Pytester, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(leaks, "SECONDS_TO_END", 0.5)
@@ -43,7 +43,7 @@ def test_what_is_left_running_is_named_and_fails_its_test(
     result.stdout.fnmatch_lines(["ERROR *::test_that_leaves_something*"])
 
 
-def test_what_ends_in_time_is_not_left(pytester: pytest.Pytester) -> None:
+def test_what_ends_in_time_is_not_a_leak(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """
         import subprocess, threading, time

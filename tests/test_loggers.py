@@ -1,4 +1,4 @@
-"""Loggers that --trainer.logger adds: they get what TensorBoard gets, and write into the run's folder."""
+"""Loggers added by --trainer.logger: they receive the same as TensorBoard, and write to the run's folder."""
 
 import csv
 from importlib.util import find_spec
@@ -18,7 +18,7 @@ SHORT = ("--trainer.max_epochs", "1")
 
 
 class ReadCsvInSecondEpoch(Callback):
-    """Keeps what a CSVLogger's file holds when the second epoch starts."""
+    """Keeps the header of a CSVLogger's file at the start of the second epoch."""
 
     header: list[str]
 
@@ -41,7 +41,7 @@ def rows_of(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_a_logger_is_added_and_writes_into_the_runs_folder(fit: Fit) -> None:
+def test_a_logger_writes_into_the_runs_folder(fit: Fit) -> None:
     folder = fit("--trainer.logger", "CSVLogger", f"--trainer.callbacks={__name__}.ReadCsvInSecondEpoch")
     rows, epochs = rows_of(folder), read_report(folder)["epochs"]
     for column in ("by_epoch/val_accuracy", "val/accuracy"):
@@ -60,7 +60,7 @@ def test_a_logger_gets_all_settings(fit: Fit) -> None:
 
 
 def test_loggers_of_a_config(fit: Fit, tmp_path: Path) -> None:
-    """Two of them, one with a folder of its own; and the run's own config says the same of another run."""
+    """Two loggers, one with its own folder; the run's config gives another run the same loggers."""
     loggers: list[dict[str, Any]] = [
         {"class_path": "TensorBoardLogger", "init_args": {"save_dir": str(tmp_path / "mine"), "name": "here"}},
         {"class_path": "lightning.pytorch.loggers.CSVLogger"},
@@ -102,7 +102,7 @@ def test_a_run_that_is_resumed_keeps_the_first_table(fit: Fit) -> None:
 
 
 @pytest.mark.parametrize(("logger", "package"), [("MLFlowLogger", "mlflow"), ("WandbLogger", "wandb")])
-def test_a_logger_whose_package_is_missing(
+def test_a_logger_with_a_missing_package(
     logger: str, package: str, tmp_path: Path, in_project: None, capfd: pytest.CaptureFixture[str]
 ) -> None:
     if find_spec(package) is not None:
@@ -116,13 +116,13 @@ def test_a_logger_whose_package_is_missing(
     assert list(tmp_path.glob("*/version_*")) == []
 
 
-def test_a_bar_of_the_users_own_takes_the_place_of_ours(fit: Fit) -> None:
+def test_a_users_progress_bar_replaces_the_projects(fit: Fit) -> None:
     for bar in ("RichProgressBar", "TQDMProgressBar"):
         report = read_report(fit("--trainer.callbacks", bar, *SHORT))
         assert report["status"] == "finished"
 
 
-def test_a_bar_whose_package_is_missing(
+def test_a_progress_bar_with_a_missing_package(
     tmp_path: Path, in_project: None, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("lightning.pytorch.callbacks.progress.rich_progress._RICH_AVAILABLE", False)

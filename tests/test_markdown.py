@@ -1,4 +1,4 @@
-"""Reports whose texts are Markdown, HTML or a terminal's commands: they are shown as they are."""
+"""Texts in reports that contain Markdown, HTML or terminal commands are escaped."""
 
 import json
 from pathlib import Path
@@ -55,7 +55,7 @@ def kinds_of(markdown: str) -> list[str]:
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_a_reports_texts_stay_texts(text: str) -> None:
+def test_a_reports_texts_are_escaped(text: str) -> None:
     markdown = report_markdown(report_with(text))
     assert kinds_of(markdown) == kinds_of(report_markdown(report_with("text")))
     (code,) = (token.content.strip() for token in tokens_of(markdown) if token.type == "code_inline")
@@ -67,7 +67,7 @@ def test_a_reports_texts_stay_texts(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_those_of_the_figures_too(text: str) -> None:
+def test_the_figures_texts_are_escaped(text: str) -> None:
     def section(each: str) -> str:
         picture = Picture("confusion", "Confusion", caption=f"It is {each}", alt=each, png=b"", columns=[], rows=[])
         return markdown_section([picture], f"Measured on {each}")
@@ -82,7 +82,7 @@ def test_code_and_text() -> None:
 
 
 @pytest.mark.parametrize("path", sorted((PROJECT / "results").glob("*/*/seed_0.md")), ids=lambda path: path.parent.name)
-def test_genuine_reports_are_as_before(path: Path) -> None:
+def test_escaping_does_not_change_committed_reports(path: Path) -> None:
     report_json = path.with_suffix(".json")
     report = from_json(Report, report_json.read_text(encoding="utf-8"))
     assert report_markdown(report) == path.read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The data on disk: verified, repaired by a download from a local mirror, or refused with a helpful error."""
+"""MNIST's files: verified, repaired by a download from a local mirror, or refused with a helpful error."""
 
 import os
 import shutil
@@ -16,7 +16,7 @@ from mnist_lightning.data.mnist_files import MNIST_FILES, TEST_LABELS, read_mnis
 from mnist_lightning.errors import DataFilesError
 
 
-def test_checksums_are_torchvisions() -> None:
+def test_checksums_match_torchvision() -> None:
     assert [(f"{file.name}.gz", file.gz_md5) for file in MNIST_FILES] == MNIST.resources
 
 
@@ -31,7 +31,7 @@ def test_the_sets_are_mnist(mnist: tuple[LabelledImages, LabelledImages]) -> Non
     assert round(train.float().std().item() / 255, 4) == 0.3081
 
 
-def test_unpacked_files_serve_as_well(own_copy: Path, tmp_path: Path, no_mirror: None) -> None:
+def test_unpacked_files_are_read_too(own_copy: Path, tmp_path: Path, no_mirror: None) -> None:
     packed = read_verified(tmp_path, TEST_LABELS)
     (own_copy / f"{TEST_LABELS.name}.gz").unlink()
     (own_copy / TEST_LABELS.name).write_bytes(packed)
@@ -51,7 +51,7 @@ def test_the_error_says_everything_needed(tmp_path: Path, no_mirror: None) -> No
     data_dir = tmp_path / "data"
     with pytest.raises(DataFilesError) as error:
         read_mnist(data_dir)
-    assert not data_dir.exists()  # a failed download leaves nothing behind
+    assert not data_dir.exists()  # a failed download leaves no folders
     text = str(error.value)
     assert str(data_dir / "MNIST" / "raw") in text
     assert "http://127.0.0.1:9/mnist/" in text
@@ -63,7 +63,7 @@ def test_the_error_says_everything_needed(tmp_path: Path, no_mirror: None) -> No
 
 def test_a_directory_that_holds_the_files_need_not_be_writable(own_copy: Path, no_mirror: None) -> None:
     is_root = os.geteuid() == 0
-    # A directory of its own under the system's: pytest's are closed to other users, as they should be.
+    # Not under pytest's directory, which other users cannot access.
     with tempfile.TemporaryDirectory() as name:
         data_dir = Path(name)
         data_dir.chmod(0o755)
@@ -71,7 +71,7 @@ def test_a_directory_that_holds_the_files_need_not_be_writable(own_copy: Path, n
         raw.chmod(0o555)
         before = sorted(path.name for path in raw.iterdir())
         if is_root:
-            os.seteuid(65534)  # root writes everywhere, whatever the mode
+            os.seteuid(65534)  # root can write regardless of the mode
         try:
             with pytest.raises(PermissionError):
                 (raw / "new").touch()

@@ -1,4 +1,4 @@
-"""Muon: orthogonal steps for the convolutions, Nesterov's momentum for the rest."""
+"""Muon: orthogonal updates for the convolutions, Nesterov momentum for the other parameters."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ def test_singular_values_become_about_one_and_vectors_stay(shape: tuple[int, int
     torch.manual_seed(0)
     matrix = torch.randn(shape)
     u, values, vh = torch.linalg.svd(matrix, full_matrices=False)
-    turned = u.T @ orthogonalise(matrix) @ vh.T  # diagonal where the singular vectors stayed
+    turned = u.T @ orthogonalise(matrix) @ vh.T  # diagonal if the singular vectors are unchanged
     well_conditioned = values > 0.05 * values[0]
     diagonal = turned.diagonal()[well_conditioned]
     assert ((diagonal > 0.6) & (diagonal < 1.3)).all()
@@ -37,7 +37,7 @@ def test_a_step_by_hand() -> None:
     torch.testing.assert_close(conv.detach(), expected)
 
 
-def test_the_others_go_with_nesterov_momentum() -> None:
+def test_other_parameters_use_nesterov_momentum() -> None:
     torch.manual_seed(0)
     ours, theirs = nn.Linear(3, 2), nn.Linear(3, 2)
     theirs.load_state_dict(ours.state_dict())
@@ -53,8 +53,8 @@ def test_the_others_go_with_nesterov_momentum() -> None:
     torch.testing.assert_close(ours.bias, theirs.bias)
 
 
-def test_the_scale_of_a_convolution_is_lost_in_batch_norm() -> None:
-    """Why Muon may fix it."""
+def test_batch_norm_removes_the_scale_of_a_convolution() -> None:
+    """The reason why Muon may fix the norm."""
     torch.manual_seed(0)
     net = OptimizedNet(dropout=0)
     images = torch.rand(8, 1, 28, 28)
@@ -63,7 +63,7 @@ def test_the_scale_of_a_convolution_is_lost_in_batch_norm() -> None:
         for parameter in net.parameters():
             if parameter.ndim == 4:
                 parameter.mul_(7)
-    torch.testing.assert_close(net(images), before, atol=2e-3, rtol=1e-3)  # batch norm's eps is all that notices
+    torch.testing.assert_close(net(images), before, atol=2e-3, rtol=1e-3)  # differs only by batch norm's eps
 
 
 def test_a_frozen_parameter_stays() -> None:
@@ -77,7 +77,7 @@ def test_a_frozen_parameter_stays() -> None:
 
 
 def test_fit_with_muon_keeps_the_convolutions_norm(fit: Fit) -> None:
-    """The last step comes after the scale was set, and is small."""
+    """The last step follows the rescaling, and is small."""
     folder = fit("--model.optimizer", "muon", "--model.muon_lr", "0.01", "--model.schedule", "constant")
     weights = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
     norms = [(value.norm() / len(value) ** 0.5).item() for value in weights.values() if value.ndim == 4]
@@ -86,7 +86,7 @@ def test_fit_with_muon_keeps_the_convolutions_norm(fit: Fit) -> None:
 
 
 @pytest.mark.parametrize("options", [["--model.network", "baseline"], ["--model.batch_norm", "false"]])
-def test_muon_wants_batch_norm(options: list[str], fit: Fit, capfd: pytest.CaptureFixture[str]) -> None:
+def test_muon_needs_batch_norm(options: list[str], fit: Fit, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         fit("--model.optimizer", "muon", *options)
     assert ended.value.code == 2

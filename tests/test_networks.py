@@ -1,4 +1,4 @@
-"""The two networks, and the table of layers that is computed from them."""
+"""The two networks and their layer tables."""
 
 import pytest
 import torch
@@ -35,12 +35,12 @@ def test_layer_table_of_the_optimized_network() -> None:
     assert rows[2].layers == ["Dropout 0.05", "MaxPool 2×2"]
 
 
-def test_receptive_field_is_what_the_gradient_reaches() -> None:
-    layers = OptimizedNet().layers[:13].eval()  # to the fourth activation: a field of 14 lies inside the image
+def test_the_receptive_field_matches_the_gradient() -> None:
+    layers = OptimizedNet().layers[:13].eval()  # to the fourth activation: a receptive field of 14 fits into the image
     for module in layers:
         if isinstance(module, torch.nn.Conv2d):
-            torch.nn.init.ones_(module.weight)  # no weight is negative, so no ReLU stops the gradient
-    layers[7] = torch.nn.AvgPool2d(2)  # the largest of equals alone would pass the gradient on
+            torch.nn.init.ones_(module.weight)  # without negative weights, no ReLU blocks the gradient
+    layers[7] = torch.nn.AvgPool2d(2)  # max pooling would pass the gradient to one input only
     image = torch.ones(1, 1, 28, 28, requires_grad=True)
     layers(image)[0, 0, 7, 7].backward()
     assert image.grad is not None
@@ -56,11 +56,11 @@ def test_formatted_table_ends_with_the_sum() -> None:
 
 
 def test_dropout_out_of_range() -> None:
-    with pytest.raises(ValueError, match=r"dropout must lie in \[0, 1\), got 1"):
+    with pytest.raises(ValueError, match=r"dropout must be in \[0, 1\), got 1"):
         OptimizedNet(dropout=1)
 
 
-def test_layer_table_leaves_the_network_as_it_was() -> None:
+def test_the_layer_table_does_not_change_the_network() -> None:
     net = OptimizedNet().train()
     before = {name: value.clone() for name, value in net.state_dict().items()}
     layer_table(net)

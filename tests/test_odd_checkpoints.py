@@ -1,4 +1,4 @@
-"""Checkpoints that can be read, but hold what no run writes: each is one clear error, whatever the command."""
+"""Readable checkpoints with content that no run writes: every command refuses them with one clear error."""
 
 import json
 import re
@@ -55,41 +55,53 @@ def endless(content: Content) -> None:
     content["state_dict"][WEIGHT][0, 0, 0, 0] = torch.inf
 
 
-# What is changed, and what the error says.
+# The change, and a pattern of the error.
 ODD_FOR_ALL: dict[str, tuple[Callable[[Content], Any], str]] = {
     "settings that are a list": (replaced("hyper_parameters", [1]), "lacks hyper_parameters"),
-    "settings of the data that are a list": (replaced("datamodule_hyper_parameters", []), "lacks datamodule_hyper"),
+    "data settings that are a list": (replaced("datamodule_hyper_parameters", []), "lacks datamodule_hyper"),
     "a batch size below 1": (data(batch_size=-3), "data.batch_size is -3"),
-    "a batch size that is none": (data(batch_size=None), "data.batch_size is null"),
-    "a batch size without bound": (data(eval_batch_size=2**31 - 1), "data.eval_batch_size is 2147483647"),
-    "a rate that is no number": (model(max_lr="abc"), "model.max_lr is 'abc'"),
-    "a rate that is not finite": (model(max_lr=float("nan")), "model.max_lr is nan"),
+    "a batch size that is null": (data(batch_size=None), "data.batch_size is null"),
+    "a huge batch size": (data(eval_batch_size=2**31 - 1), "data.eval_batch_size is 2147483647"),
+    "a learning rate that is not a number": (model(max_lr="abc"), "model.max_lr is 'abc'"),
+    "a learning rate that is not finite": (model(max_lr=float("nan")), "model.max_lr is nan"),
     "a tensor in the settings": (model(dropout=torch.zeros(3)), "model.dropout is tensor"),
-    "a data set that is unknown": (data(dataset="foo"), "data.dataset is 'foo'"),
-    "a text for the terminal": (data(dataset="\x1b[2Jfoo\n"), r"data.dataset is '\\x1b\[2Jfoo\\n'"),
-    "more held out than there are": (data(validation="holdout", num_holdout=10**6), "num_holdout 1000000 leaves"),
-    "a seed that is a text": (data(seed="x"), "data.seed is 'x'"),
-    "loader processes without images": (data(on_device=True, num_workers=1), "do not fit together: --data.num_workers"),
-    "a name that is a number": (lambda content: content["hyper_parameters"].update({3: 4}), "model.3 is unknown"),
-    "a name that is unknown": (model(depth=3), "model.depth is unknown"),
-    "a setting of the parser's": (data(__path__="x"), "data.__path__ is unknown"),
-    "settings that exclude each other": (model(optimizer="muon", batch_norm=False), "do not fit together: --model.opt"),
-    "a much wider network": (model(width=64), rf"{WEIGHT} is of shape \(10, 1, 3, 3\), and not \(640, 1, 3, 3\)"),
-    "a weight that is a number": (weights(WEIGHT, 3), "'net.layers.0.weight' in its state_dict is no tensor"),
+    "an unknown data set": (data(dataset="foo"), "data.dataset is 'foo'"),
+    "a terminal command in a setting": (data(dataset="\x1b[2Jfoo\n"), r"data.dataset is '\\x1b\[2Jfoo\\n'"),
+    "more held-out images than images": (data(validation="holdout", num_holdout=10**6), "num_holdout 1000000 leaves"),
+    "a seed that is a string": (data(seed="x"), "data.seed is 'x'"),
+    "loader processes for images on the device": (
+        data(on_device=True, num_workers=1),
+        "contradict each other: --data.num_workers",
+    ),
+    "a setting's name that is a number": (
+        lambda content: content["hyper_parameters"].update({3: 4}),
+        "model.3 is unknown",
+    ),
+    "an unknown setting": (model(depth=3), "model.depth is unknown"),
+    "a setting of the parser": (data(__path__="x"), "data.__path__ is unknown"),
+    "settings that exclude each other": (
+        model(optimizer="muon", batch_norm=False),
+        "contradict each other: --model.opt",
+    ),
+    "a much wider network": (model(width=64), rf"{WEIGHT} has shape \(10, 1, 3, 3\) instead of \(640, 1, 3, 3\)"),
+    "a weight that is a number": (weights(WEIGHT, 3), "'net.layers.0.weight' in its state_dict is not a tensor"),
     "a weight whose name is a number": (lambda content: content["state_dict"].update({3: torch.zeros(1)}), "3 in its"),
-    "a weight that is unknown": (weights("net.more", torch.zeros(3)), "'net.more' is unknown"),
-    "a weight that is missing": (lambda content: content["state_dict"].pop(WEIGHT), f"'{WEIGHT}' is missing"),
-    "whole weights": (weights(WEIGHT, torch.zeros(10, 1, 3, 3, dtype=torch.int64)), "is of torch.int64, and not"),
-    "complex weights": (weights(WEIGHT, torch.zeros(10, 1, 3, 3, dtype=torch.complex64)), "is of torch.complex64"),
-    "a count that is none": (weights(COUNT, torch.zeros(())), "is of torch.float32, and not torch.int64"),
+    "an unknown weight": (weights("net.more", torch.zeros(3)), "'net.more' is unknown"),
+    "a missing weight": (lambda content: content["state_dict"].pop(WEIGHT), f"'{WEIGHT}' is missing"),
+    "integer weights": (
+        weights(WEIGHT, torch.zeros(10, 1, 3, 3, dtype=torch.int64)),
+        "has dtype torch.int64 instead of",
+    ),
+    "complex weights": (weights(WEIGHT, torch.zeros(10, 1, 3, 3, dtype=torch.complex64)), "has dtype torch.complex64"),
+    "a count that is a float": (weights(COUNT, torch.zeros(())), "has dtype torch.float32 instead of torch.int64"),
     "a weight that is not finite": (endless, rf"{WEIGHT} are not finite"),
 }
 ODD_FOR_FIT: dict[str, tuple[Callable[[Content], Any], str]] = {
-    "a report that is no JSON": (
+    "a report that is not JSON": (
         lambda content: content["callbacks"]["RunReport"].update(report="{"),
         "its report is incomplete",
     ),
-    "a report without end": (
+    "an endless report": (
         lambda content: content["callbacks"]["RunReport"].update(report="[" * 10**5),
         "its report is incomplete",
     ),
@@ -98,31 +110,37 @@ ODD_FOR_FIT: dict[str, tuple[Callable[[Content], Any], str]] = {
         "not what a run needs",
     ),
     "a report without epochs": (report(lambda changed: changed.update(epochs=None)), "its report is incomplete"),
-    "a report that lacks a field": (report(lambda changed: changed.pop("hardware")), "its report is incomplete"),
-    "a report that no file can hold": (report(lambda changed: changed.update(command="\ud800")), "report is not whole"),
+    "a report without a field": (report(lambda changed: changed.pop("hardware")), "its report is incomplete"),
+    "a report with a lone surrogate": (report(lambda changed: changed.update(command="\ud800")), "report is not whole"),
     "no settings": (report(lambda changed: changed.update(settings={})), "its report is incomplete"),
     "no schedule": (
         report(lambda changed: changed["settings"]["model"].pop("schedule")),
         "its report has no settings",
     ),
     "two seeds": (report_settings("data", seed=3), "data.seed is 0, but 3 in its report"),
-    "epochs that are none": (report_settings("trainer", max_epochs="abc"), "trainer.max_epochs is 'abc'"),
-    "a share of batches above 1": (report_settings("trainer", limit_train_batches=7.5), "limit_train_batches 7.5"),
-    "gradients of no batch": (report_settings("trainer", accumulate_grad_batches=0), "accumulate_grad_batches is 0"),
-    "an average that keeps all": (report_settings("weight_average", decay=2), "weight_average.decay is 2"),
-    "seconds that are none": (
+    "epochs that are a string": (report_settings("trainer", max_epochs="abc"), "trainer.max_epochs is 'abc'"),
+    "a fraction of batches above 1": (report_settings("trainer", limit_train_batches=7.5), "limit_train_batches 7.5"),
+    "gradients of zero batches": (
+        report_settings("trainer", accumulate_grad_batches=0),
+        "accumulate_grad_batches is 0",
+    ),
+    "a weight average that diverges": (report_settings("weight_average", decay=2), "weight_average.decay is 2"),
+    "seconds that are strings": (
         lambda content: content["callbacks"]["RunReport"].update(seconds=("a", "b")),
         "not what a run needs",
     ),
-    "no place in the data": (replaced("DigitsDataModule", {"epoch": None, "step": 0}), "does not say where in the run"),
+    "no position in the data": (
+        replaced("DigitsDataModule", {"epoch": None, "step": 0}),
+        "does not say where in the run",
+    ),
     "no number of steps": (replaced("global_step", "abc"), "does not say where in the run"),
-    "steps before the first": (replaced("global_step", -5), "does not say where in the run"),
+    "a negative number of steps": (replaced("global_step", -5), "does not say where in the run"),
     "no optimizer": (replaced("optimizer_states", [{}]), "a run cannot resume from it"),
     "an optimizer of another network": (replaced("optimizer_states", 3), "a run cannot resume from it"),
     "no callbacks": (replaced("callbacks", 3), "not what a run needs to resume"),
-    "loops that are none": (replaced("loops", {"fit_loop": {"state_dict": {}}}), "a run cannot resume from it"),
+    "empty loops": (replaced("loops", {"fit_loop": {"state_dict": {}}}), "a run cannot resume from it"),
     "another framework": (replaced("pytorch-lightning_version", "abc"), "a run cannot resume from it"),
-    "metrics that are none": (replaced("train_metrics", {"train/loss": 3}), "a run cannot resume from it"),
+    "metrics that are numbers": (replaced("train_metrics", {"train/loss": 3}), "a run cannot resume from it"),
     "metrics of another shape": (
         lambda content: content["train_metrics"]["train/loss"].update(weight=torch.zeros(3)),
         "a run cannot resume from it",
@@ -174,12 +192,12 @@ def odd_copy(run_folder: Path, root: Path, change: Callable[[Content], Any]) -> 
 
 
 def cases(odd: dict[str, tuple[Callable[[Content], Any], str]], fast: set[str]) -> list[Any]:
-    """The table as parameters; all that are not named as fast are slow."""
+    """The table as test parameters; cases outside `fast` are marked as slow."""
     return [pytest.param(*case, id=name, marks=() if name in fast else pytest.mark.slow) for name, case in odd.items()]
 
 
 @pytest.mark.parametrize(("change", "match"), ODD_FOR_ALL.values(), ids=ODD_FOR_ALL.keys())
-def test_it_is_refused(change: Callable[[Content], Any], match: str, run_folder: Path, tmp_path: Path) -> None:
+def test_reading_it_is_refused(change: Callable[[Content], Any], match: str, run_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=match):
         read_checkpoint(odd_copy(run_folder, tmp_path, change))
 
@@ -208,7 +226,7 @@ def test_every_command_refuses_it(
     ("change", "match"),
     cases(ODD_FOR_FIT, fast={"two seeds", "no optimizer", "no schedule"}),
 )
-def test_a_run_does_not_go_on_from_it(
+def test_a_run_does_not_resume_from_it(
     change: Callable[[Content], Any],
     match: str,
     run_folder: Path,
@@ -222,7 +240,7 @@ def test_a_run_does_not_go_on_from_it(
     assert re.search(match, error), error
 
 
-def test_a_run_goes_on_from_what_it_wrote(
+def test_a_run_resumes_from_its_own_checkpoint(
     run_folder: Path, tmp_path: Path, in_project: None, capfd: pytest.CaptureFixture[str]
 ) -> None:
     path = odd_copy(run_folder, tmp_path, lambda content: None)
@@ -230,10 +248,10 @@ def test_a_run_goes_on_from_what_it_wrote(
     assert "nothing is left to train" in capfd.readouterr().err
 
 
-def test_the_frameworks_own_functions_are_known_by_their_names(
+def test_an_error_outside_of_restoring_keeps_its_traceback(
     run_folder: Path, tmp_path: Path, in_project: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What fails elsewhere is no fault of the checkpoint's, and keeps its traceback."""
+    """Such an error is not the checkpoint's fault."""
     path = odd_copy(run_folder, tmp_path, lambda content: None)
 
     def fail(*args: object) -> None:

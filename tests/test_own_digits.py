@@ -1,4 +1,4 @@
-"""Digits from anybody's pictures: found, brought to MNIST's form, and read, whatever the file is like."""
+"""Digits in pictures of all kinds are found, converted to MNIST's format and recognised."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from mnist_lightning.data.batches import Batch, LabelledImages
 from mnist_lightning.datamodule import DigitsDataModule
 from mnist_lightning.errors import NoDigitError
 from mnist_lightning.evidence.own_digits.photographs import photograph
-from mnist_lightning.read.mnist_form import stroke_width
+from mnist_lightning.read.mnist_format import stroke_width
 from mnist_lightning.read.preparation import prepare_digit
 from mnist_lightning.read.reading import classify
 
@@ -19,7 +19,7 @@ Mnist = tuple[LabelledImages, LabelledImages]
 
 
 def seven(width: int = 400, height: int = 300, mode: str = "L") -> Image.Image:
-    """A dark 7 on light paper, not in its middle."""
+    """A dark 7 on light paper, off-centre."""
     image = Image.new("L", (width, height), 230)
     line = [(0.3 * width, 0.2 * height), (0.5 * width, 0.2 * height), (0.35 * width, 0.85 * height)]
     ImageDraw.Draw(image).line(line, fill=30, width=max(2, height // 25), joint="curve")
@@ -31,10 +31,10 @@ def difference(one: Tensor, other: Tensor) -> float:
     return float((one.float() - other.float()).abs().mean())
 
 
-# MNIST's form
+# MNIST's format
 
 
-def test_the_form_is_mnists() -> None:
+def test_the_format_is_mnists() -> None:
     image = prepare_digit(seven())
     assert image.shape == (28, 28)
     assert image.dtype == torch.uint8
@@ -53,7 +53,7 @@ def test_the_size_of_the_picture_does_not_matter(height: int) -> None:
     assert difference(prepare_digit(seven(height * 4 // 3, height)), prepare_digit(seven())) < 8
 
 
-def test_a_thin_line_and_a_thick_one_get_strokes_of_mnists_width() -> None:
+def test_thin_and_thick_lines_get_mnists_stroke_width() -> None:
     for pixels in (3, 10, 90):
         image = Image.new("L", (600, 600), 255)
         ImageDraw.Draw(image).ellipse((150, 100, 400, 500), outline=0, width=pixels)
@@ -61,16 +61,16 @@ def test_a_thin_line_and_a_thick_one_get_strokes_of_mnists_width() -> None:
         assert 1.8 <= stroke_width(large) / 8 <= 4.2
 
 
-def test_an_image_of_mnist_stays_as_it_is(mnist: Mnist) -> None:
+def test_an_mnist_image_hardly_changes(mnist: Mnist) -> None:
     images = mnist[1].images[:40, 0]
     prepared = torch.stack([prepare_digit(Image.fromarray(image.numpy())) for image in images])
-    # Of 255; the digits cover a fifth of the image, and another digit differs by 40.
+    # Of 255; digits cover a fifth of the image, and two different digits differ by 40.
     assert float((images.float() - prepared.float()).abs().mean(dim=(1, 2)).median()) < 10
     again = torch.stack([prepare_digit(Image.fromarray(image.numpy())) for image in prepared])
     assert difference(again, prepared) < 6
 
 
-# What the picture is like
+# Kinds of pictures
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_any_ink_on_any_paper(ink: str, paper: str) -> None:
 
 
 @pytest.mark.parametrize("ink", ["white", "black", "red"])
-def test_ink_on_nothing(ink: str) -> None:
+def test_ink_on_a_transparent_background(ink: str) -> None:
     image = Image.new("RGBA", (400, 300), (0, 0, 0, 0))
     mask = seven().point(lambda value: 255 if value < 128 else 0)
     image.paste(Image.new("RGBA", mask.size, ink), (0, 0), mask)
@@ -126,7 +126,7 @@ def test_light_from_one_side_and_a_shadow() -> None:
     assert difference(prepare_digit(image), prepare_digit(seven())) < 6
 
 
-def test_specks_and_ruled_lines_are_left_out() -> None:
+def test_specks_and_ruled_lines_are_removed() -> None:
     image = seven()
     draw = ImageDraw.Draw(image)
     for y in range(20, 300, 50):
@@ -136,7 +136,7 @@ def test_specks_and_ruled_lines_are_left_out() -> None:
     assert difference(prepare_digit(image), prepare_digit(seven())) < 6
 
 
-def test_a_stroke_that_stands_apart_belongs_to_the_digit() -> None:
+def test_a_separate_stroke_belongs_to_the_digit() -> None:
     """The bar of a 5."""
     image = Image.new("L", (300, 300), 255)
     draw = ImageDraw.Draw(image)
@@ -148,7 +148,7 @@ def test_a_stroke_that_stands_apart_belongs_to_the_digit() -> None:
     assert int(prepare_digit(image)[:, 14:].sum()) > int(whole[:, 14:].sum())
 
 
-# What holds no digit
+# Pictures without a digit
 
 
 def noise(*shape: int) -> Image.Image:
@@ -167,7 +167,7 @@ def two_digits() -> Image.Image:
     [
         (Image.new("RGB", (300, 200), "white"), "nothing"),
         (Image.new("L", (1, 1)), "nothing"),
-        (Image.new("L", (0, 0)), "empty"),
+        (Image.new("L", (0, 0)), "has no pixels"),
         (Image.new("RGBA", (300, 200)), "nothing"),
         (Image.new("F", (30, 20), float("nan")), "nothing"),
         (noise(300, 400), "more than one|nothing"),
@@ -184,12 +184,12 @@ def test_pictures_without_a_digit(image: Image.Image, problem: str) -> None:
 
 @pytest.mark.parametrize("shape", [(1, 5000), (5000, 1), (2, 3), (7, 300)])
 @pytest.mark.parametrize("seed", range(3))
-def test_any_shape_has_a_digit_or_none(shape: tuple[int, int], seed: int) -> None:
+def test_any_image_size_is_handled(shape: tuple[int, int], seed: int) -> None:
     pixels = np.random.default_rng(seed).integers(0, 2, shape, dtype=np.uint8) * 255
     assert prepared_or_blank(Image.fromarray(pixels)).shape == (28, 28)
 
 
-# Reading
+# Recognition
 
 
 def upscaled(image: Image.Image, rng: np.random.Generator) -> Image.Image:
@@ -218,7 +218,7 @@ def prepared_or_blank(picture: Image.Image) -> Tensor:
 
 @pytest.mark.parametrize("num_images", [100, pytest.param(400, marks=pytest.mark.slow)])
 def test_mnists_digits_are_read_from_pictures(num_images: int, mnist: Mnist, trained: DigitClassifier) -> None:
-    """A picture reads as the image in it does, in 97 of 100 cases."""
+    """The prediction for a picture equals that for its MNIST image in 97 of 100 cases."""
     rng = np.random.default_rng(0)
     images, changes = mnist[1].images[:num_images, 0], [upscaled, inverted, padded, photographed]
     pictures = [changes[n % 4](Image.fromarray(image.numpy()), rng) for n, image in enumerate(images)]
@@ -228,7 +228,7 @@ def test_mnists_digits_are_read_from_pictures(num_images: int, mnist: Mnist, tra
     assert (read == as_they_are).double().mean() >= 0.97
 
 
-def test_probabilities_are_those_of_predict(mnist: Mnist, trained: DigitClassifier) -> None:
+def test_probabilities_match_predict(mnist: Mnist, trained: DigitClassifier) -> None:
     batch = Batch(mnist[1].images[:20], mnist[1].labels[:20])
     with torch.no_grad():
         predicted = trained.predict_step(DigitsDataModule().prepare(batch, augment=False), 0)

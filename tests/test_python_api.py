@@ -1,8 +1,8 @@
-"""The modules from Python, with the framework's own Trainer and loaders."""
+"""The Python API, with Lightning's Trainer and PyTorch's loaders."""
 
 import pytest
 import torch
-from torch.nn import functional as F  # noqa: N812  (the name that all of PyTorch uses)
+from torch.nn import functional as F  # noqa: N812  (PyTorch's usual name)
 from torch.utils.data import DataLoader, TensorDataset
 
 from mnist_lightning.classifier import DigitClassifier
@@ -18,7 +18,7 @@ def loader(num_images: int, batch_size: int) -> DataLoader[tuple[torch.Tensor, .
 
 
 @pytest.mark.parametrize("stage", ["test", "val"])
-def test_an_evaluation_returns_its_figures(stage: str) -> None:
+def test_an_evaluation_returns_its_metrics(stage: str) -> None:
     trainer = quiet_trainer()
     evaluate = trainer.test if stage == "test" else trainer.validate
     (figures,) = evaluate(DigitClassifier(), DigitsDataModule(dataset="offline_digits"), verbose=False)

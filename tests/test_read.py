@@ -1,4 +1,4 @@
-"""`read`: whatever the files are, a line for each, and a status that tells."""
+"""`read`: one line per file, and the exit status."""
 
 import contextlib
 import csv
@@ -32,7 +32,7 @@ def one(width: int = 300, height: int = 300) -> Image.Image:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Pictures of a 1, and files that are none."""
+    """Pictures of a 1, and files that are not pictures."""
     folder = tmp_path / "pictures"
     (folder / "more").mkdir(parents=True)
     (folder / ".hidden").mkdir()
@@ -46,23 +46,23 @@ def folder(tmp_path: Path) -> Path:
 # Files
 
 
-def test_a_folder_stands_for_the_images_below_it(folder: Path) -> None:
+def test_a_folder_means_the_images_below_it(folder: Path) -> None:
     assert find_images([str(folder)]) == [folder / "b.png", folder / "more" / "a.JPG"]
     assert find_images([str(folder / "notes.txt"), str(folder / "b.png")]) == [folder / "notes.txt", folder / "b.png"]
 
 
-def test_exif_turns_the_picture(tmp_path: Path) -> None:
+def test_exif_rotation_is_applied(tmp_path: Path) -> None:
     seven = Image.new("L", (200, 300), 255)
     ImageDraw.Draw(seven).line([(50, 50), (150, 50), (80, 250)], fill=0, width=14)
     exif = Image.Exif()
-    exif[0x0112] = 6  # the camera was held upright: turn by 90° clockwise to look at it
+    exif[0x0112] = 6  # rotate by 90° clockwise
     for suffix in ("jpg", "png", "tif", "webp"):
         seven.rotate(90, expand=True).save(tmp_path / f"seven.{suffix}", exif=exif)
         upright = prepare_digit(read_image(tmp_path / f"seven.{suffix}"))
         assert (upright.float() - prepare_digit(seven).float()).abs().mean() < 4
 
 
-def test_broken_exif_turns_nothing(tmp_path: Path) -> None:
+def test_broken_exif_is_ignored(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     one().save(tmp_path / "one.webp", lossless=True)
@@ -79,7 +79,7 @@ def test_the_first_frame_of_an_animation(tmp_path: Path) -> None:
     assert prepare_digit(read_image(tmp_path / "one.gif")).any()
 
 
-def test_a_large_jpeg_is_not_decoded_whole(tmp_path: Path) -> None:
+def test_a_large_jpeg_is_decoded_at_reduced_size(tmp_path: Path) -> None:
     one(4000, 3000).save(tmp_path / "large.jpg")
     assert max(read_image(tmp_path / "large.jpg").size) <= 2000
     assert prepare_digit(read_image(tmp_path / "large.jpg")).any()
@@ -99,8 +99,10 @@ def test_too_many_pixels_are_refused_before_they_are_decoded(size: tuple[int, in
     content = (tmp_path / "bomb.png").read_bytes()
     header = b"IHDR" + struct.pack(">II", *size) + content[24:29]
     (tmp_path / "bomb.png").write_bytes(content[:12] + header + struct.pack(">I", zlib.crc32(header)) + content[33:])
-    # What follows the header is a single pixel: to decode it would fail with another error.
-    with pytest.raises(ImageFileError, match=f"{text}; at most 70,000,000 are read, and 20,000 a side"):
+    # The data contain a single pixel, so decoding would raise another error.
+    with pytest.raises(
+        ImageFileError, match=f"too large: {text}; the limits are 70,000,000 pixels and 20,000 per side"
+    ):
         read_image(tmp_path / "bomb.png")
 
 
@@ -112,14 +114,14 @@ EPS = b"""%!PS-Adobe-3.0 EPSF-3.0
 
 
 @pytest.mark.parametrize("name", ["digit.eps", "digit.png"])
-def test_nothing_in_a_picture_is_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_code_in_a_picture_is_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ghostscript = tmp_path / "bin" / "gs"
     ghostscript.parent.mkdir()
     ghostscript.write_text(f"#!/bin/sh\ntouch {tmp_path}/trace\n")
     ghostscript.chmod(0o755)
     monkeypatch.setenv("PATH", f"{ghostscript.parent}:{os.environ['PATH']}")
     (tmp_path / name).write_bytes(EPS)
-    with pytest.raises(ImageFileError, match="not a picture of a kind that is read: BMP, GIF, JPEG, "):
+    with pytest.raises(ImageFileError, match="not an image in a supported format: BMP, GIF, JPEG, "):
         read_image(tmp_path / name)
     assert not (tmp_path / "trace").exists()
     with Image.open(tmp_path / name) as image, contextlib.suppress(OSError):
@@ -156,7 +158,7 @@ def test_a_damaged_file_is_refused_whatever_its_format(tmp_path: Path) -> None:
 
 @pytest.fixture
 def checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """An untrained network; MNIST cannot be read."""
+    """A checkpoint of an untrained network; reading MNIST fails the test."""
     monkeypatch.setattr("mnist_lightning.datamodule.read_mnist", lambda data_dir: pytest.fail("the data were read"))
     module = DigitClassifier(test_time_augmentation=True)
     content = {
@@ -176,16 +178,16 @@ def status_of(args: list[str], command: str = "read") -> object:
     return 0
 
 
-NO_PICTURE = "not a picture of a kind that is read: BMP, GIF, JPEG, PNG, PPM, TIFF and WebP"
+NO_PICTURE = "not an image in a supported format: BMP, GIF, JPEG, PNG, PPM, TIFF and WebP"
 NOT_READ = {
-    "blank.png": "no digit found: nothing on it looks like a digit",
+    "blank.png": "no digit found: nothing in the picture looks like a digit",
     "missing.png": "no such file",
     "empty": "a folder without image files",
     "x" * 300: "cannot be read (File name too long)",
 }
 
 
-def test_a_line_for_each_file_and_status_1(
+def test_one_line_per_file_and_status_1(
     folder: Path, checkpoint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Image.new("L", (50, 50), 255).save(tmp_path / "blank.png")
@@ -232,7 +234,7 @@ def files_below(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-def test_prepared_images_lie_as_their_pictures_do_and_nowhere_else(
+def test_prepared_images_keep_their_paths_within_the_folder(
     checkpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here = tmp_path / "here"
@@ -251,7 +253,7 @@ def test_prepared_images_lie_as_their_pictures_do_and_nowhere_else(
     assert set(files_below(tmp_path.parent)) - before == set(files_below(here / "prepared"))
 
 
-def test_a_prepared_image_that_cannot_be_written_does_not_end_the_rest(
+def test_an_unwritable_prepared_image_does_not_stop_the_others(
     checkpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     here = tmp_path / "here"
@@ -259,7 +261,7 @@ def test_a_prepared_image_that_cannot_be_written_does_not_end_the_rest(
     monkeypatch.chdir(here)
     longest = ["x" * 251, "é" * 125, "字" * 83, "🤷" * 62]
     names = [f"{stem}.png" for stem in longest]
-    names += ["../b.png", "b.png/1.png", "a.png"]  # the first is in the second's way
+    names += ["../b.png", "b.png/1.png", "a.png"]  # the first blocks the second's folder
     for name in names:
         one().save(name)
     command = ["--ckpt_path", checkpoint, "--prepared", "prepared", "--output", "results.json"]
@@ -272,7 +274,7 @@ def test_a_prepared_image_that_cannot_be_written_does_not_end_the_rest(
     assert problem in capsys.readouterr().out
 
 
-def test_a_files_name_is_no_formula_in_a_spreadsheet(
+def test_a_file_name_is_not_a_spreadsheet_formula(
     checkpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -287,24 +289,24 @@ def test_a_files_name_is_no_formula_in_a_spreadsheet(
     assert all(float(row["probability"]) > 0 for row in rows)
 
 
-def test_status_0_where_all_are_read(folder: Path, checkpoint: str) -> None:
+def test_status_0_if_all_are_read(folder: Path, checkpoint: str) -> None:
     assert status_of(["--ckpt_path", checkpoint, str(folder)]) == 0
 
 
 @pytest.mark.parametrize(
-    ("options", "way_out"),
+    ("options", "hint"),
     [
         (["--output", "results.txt"], "ends in .csv or .json"),
         (["--output", "there.csv"], "exists already. Name another file"),
         (["--output", "no/results.csv"], "there is no folder no"),
-        (["--prepared", "full"], "Name a new folder"),
-        (["--prepared", "there.csv"], "Name another"),
+        (["--prepared", "full"], "Use a new folder"),
+        (["--prepared", "there.csv"], "Use another path"),
         (["--prepare", "x"], "Did you mean --prepared?"),
     ],
 )
 def test_a_mistake_ends_with_status_2_before_any_picture_is_read(
     options: list[str],
-    way_out: str,
+    hint: str,
     folder: Path,
     checkpoint: str,
     tmp_path: Path,
@@ -317,14 +319,12 @@ def test_a_mistake_ends_with_status_2_before_any_picture_is_read(
     (tmp_path / "full" / "old.png").write_text("kept")
     assert status_of(["--ckpt_path", checkpoint, str(folder), *options]) == 2
     output = capsys.readouterr()
-    assert way_out in output.err
+    assert hint in output.err
     assert not output.out
     assert (tmp_path / "there.csv").read_text() == "kept"
 
 
-def test_file_names_that_no_terminal_can_show(
-    folder: Path, checkpoint: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_unprintable_file_names(folder: Path, checkpoint: str, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "b.png").rename(folder / "two\nlines \udcff.png")
     assert status_of(["--ckpt_path", checkpoint, str(folder)]) == 0
     assert "two?lines ?.png" in capsys.readouterr().out

@@ -28,7 +28,7 @@ COMMANDS = list(
 )
 PYTHON_COMMANDS = [command for command in COMMANDS if command.startswith("python -m mnist_lightning ")]
 COMMANDS_APART = [command for command in PYTHON_COMMANDS if ">" in command or "ddp" in command]
-# Of the model that is there, whose output the README shows; a page is served until it is told to end.
+# Tested separately: the README shows their output, and `demo` runs until it is stopped.
 SHIPPED_MODEL_COMMANDS = [command for command in PYTHON_COMMANDS if re.search(r" (read|demo|export)\b", command)]
 REPORT_COMMANDS = [command for command in PYTHON_COMMANDS if " report " in command]
 STUDY_COMMANDS = [command for command in PYTHON_COMMANDS if " study " in command]
@@ -44,7 +44,7 @@ PROGRAM_WORDS = 3  # python -m mnist_lightning
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory: pytest.TempPathFactory, mnist_dir: Path) -> Iterator[Path]:
-    """A directory with the configs, MNIST, and the run that the README's checkpoints come from."""
+    """A directory with the configs, MNIST, and a run with the checkpoints of the README's commands."""
     directory = tmp_path_factory.mktemp("readme")
     for name in ("configs", "models", "examples"):
         (directory / name).symlink_to(PROJECT / name)
@@ -55,14 +55,14 @@ def workplace(tmp_path_factory: pytest.TempPathFactory, mnist_dir: Path) -> Iter
         try:
             first = "python -m mnist_lightning fit --config configs/optimized.yaml"
             main([*shortened(first), "--trainer.logger", "true"])
-            (directory / "runs" / "best").symlink_to("optimized")  # a report names this run
+            (directory / "runs" / "best").symlink_to("optimized")  # the run in the command of `report`
             yield directory
         finally:
             os.chdir(previous)
 
 
 def shortened(command: str) -> list[str]:
-    """The command's arguments, with overrides that make it short."""
+    """The command's arguments, with overrides that shorten it."""
     args = shlex.split(command)[PROGRAM_WORDS:]
     if "--help" in args or "--print_config" in args:
         return args
@@ -74,12 +74,12 @@ def shortened(command: str) -> list[str]:
     limits = ["--data.eval_batch_size", "50"]
     for stage in {"fit": ["train", "val", "test"], "validate": ["val"]}.get(args[0], [args[0]]):
         limits += [f"--trainer.limit_{stage}_batches", "2"]
-    # The dashboards, which take as long as the rest, are drawn in the run that all these begin with.
+    # Without dashboards, which double the time and are drawn in the fixture's run.
     fit = ["--trainer.max_epochs", "1", "--trainer.logger", "false"] if args[0] == "fit" else []
     return [*args, *limits, *fit]
 
 
-def test_every_command_is_tried_here() -> None:
+def test_every_command_is_tested() -> None:
     assert set(COMMANDS) == set(PYTHON_COMMANDS) | set(MAKE_COMMANDS) | set(INSTALL_COMMANDS)
     assert len(PYTHON_COMMANDS) > 10
     assert {"make quickstart", "make test"} <= set(MAKE_COMMANDS)
@@ -102,7 +102,7 @@ def test_command(command: str, workplace: Path, capfd: pytest.CaptureFixture[str
 
 def test_digits_are_read_as_shown(workplace: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (command,) = [command for command in SHIPPED_MODEL_COMMANDS if " read " in command]
-    with pytest.raises(SystemExit, match="1"):  # one of the examples holds no digit
+    with pytest.raises(SystemExit, match="1"):  # one of the examples has no digit
         main(shlex.split(command)[PROGRAM_WORDS:])
     shown = (OUTPUTS / "read.txt").read_text(encoding="utf-8")
     assert without_figures(capfd.readouterr().out) == without_figures(shown)
@@ -124,18 +124,18 @@ def test_the_model_is_exported_as_shown(workplace: Path, capfd: pytest.CaptureFi
 def test_a_report_has_the_lines_shown(
     command: str, workplace: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("mnist_lightning.report.evaluation.MAX_OPERATIONS", 0)  # as of a large network
+    monkeypatch.setattr("mnist_lightning.report.evaluation.MAX_OPERATIONS", 0)  # as for a large network
     main(shortened(command))
     shown = (OUTPUTS / "report.txt").read_text(encoding="utf-8")
     assert labels(capfd.readouterr().out) == labels(shown)
 
 
 def labels(text: str) -> list[str]:
-    """What the indented lines of a report are about."""
+    """The labels of a report's indented lines."""
     return re.findall(r"^  (\w+(?: \w+)*)  ", text, re.MULTILINE)
 
 
-def test_the_page_to_draw_on_is_tried_in_a_browser() -> None:
+def test_the_demo_is_tested_in_a_browser() -> None:
     (command,) = [command for command in SHIPPED_MODEL_COMMANDS if command.endswith(" demo")]
     assert command == f"python -m mnist_lightning {shlex.join(DEMO)}"
 
@@ -143,7 +143,7 @@ def test_the_page_to_draw_on_is_tried_in_a_browser() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS_APART)
 def test_command_in_a_process_of_its_own(command: str, workplace: Path) -> None:
-    """What is written to a file, or starts other processes like itself."""
+    """Commands that write to a file, or start other processes."""
     (args, redirects, target) = command.partition(" > ")
     line = shlex.join([sys.executable, *shlex.split(args)[1:PROGRAM_WORDS], *shortened(args)])
     target = target if redirects else "output.txt"
@@ -213,13 +213,13 @@ def test_tensorboard_serves(workplace: Path) -> None:
 
 
 def without_figures(text: str) -> str:
-    """The text without numbers that have a fraction or a thousand's comma: they differ from machine to machine."""
+    """The text without numbers that have a decimal point or a thousands separator, which depend on the machine."""
     return re.sub(r" *\d[\d,]*[.,]\d+(e-\d+)?", " …", text)
 
 
 def make(*args: str) -> list[str]:
     """The lines that `make` prints."""
-    # Under `make test` a make inside would report its directories too.
+    # Under `make test`, a nested make would print its directories.
     done = subprocess.run(
         ["make", "--no-print-directory", *args], cwd=PROJECT, capture_output=True, text=True, check=True
     )
@@ -227,7 +227,7 @@ def make(*args: str) -> list[str]:
 
 
 def ask(url: str, server: subprocess.Popen[bytes]) -> str:
-    """The answer, once the server is up and has found the runs."""
+    """The response, once the server has found the runs."""
     deadline = time.monotonic() + 180
     while time.monotonic() < deadline and server.poll() is None:
         try:

@@ -1,4 +1,4 @@
-"""Digits that are not MNIST's: how they are made, and that the figures in results/ are those of this code."""
+"""Rendered digits: their sources, and that this code reproduces the figures in results/."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ from support.runs import PROJECT
 FIGURES = json.loads((PROJECT / "results" / "own_digits" / "own_digits.json").read_text(encoding="utf-8"))
 
 
-def test_the_two_sets_share_nothing_that_is_drawn() -> None:
+def test_the_two_sets_share_no_sources() -> None:
     assert not FONTS["development"].keys() & FONTS["report"].keys()
     assert not set(PENS_OF["development"]) & set(PENS_OF["report"])
     assert not set(WAYS_OF_WRITING["development"]) & set(WAYS_OF_WRITING["report"])
@@ -35,13 +35,13 @@ def test_every_digit_can_be_drawn_in_every_way() -> None:
                 assert image[:, 0].any()
 
 
-def test_pictures_are_the_same_each_time() -> None:
+def test_pictures_are_reproducible() -> None:
     first, again = (next(rendered_digits("report")) for _ in range(2))
     assert np.array_equal(np.asarray(first.image), np.asarray(again.image))
     assert (first.digit, first.style) == (0, "SourceSansPro-Light")
 
 
-def test_the_figures_are_of_enough_pictures_and_reach_what_was_asked_for() -> None:
+def test_the_figures_cover_enough_pictures_and_reach_the_target() -> None:
     assert FIGURES["set"] == "report"
     assert FIGURES["all"]["n"] >= 300
     assert FIGURES["num_faces"] >= 20
@@ -53,7 +53,7 @@ def test_the_figures_are_of_enough_pictures_and_reach_what_was_asked_for() -> No
     assert sum(FIGURES["errors"].values()) == num_errors
 
 
-def test_some_pictures_read_anew_give_the_committed_figures(trained: DigitClassifier) -> None:
+def test_some_pictures_reproduce_the_committed_figures(trained: DigitClassifier) -> None:
     style = "SourceSansPro-Light"
     some = [picture for picture, _ in zip(rendered_digits("report"), range(10), strict=False)]
     assert {picture.style for picture in some} == {style}
@@ -61,12 +61,12 @@ def test_some_pictures_read_anew_give_the_committed_figures(trained: DigitClassi
 
 
 @pytest.mark.slow
-def test_all_pictures_read_anew_give_the_committed_figures(tmp_path: Path, trained: DigitClassifier) -> None:
+def test_all_pictures_reproduce_the_committed_figures(tmp_path: Path, trained: DigitClassifier) -> None:
     main(["--ckpt_path", str(PROJECT / "models" / "mnist.ckpt"), "--output", str(tmp_path)])
-    anew = json.loads((tmp_path / "own_digits.json").read_text(encoding="utf-8"))
-    # Another processor or release rounds otherwise, which may tip a picture or two.
-    assert anew["all"]["accuracy"] == pytest.approx(FIGURES["all"]["accuracy"], abs=0.01)
-    assert anew["all"]["n"] == FIGURES["all"]["n"]
+    repeated = json.loads((tmp_path / "own_digits.json").read_text(encoding="utf-8"))
+    # Rounding depends on processor and release, and may change one or two predictions.
+    assert repeated["all"]["accuracy"] == pytest.approx(FIGURES["all"]["accuracy"], abs=0.01)
+    assert repeated["all"]["n"] == FIGURES["all"]["n"]
     assert (tmp_path / "own_digits.png").stat().st_size < 300_000
 
 
@@ -74,10 +74,10 @@ def test_a_missing_checkpoint_is_a_short_error(tmp_path: Path, capsys: pytest.Ca
     with pytest.raises(SystemExit) as ended:
         main(["--ckpt_path", str(tmp_path / "none.ckpt"), "--output", str(tmp_path)])
     assert ended.value.code == 2
-    assert "there is no such file" in capsys.readouterr().err
+    assert "no such file" in capsys.readouterr().err
 
 
-def test_the_examples_are_what_draws_them() -> None:
+def test_the_examples_match_their_source() -> None:
     assert {path.name for path in FOLDER.iterdir()} == pictures().keys()
     for name, picture in pictures().items():
         with Image.open(FOLDER / name) as committed:

@@ -1,4 +1,4 @@
-"""The figures of README.md and docs/ are those of the committed reports."""
+"""The figures in README.md and docs/ match the committed reports."""
 
 import json
 import re
@@ -15,7 +15,7 @@ from support.runs import PUBLISHED_LEARNING_RATES
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_a_page_is_what_the_reports_say(page: Path) -> None:
+def test_a_page_matches_the_reports(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert with_tables(text) == text
 
@@ -49,8 +49,8 @@ HELD_OUT = [("fast", 10, "ten"), ("best", 5, "five")]
 
 
 @pytest.mark.parametrize(("name", "num_seeds", "_"), HELD_OUT)
-def test_what_is_claimed_without_the_test_images_did_not_read_them(name: str, num_seeds: int, _: str) -> None:
-    """The held-out protocol: nothing was chosen on the test images, which were read once, at the end."""
+def test_held_out_claims_did_not_use_the_test_images(name: str, num_seeds: int, _: str) -> None:
+    """The held-out protocol: nothing was chosen on the test images, which were used once, at the end."""
     reports = read_results(name).reports(name).values()
     assert len(reports) == num_seeds
     for report in reports:
@@ -71,7 +71,7 @@ def test_the_configs_header_has_the_measured_figure(name: str, num_seeds: int, i
     assert row.num_seeds == num_seeds
 
 
-def test_committed_reports_hold_no_path_outside_the_project() -> None:
+def test_committed_reports_contain_no_path_outside_the_project() -> None:
     files = [path for folder in (RESULTS, MODELS) for path in [*folder.rglob("*.json"), *folder.rglob("*.md")]]
     assert files
     for path in files:
@@ -87,13 +87,13 @@ def test_every_table_is_in_one_page() -> None:
 
 
 @pytest.mark.slow
-def test_the_shipped_model_is_the_reports(mnist_dir: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """Weights alone, small, and of the accuracy that its report says."""
+def test_the_shipped_model_matches_its_report(mnist_dir: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """It has weights only, is small, and has the accuracy in its report."""
     model = MODELS / "mnist.ckpt"
     assert model.stat().st_size < 150_000
     report = json.loads((MODELS / "mnist.json").read_text(encoding="utf-8"))
     main(["test", "--ckpt_path", str(model), "--data.data_dir", str(mnist_dir)])
     figures = report["test"]
-    # Not the loss: that of the report is a mean over batches, as its text says.
+    # Not the loss, which is a mean over batches in the report.
     assert f"accuracy {figures['accuracy']:.2%}, loss " in capfd.readouterr().out
     assert load_checkpoint(model)[METADATA]["accuracy"] == pytest.approx(figures["single_view_accuracy"])

@@ -1,4 +1,4 @@
-"""A run that was interrupted and goes on ends as one that was not: bit for bit, report and all."""
+"""An interrupted and resumed run ends like an uninterrupted one: bit for bit, including the report."""
 
 import os
 import shutil
@@ -77,7 +77,7 @@ def steps_per_epoch(whole: Path) -> int:
         pytest.param("last epoch", "2", marks=pytest.mark.slow),
     ],
 )
-def test_a_resumed_run_ends_as_one_that_was_not_interrupted(
+def test_a_resumed_run_ends_like_an_uninterrupted_one(
     place: str, workers: str, whole: Path, tmp_path: Path, in_project: None
 ) -> None:
     steps = steps_per_epoch(whole)
@@ -91,14 +91,14 @@ def test_a_resumed_run_ends_as_one_that_was_not_interrupted(
     assert read_report(folder)["resumed"][0]["after_steps"] == step
 
 
-def test_a_finished_run_stays_as_it_is(whole: Path, tmp_path: Path, in_project: None) -> None:
+def test_resuming_a_finished_run_changes_nothing(whole: Path, tmp_path: Path, in_project: None) -> None:
     folder = shutil.copytree(whole, tmp_path / "offline" / "version_0")
     assert run(tmp_path, "--ckpt_path", "last") == folder
     assert_same_run(folder, whole)
 
 
 @pytest.mark.parametrize(
-    ("options", "asked", "reason", "way_out", "more"),
+    ("options", "asked", "reason", "hint", "more"),
     [
         ((), "5", "the one-cycle learning rate ended at the last step, in epoch 1", "--trainer.max_epochs 5.", ()),
         (
@@ -124,11 +124,11 @@ def test_a_finished_run_stays_as_it_is(whole: Path, tmp_path: Path, in_project: 
         ),
     ],
 )
-def test_what_to_do_where_nothing_is_left_to_train(
+def test_the_hint_when_nothing_is_left_to_train(
     options: tuple[str, ...],
     asked: str,
     reason: str,
-    way_out: str,
+    hint: str,
     more: tuple[str, ...],
     tmp_path: Path,
     in_project: None,
@@ -141,13 +141,13 @@ def test_what_to_do_where_nothing_is_left_to_train(
     *_, line = capfd.readouterr().err.splitlines()
     assert line.startswith("note: nothing is left to train")
     assert reason in line
-    assert way_out in line
+    assert hint in line
     if more:
         run(tmp_path, *quick, "--ckpt_path", "last", *more)
         assert len(read_report(folder)["epochs"]) > 1
 
 
-def test_last_is_the_newest_of_this_configs_runs(tmp_path: Path, in_project: None) -> None:
+def test_last_means_the_newest_run_of_the_config(tmp_path: Path, in_project: None) -> None:
     checkpoints = [
         tmp_path / name / "checkpoints" / "last.ckpt" for name in ("a/version_0", "a/version_1", "b/version_0")
     ]
@@ -169,7 +169,7 @@ def test_last_without_a_run_is_an_error(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_differs_from_the_runs_start_is_said(
+def test_changed_settings_are_reported(
     whole: Path, tmp_path: Path, in_project: None, capfd: pytest.CaptureFixture[str]
 ) -> None:
     folder = interrupted_run(tmp_path, 5)
@@ -184,7 +184,7 @@ def test_what_differs_from_the_runs_start_is_said(
     assert_same_run(folder, whole)
 
 
-def test_a_run_that_was_moved_goes_on_where_it_is(whole: Path, tmp_path: Path, in_project: None) -> None:
+def test_a_moved_run_continues_in_its_new_place(whole: Path, tmp_path: Path, in_project: None) -> None:
     folder = interrupted_run(tmp_path, steps_per_epoch(whole) + 2)
     moved = folder.rename(tmp_path / "elsewhere")
     main(
@@ -194,7 +194,7 @@ def test_a_run_that_was_moved_goes_on_where_it_is(whole: Path, tmp_path: Path, i
     assert not (tmp_path / "offline" / "version_0").exists()
 
 
-def test_training_from_the_best_checkpoint_is_a_run_of_its_own(whole: Path, tmp_path: Path, in_project: None) -> None:
+def test_training_from_the_best_checkpoint_starts_a_new_run(whole: Path, tmp_path: Path, in_project: None) -> None:
     stopped = run(tmp_path, "--early_stopping.stopping_threshold", "0")
     assert len(read_report(stopped)["epochs"]) == 1
     before = last_checkpoint(stopped)
@@ -206,8 +206,8 @@ def test_training_from_the_best_checkpoint_is_a_run_of_its_own(whole: Path, tmp_
 
 
 @pytest.mark.slow
-def test_events_that_were_written_twice_count_once(tmp_path: Path, in_project: None) -> None:
-    """A run that was killed some steps after its last checkpoint has logged these steps already."""
+def test_events_written_twice_count_once(tmp_path: Path, in_project: None) -> None:
+    """A killed run has already logged the steps after its last checkpoint."""
     whole = run(tmp_path / "whole", *DASHBOARDS)
     folder = interrupted_run(tmp_path, steps_per_epoch(whole) + 4, *DASHBOARDS)
     run(tmp_path, "--ckpt_path", "last", *DASHBOARDS)
@@ -220,7 +220,7 @@ def test_events_that_were_written_twice_count_once(tmp_path: Path, in_project: N
         assert found == wanted
 
 
-def test_a_checkpoint_of_weights_alone_cannot_be_resumed(
+def test_a_weights_only_checkpoint_cannot_be_resumed(
     whole: Path, tmp_path: Path, in_project: None, capfd: pytest.CaptureFixture[str]
 ) -> None:
     names = ("state_dict", "hyper_parameters", "datamodule_hyper_parameters", "pytorch-lightning_version")

@@ -1,4 +1,4 @@
-"""A run's folder belongs to one process at a time, and to none that is dead."""
+"""A run's folder is locked by one process at a time, and unlocked when the process dies."""
 
 import os
 import shutil
@@ -26,7 +26,7 @@ def folder_of(root: Path) -> Path:
 
 
 def running(root: Path, *args: str) -> BaseProcess:
-    """A run that has written its first report and checkpoint."""
+    """Starts a run and waits for its first report and checkpoint."""
     process = processes.start(command(root, *args), root / "log")
     last = folder_of(root) / "checkpoints" / "last.ckpt"
     processes.wait_until(lambda: not process.is_alive() or last.exists())
@@ -35,7 +35,7 @@ def running(root: Path, *args: str) -> BaseProcess:
 
 
 @pytest.mark.slow
-def test_a_run_is_trained_by_one_process_at_a_time(tmp_path: Path, in_project: None) -> None:
+def test_one_process_at_a_time_trains_a_run(tmp_path: Path, in_project: None) -> None:
     first, log = running(tmp_path, "--data.num_workers", "2"), tmp_path / "second.log"
     second = processes.start(command(tmp_path, "--ckpt_path", "last"), log)
     assert processes.end(second) == 2
@@ -45,22 +45,22 @@ def test_a_run_is_trained_by_one_process_at_a_time(tmp_path: Path, in_project: N
     first.kill()
     processes.end(first)
     checkpoints = folder_of(tmp_path) / "checkpoints"
-    (checkpoints / ".last.ckpt.0123456789abcdef.partial").write_bytes(b"half")  # as a kill inside a write leaves it
-    # At once: the loader processes of the one that was killed may still be there.
+    (checkpoints / ".last.ckpt.0123456789abcdef.partial").write_bytes(b"half")  # as after a kill during a write
+    # Immediately, while loader processes of the killed run may still exist.
     third = processes.start(command(tmp_path, "--ckpt_path", "last", "--early_stopping.stopping_threshold", "0"), log)
     assert processes.end(third) == os.EX_OK, log.read_text()
     assert "resumed" in read_report(folder_of(tmp_path))
     assert sorted(path.name for path in checkpoints.iterdir()) == ["best.ckpt", "last.ckpt"]
 
 
-def test_a_folder_that_was_deleted_is_not_made_anew(tmp_path: Path, in_project: None) -> None:
+def test_a_deleted_folder_is_not_created_again(tmp_path: Path, in_project: None) -> None:
     process = running(tmp_path)
-    while folder_of(tmp_path).exists():  # what is written meanwhile gets in the way
+    while folder_of(tmp_path).exists():  # the run may write files during the deletion
         shutil.rmtree(folder_of(tmp_path), ignore_errors=True)
     assert_folder_is_gone(process, tmp_path)
 
 
-def test_ctrl_c_in_a_folder_that_was_moved(tmp_path: Path, in_project: None) -> None:
+def test_ctrl_c_in_a_moved_folder(tmp_path: Path, in_project: None) -> None:
     process = running(tmp_path)
     assert process.pid is not None
     os.kill(process.pid, signal.SIGSTOP)

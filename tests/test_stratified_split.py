@@ -1,4 +1,4 @@
-"""The split that holds images out."""
+"""The stratified split."""
 
 import torch
 
@@ -15,7 +15,7 @@ def test_every_class_keeps_its_share(mnist: tuple[LabelledImages, LabelledImages
     assert shares.abs().max() <= 1
 
 
-def test_the_seed_alone_decides() -> None:
+def test_only_the_seed_determines_the_split() -> None:
     labels = torch.arange(1000) % 10
     torch.manual_seed(1)
     first = stratified_split(labels, 100, seed=0)[1]

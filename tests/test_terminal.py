@@ -1,4 +1,4 @@
-"""What a user sees in a terminal while a command loads, trains, and is ended."""
+"""The terminal's content while a command loads, trains and ends."""
 
 import os
 import signal
@@ -52,9 +52,9 @@ class InterruptAtStart(Callback):
         pytest.param("Ctrl-C", "Epoch 0:", marks=pytest.mark.slow),
     ],
 )
-def test_a_run_that_is_ended_leaves_no_bar(how: str, bar: str, tmp_path: Path, in_project: None) -> None:
+def test_an_ended_run_leaves_no_progress_bar(how: str, bar: str, tmp_path: Path, in_project: None) -> None:
     args = [*LONG_RUN, "--trainer.default_root_dir", str(tmp_path)]
-    if bar == "Epoch 0:":  # a bar of the user's own, without the project's erasing
+    if bar == "Epoch 0:":  # a user's progress bar, which the project does not erase
         args += ["--trainer.callbacks", "TQDMProgressBar"]
     with Terminal(args) as terminal:
         terminal.wait_for(rf"{bar}[^\r]*\| [1-9]/3 ")
@@ -77,7 +77,7 @@ def test_a_run_that_is_ended_leaves_no_bar(how: str, bar: str, tmp_path: Path, i
         assert not [line for line in lines if "3 [" in line], lines
 
 
-def test_an_error_stands_on_a_line_of_its_own(tmp_path: Path, in_project: None) -> None:
+def test_an_error_starts_on_a_new_line(tmp_path: Path, in_project: None) -> None:
     args = [*LONG_RUN, "--trainer.callbacks", "test_terminal.FailAt", "--trainer.default_root_dir", str(tmp_path)]
     with Terminal(args, columns=120, environment=IN_TESTS) as terminal:
         assert terminal.finish() == 2
@@ -95,8 +95,8 @@ def test_ctrl_c_before_the_first_step(tmp_path: Path, in_project: None) -> None:
 
 
 @pytest.mark.parametrize("is_terminal", [True, False])
-def test_loading_is_said_before_torch_is_loaded(is_terminal: bool, tmp_path: Path) -> None:
-    """Ctrl-C, here in place of torch, ends it quietly then too."""
+def test_the_loading_message_comes_before_the_import_of_torch(is_terminal: bool, tmp_path: Path) -> None:
+    """Ctrl-C during the import, simulated here by a fake torch, ends the command quietly."""
     (tmp_path / "torch.py").write_text("raise KeyboardInterrupt")
     environment = {"PYTHONPATH": f"{tmp_path}{os.pathsep}{PROJECT}"}
     if is_terminal:

@@ -1,4 +1,4 @@
-"""Each option of Lightning's Trainer does what it is for, or is refused: here is a test named for each of them."""
+"""Each option of Lightning's Trainer works or is refused; one test per option, with its name."""
 
 import inspect
 from collections.abc import Callable
@@ -22,14 +22,14 @@ pytestmark = pytest.mark.slow
 
 
 class Watch(Callback):
-    """Notes what a run does that its files do not show."""
+    """Records what a run's files do not show."""
 
     trainer: Trainer
-    calls: list[str]  # of what hooks
-    settings: dict[str, bool]  # of PyTorch, in a training step and in a test step
-    dtype: torch.dtype  # of the network
-    gradients: list[Tensor]  # of each step, clipped
-    weights: list[Tensor]  # before the first step, and after each
+    calls: list[str]  # names of hooks
+    settings: dict[str, bool]  # PyTorch's settings in a training step and in a test step
+    dtype: torch.dtype  # the network's
+    gradients: list[Tensor]  # of each step, after clipping
+    weights: list[Tensor]  # before the first step, and after each step
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -92,7 +92,7 @@ def _flat(tensors: Any) -> Tensor:
 
 
 class EndsEarly(EarlyStopping):
-    """Ends the run after the second epoch, whatever it finds, and says so."""
+    """Ends the run after the second epoch and prints a message."""
 
     def __init__(self) -> None:
         super().__init__("val/loss", min_delta=1e9, patience=1, verbose=True)
@@ -112,7 +112,7 @@ Run = Callable[..., Rows]
 
 @pytest.fixture
 def run(fit: Fit) -> Run:
-    """A small run that `Watch` watches; returns the report's epochs."""
+    """Runs a short `fit` with `Watch`; returns the report's epochs."""
 
     def watched(*options: str) -> Rows:
         small = ["--trainer.max_epochs", "1", "--trainer.limit_train_batches", "2"]
@@ -124,7 +124,7 @@ def run(fit: Fit) -> Run:
 
 @pytest.fixture
 def refused(in_project: None, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """The error with which a run is refused that leaves nothing behind."""
+    """The error of a refused run; checks that it left no files."""
 
     def error(*options: str) -> str:
         root = tmp_path / "refused"
@@ -138,7 +138,7 @@ def refused(in_project: None, tmp_path: Path, capfd: pytest.CaptureFixture[str])
     return error
 
 
-def test_every_option_is_tried() -> None:
+def test_every_option_has_a_test() -> None:
     tried = {name.removeprefix("test_") for name in globals() if name.startswith("test_")}
     assert sorted(inspect.signature(Trainer).parameters.keys() - tried) == []
 
@@ -159,15 +159,15 @@ def test_strategy(refused: Callable[..., str]) -> None:
 
 @pytest.mark.slow
 def test_devices(tmp_path: Path, in_project: None) -> None:
-    """And --trainer.strategy ddp, with which two processes are started."""
-    said = run_ranks(2, tmp_path, *SHORT_RUN, "--trainer.callbacks", f"{__name__}.PrintStrategy")
+    """Also --trainer.strategy ddp, which starts two processes."""
+    output = run_ranks(2, tmp_path, *SHORT_RUN, "--trainer.callbacks", f"{__name__}.PrintStrategy")
     (folder,) = tmp_path.glob("*/version_*")
     assert read_report(folder)["num_processes"] == 2
-    assert said[0].startswith("DDPStrategy\n")
+    assert output[0].startswith("DDPStrategy\n")
 
 
 def test_num_nodes(refused: Callable[..., str]) -> None:
-    """Under `torchrun`: in test_distributed.py."""
+    """For `torchrun`, see test_distributed.py."""
     assert "torchrun" in refused("--trainer.num_nodes", "2")
 
 
@@ -181,14 +181,14 @@ def test_precision(precision: str, dtype: torch.dtype, run: Run) -> None:
 
 
 def test_logger(fit: Fit) -> None:
-    """Loggers of the user's own: in test_loggers.py."""
+    """For other loggers, see test_loggers.py."""
     folder = fit("--trainer.logger", "false", "--trainer.max_epochs", "1")
     assert {path.name for path in folder.iterdir() if path.is_file()} - {".lock"} == {
         *("config.yaml", "report.json", "report.md")
     }
 
 
-@pytest.mark.filterwarnings(r"ignore:\s*Unable to serialize instance cpu")  # a default of the last one
+@pytest.mark.filterwarnings(r"ignore:\s*Unable to serialize instance cpu")  # a default of the last callback
 def test_callbacks(fit: Fit, refused: Callable[..., str], capfd: pytest.CaptureFixture[str]) -> None:
     report = read_report(fit("--trainer.max_epochs", "4", "--trainer.callbacks", f"{__name__}.EndsEarly"))
     assert len(report["epochs"]) == 2
@@ -288,7 +288,7 @@ def test_num_sanity_val_steps(run: Run, capfd: pytest.CaptureFixture[str]) -> No
         *("sanity check", "validation", "validation batch", "validation batch")
     ]
     out, err = capfd.readouterr()
-    assert "Sanity Checking" not in out + err  # no bar where there is no terminal
+    assert "Sanity Checking" not in out + err  # no progress bar without a terminal
 
 
 def test_log_every_n_steps(fit: Fit) -> None:
@@ -356,7 +356,7 @@ def test_benchmark(run: Run) -> None:
 
 
 def test_inference_mode(run: Run) -> None:
-    """In the test that ends a run: the framework validates without it while it trains."""
+    """In the test at the end of a run; Lightning validates without it during training."""
     for value in (True, False):
         run("--trainer.inference_mode", str(value).lower(), "--data.validation", "none")
         assert Watch.settings["inference mode"] is value
@@ -378,7 +378,7 @@ def test_use_distributed_sampler(refused: Callable[..., str]) -> None:
 def test_profiler(
     profiler: str, text: str, fit: Fit, refused: Callable[..., str], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """With all dashboards: they do not get in its way."""
+    """With all dashboards, which must not interfere."""
     fit("--trainer.profiler", profiler, "--trainer.max_epochs", "1", dashboards=True)
     err = capfd.readouterr().err
     assert "FIT Profiler Report" in err
@@ -414,7 +414,7 @@ def test_sync_batchnorm(refused: Callable[..., str], monkeypatch: pytest.MonkeyP
 
 
 def test_reload_dataloaders_every_n_epochs(run: Run) -> None:
-    """With a loader made anew each epoch, an epoch has its own images all the same."""
+    """With a new loader in each epoch, each epoch still has its own augmentation and order."""
     ends = []
     for value, num_loaders in (("0", 1), ("1", 3)):
         run("--trainer.reload_dataloaders_every_n_epochs", value, "--trainer.max_epochs", "3")

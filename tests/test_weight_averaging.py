@@ -1,4 +1,4 @@
-"""The average of the weights is what is validated, saved and tested."""
+"""The average of the weights is validated, saved and tested."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from torch import Tensor
 from mnist_lightning.main import main
 from support.runs import Fit, read_report
 
-# Steps that do not depend on how many there will be, so that shorter runs are beginnings of longer ones.
+# A constant schedule, so that a shorter run equals the beginning of a longer one.
 CONSTANT = ("--model.schedule", "constant", "--trainer.max_epochs", "1")
 
 
@@ -25,7 +25,7 @@ def test_the_average_by_hand(fit: Fit) -> None:
     assert averaged.keys() == three.keys()
     for name, value in averaged.items():
         assert torch.equal(current[name], three[name])
-        if value.is_floating_point():  # the first step's weights begin the average
+        if value.is_floating_point():  # the average starts with the weights after the first step
             torch.testing.assert_close(value, 0.25 * one[name] + 0.25 * two[name] + 0.5 * three[name])
 
 
@@ -40,7 +40,7 @@ def test_the_average_is_validated_and_tested(fit: Fit, capfd: pytest.CaptureFixt
     assert row["train_loss"] == read_report(plain)["epochs"][0]["train_loss"]
 
 
-def test_the_one_test_after_training_is_of_the_average(fit: Fit, capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_test_after_training_uses_the_average(fit: Fit, capfd: pytest.CaptureFixture[str]) -> None:
     folder = fit(*CONSTANT, "--weight_average.decay", "0.9", "--data.validation", "none")
     loss = read_report(folder)["test"]["loss"]
     capfd.readouterr()

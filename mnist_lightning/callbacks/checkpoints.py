@@ -14,7 +14,7 @@ from typing_extensions import override
 
 from mnist_lightning.errors import CheckpointError
 from mnist_lightning.runs.checkpoint_file import load_checkpoint
-from mnist_lightning.runs.files import replace_file
+from mnist_lightning.runs.files import atomic_write
 
 
 class CheckpointFiles(TorchCheckpointIO):
@@ -41,7 +41,7 @@ class CheckpointFiles(TorchCheckpointIO):
             self.run_folder.stat()  # raises if it was deleted: else `mkdir` would create a part of it again
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            replace_file(path, content.getvalue())
+            atomic_write(path, content.getvalue())
         except OSError as error:
             raise CheckpointError(
                 f"{path} cannot be written ({error.strerror}). The file before it is intact: free some space, and "

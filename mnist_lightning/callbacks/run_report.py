@@ -22,7 +22,7 @@ from mnist_lightning.network import num_trainable_parameters
 from mnist_lightning.recipe import current_learning_rate
 from mnist_lightning.runs.acceptance import check_requirements
 from mnist_lightning.runs.environment import hardware, versions
-from mnist_lightning.runs.files import replace_file
+from mnist_lightning.runs.files import atomic_write
 from mnist_lightning.runs.json_records import from_json, to_json
 from mnist_lightning.runs.layer_table import format_layer_table, layer_table
 from mnist_lightning.runs.report import EpochRow, FinalTest, Report, ResumedPart
@@ -186,10 +186,10 @@ class RunReport(Callback):
     def _write(self) -> None:
         if self.folder is None:
             return
-        replace_file(self.folder / "report.json", to_json(self.report))
+        atomic_write(self.folder / "report.json", to_json(self.report))
         markdown = self.folder / "report.md"
         section = figures_section(markdown)  # of the run that is resumed
-        replace_file(markdown, report_markdown(self.report).encode() + (b"\n" + section if section else b""))
+        atomic_write(markdown, report_markdown(self.report).encode() + (b"\n" + section if section else b""))
 
 
 def _data(trainer: Trainer) -> DigitsDataModule:

@@ -1,1 +1,1 @@
-"""What TensorBoard shows of a run: one callback for each subject; all.py lists them."""
+"""TensorBoard dashboards of a run: one callback per subject; all.py lists them."""

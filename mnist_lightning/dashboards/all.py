@@ -20,10 +20,10 @@ from mnist_lightning.dashboards.texts import DataSetText, LayerTableText, Report
 
 
 def tensorboard_callbacks(run_report: RunReport, logs_settings: bool = True) -> list[Callback]:
-    """What TensorBoard shows beside the scalars; the scalars and the settings are for any logger.
+    """The callbacks for everything that TensorBoard shows except the scalars.
 
     Args:
-        run_report: Of the same run; comes before these among the callbacks.
+        run_report: The report of the same run; must come before these callbacks.
         logs_settings: Log the run's settings too.
     """
     evaluation = Evaluation()

@@ -1,4 +1,4 @@
-"""What augmentation makes of the images."""
+"""Images before and after augmentation."""
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -10,11 +10,11 @@ from mnist_lightning.data.mnist_files import PIXEL_MEAN, PIXEL_STD
 from mnist_lightning.datamodule import DigitsDataModule
 
 NUM_IMAGES = 16
-_ENLARGEMENT = 2  # screen pixels for one of the image's
+_ENLARGEMENT = 2  # screen pixels per image pixel
 
 
 class AugmentedBatch(Callback):
-    """Shows images of the batch that training begins with, or goes on with: as stored above, as augmented below."""
+    """Shows images of the first training batch, or of the first batch after resuming: stored above, augmented below."""
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -25,7 +25,7 @@ class AugmentedBatch(Callback):
         assert isinstance(data, DigitsDataModule)
         loader = trainer.train_dataloader
         assert loader is not None
-        # The sampler draws from generators of its own, so what training gets is the same.
+        # The sampler has its own generators, so this does not change the training batches.
         batch = loader.dataset[next(iter(loader.sampler))]
         batch = batch._replace(images=batch.images.to(pl_module.device))
         rows = [data.prepare(batch, augment).images[:NUM_IMAGES].cpu() for augment in (False, True)]

@@ -1,4 +1,4 @@
-"""Which scalars share a chart under Custom Scalars: training and validation, beside each other."""
+"""The layout of the Custom Scalars page: training and validation in the same chart."""
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from typing_extensions import override
@@ -20,7 +20,7 @@ LAYOUT = {
 
 
 class ChartLayout(Callback):
-    """Lays out the charts of Custom Scalars, once."""
+    """Writes the layout of the Custom Scalars page once."""
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

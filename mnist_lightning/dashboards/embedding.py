@@ -1,4 +1,4 @@
-"""Where the network puts the images: its last features, for the projector."""
+"""The network's last features of evaluated images, for TensorBoard's projector."""
 
 from pathlib import Path
 
@@ -14,17 +14,17 @@ from mnist_lightning.dashboards.writer import tensorboard_writer
 from mnist_lightning.data.batches import Batch
 from mnist_lightning.datamodule import DigitsDataModule
 
-MAX_IMAGES = 1000  # what a browser turns smoothly
-# As scikit-learn advises before t-SNE: https://scikit-learn.org/stable/modules/generated/sklearn.manifold.TSNE.html
+MAX_IMAGES = 1000  # a browser rotates this many smoothly
+# As scikit-learn recommends before t-SNE: https://scikit-learn.org/stable/modules/generated/sklearn.manifold.TSNE.html
 NUM_DIMENSIONS = 50
 _TAG = "features"
 
 
 class Embedding(Callback):
-    """Writes the features of a thousand evaluated images, with digit and prediction, once: at the end of the run.
+    """Writes the features of up to 1,000 evaluated images, with digit and prediction, at the end of the run.
 
     Args:
-        evaluation: Tells which images were evaluated.
+        evaluation: Provides the evaluated images; must come before this callback.
     """
 
     def __init__(self, evaluation: Evaluation) -> None:
@@ -40,17 +40,17 @@ class Embedding(Callback):
 
     @torch.no_grad()
     def _write(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        writer, evaluated = tensorboard_writer(trainer), self.evaluation.last
-        if writer is None or evaluated is None:
+        writer, result = tensorboard_writer(trainer), self.evaluation.last
+        if writer is None or result is None:
             return
         step = trainer.global_step
         if Path(writer.get_logdir(), f"{step:05d}", _TAG).exists():
-            return  # a run that had ended already was asked to go on
+            return  # written before: a finished run was resumed
         assert isinstance(pl_module, DigitClassifier)
         data = trainer.datamodule  # type: ignore[attr-defined]
         assert isinstance(data, DigitsDataModule)
-        chosen = evaluated.indices[:MAX_IMAGES]
-        images, labels = (part[chosen] for part in evaluated.data)
+        chosen = result.indices[:MAX_IMAGES]
+        images, labels = (part[chosen] for part in result.data)
         network = network_copy(pl_module).float().cpu()
         prepared = data.prepare(Batch(images, labels), augment=False).images
         features, logits = last_features(network.layers, prepared)
@@ -67,10 +67,10 @@ class Embedding(Callback):
 
 
 def last_features(layers: nn.Sequential, images: Tensor) -> tuple[Tensor, Tensor]:
-    """What goes into the global pooling, or into the last layer with weights where there is none; and the logits.
+    """The input of the global average pooling, or else of the last layer with weights; and the logits.
 
     Args:
-        layers: of a network, in evaluation mode.
+        layers: a network's layers, in evaluation mode.
         images: (B, 1, 28, 28), normalised.
 
     Returns:
@@ -83,9 +83,9 @@ def last_features(layers: nn.Sequential, images: Tensor) -> tuple[Tensor, Tensor
 
 
 def principal_components(features: Tensor, num: int) -> Tensor:
-    """Features (B, D) along the `num` directions in which they differ most, or as many as there are: (B, at most num).
+    """The first `num` principal components, or all if there are fewer, of features (B, D): (B, at most num).
 
-    By torch.linalg.svd: torch.pca_lowrank draws from the random numbers of training.
+    Not torch.pca_lowrank, which would draw from the random numbers that training uses.
     """
     left, sizes, _ = torch.linalg.svd(features - features.mean(dim=0), full_matrices=False)
     components: Tensor = left[:, :num] * sizes[:num]

@@ -1,4 +1,4 @@
-"""What a validation or test has found, of all processes together, for the dashboards that draw it."""
+"""Logits and labels of a validation or test, gathered from all processes, for the dashboards."""
 
 from typing import Any, NamedTuple
 
@@ -14,26 +14,26 @@ from mnist_lightning.dashboards.writer import tensorboard_writer
 from mnist_lightning.data.batches import Batch, BatchDataset, LabelledImages
 
 
-class Evaluated(NamedTuple):
-    """What the network says of the images that were evaluated, all on the CPU."""
+class EvaluationResult(NamedTuple):
+    """Logits and labels of the evaluated images, on the CPU."""
 
     logits: Tensor  # (N, 10) float32
     labels: Tensor  # (N,) int64 in 0..9
-    indices: Tensor  # (N,) int64, which images of `data`
-    data: LabelledImages  # the whole set that the images were taken from
-    epoch: int  # counts from 1
+    indices: Tensor  # (N,) int64, positions in `data`
+    data: LabelledImages  # the whole data set
+    epoch: int  # from 1
 
 
 class Evaluation(Callback):
-    """Collects an evaluation's logits and labels on the device, and brings them to the first process at its end."""
+    """Collects an evaluation's logits and labels on the device, and gathers them in the first process at the end."""
 
     def __init__(self) -> None:
-        self.last: Evaluated | None = None  # of the first process; None in the others
+        self.last: EvaluationResult | None = None  # always None except in the first process
         self._logits: list[Tensor] = []
         self._labels: list[Tensor] = []
 
-    def of_epoch(self, epoch: int) -> Evaluated | None:
-        """What was found after this epoch; None if nothing was evaluated then."""
+    def of_epoch(self, epoch: int) -> EvaluationResult | None:
+        """The result after this epoch; None without an evaluation."""
         return self.last if self.last is not None and self.last.epoch == epoch else None
 
     @override
@@ -66,36 +66,36 @@ class Evaluation(Callback):
         self._logits, self._labels = [], []
         if trainer.sanity_checking:
             return
-        if trainer.world_size > 1:  # all processes are here
+        if trainer.world_size > 1:  # a collective call: every process reaches it
             logits, labels = gather_all_tensors(logits[0]), gather_all_tensors(labels[0])
         if not trainer.is_global_zero:
             return
         assert loader is not None
         assert isinstance(loader.dataset, BatchDataset)
         data = LabelledImages(*(part.cpu() for part in loader.dataset.data))
-        # Each process's share begins where OrderedBatches lets it; --trainer.limit_val_batches ends it early.
+        # Each process evaluates one slice, as in OrderedBatches; --trainer.limit_val_batches may cut it short.
         shares = torch.arange(len(data.labels)).tensor_split(trainer.world_size)
         indices = torch.cat([share[: len(part)] for share, part in zip(shares, labels, strict=True)])
-        self.last = Evaluated(torch.cat(logits).float().cpu(), torch.cat(labels).cpu(), indices, data, epoch)
+        self.last = EvaluationResult(torch.cat(logits).float().cpu(), torch.cat(labels).cpu(), indices, data, epoch)
 
 
 class EvaluationDashboard(Callback):
-    """Draws something of an evaluation: of the last validation in each epoch, or of the test that ends a run without.
+    """Draws one aspect of an evaluation: each epoch's last validation, or the final test of a run without validation.
 
     Args:
-        evaluation: Collects what is drawn; comes before this one among the callbacks.
+        evaluation: Collects the logits and labels; must come before this callback.
     """
 
     def __init__(self, evaluation: Evaluation) -> None:
         self.evaluation = evaluation
 
-    def draw(self, writer: SummaryWriter, evaluated: Evaluated, stage: str) -> None:
-        """Writes what there is to see.
+    def draw(self, writer: SummaryWriter, result: EvaluationResult, stage: str) -> None:
+        """Draws the result.
 
         Args:
-            writer: of the run's events.
-            evaluated: what was found; its logits are finite.
-            stage: `validation` or `test`, the group to draw in.
+            writer: the run's writer.
+            result: the evaluation; its logits are finite.
+            stage: `validation` or `test`, the group of the tag.
         """
         raise NotImplementedError
 
@@ -108,6 +108,6 @@ class EvaluationDashboard(Callback):
         self._draw(trainer, "test", trainer.current_epoch)
 
     def _draw(self, trainer: Trainer, stage: str, epoch: int) -> None:
-        writer, evaluated = tensorboard_writer(trainer), self.evaluation.of_epoch(epoch)
-        if writer is not None and evaluated is not None and evaluated.logits.isfinite().all():
-            self.draw(writer, evaluated, stage)
+        writer, result = tensorboard_writer(trainer), self.evaluation.of_epoch(epoch)
+        if writer is not None and result is not None and result.logits.isfinite().all():
+            self.draw(writer, result, stage)

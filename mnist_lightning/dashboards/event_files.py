@@ -1,4 +1,4 @@
-"""What becomes of a write of TensorBoard's that fails: its writer works in a thread of its own."""
+"""Error handling for TensorBoard's event files, which a separate thread writes."""
 
 import os
 import threading
@@ -10,11 +10,10 @@ import tensorboard
 
 
 @contextmanager
-def failed_writes_are_raised() -> Iterator[None]:
-    """Raises what the writer's thread could not write, and names the file.
+def raise_failed_writes() -> Iterator[None]:
+    """Raises the writer thread's errors when the block ends, with the name of the file.
 
-    The thread prints a traceback, without the name, and hands the error to the next call that logs; but after the last
-    call to none.
+    TensorBoard would print a traceback without the file's name, and raise the error at the next logging call only.
 
     Raises:
         OSError: an event could not be written.
@@ -30,7 +29,7 @@ def failed_writes_are_raised() -> Iterator[None]:
             before(args)
             return
         if error.filename is None:
-            error.filename = os.fsdecode(frames[-1].f_locals["filename"])  # the writer has no public name for its file
+            error.filename = os.fsdecode(frames[-1].f_locals["filename"])  # not public
         failures.append(error)
 
     threading.excepthook = keep

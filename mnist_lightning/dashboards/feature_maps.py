@@ -1,4 +1,4 @@
-"""What each layer makes of one image."""
+"""Feature maps of one image."""
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -12,15 +12,15 @@ from mnist_lightning.dashboards.writer import tensorboard_writer
 from mnist_lightning.data.batches import Batch
 from mnist_lightning.datamodule import DigitsDataModule
 
-_SIDE_PIXELS = 56  # of a map on the screen: twice the image's 28
+_SIDE_PIXELS = 56  # of a map on the screen, twice the image's 28
 _NUM_COLUMNS = 10
-MAX_MAPS = 40  # of a layer: four rows; the baseline has up to 1,024
+MAX_MAPS = 40  # per layer, four rows; the baseline has up to 1,024
 
 
 class FeatureMaps(Callback):
-    """Draws the maps after each ReLU, of the first training image as stored, after each epoch.
+    """Draws the feature maps of the first training image, without augmentation, after each ReLU and each epoch.
 
-    Black is 0, white the layer's largest value. The weights are those that train, not their average.
+    Black is 0, white the layer's largest value. Uses the current weights, not their average.
     """
 
     @override
@@ -45,7 +45,7 @@ class FeatureMaps(Callback):
             number += 1
             maps = outputs[0, :MAX_MAPS].float().cpu().unsqueeze(1)  # (C, 1, H, H)
             if not maps.isfinite().all():
-                return  # the run is about to end, and says why
+                return  # FiniteLoss is about to end the run
             shades = maps / maps.max().clamp(min=1e-12)
             enlargement = max(1, _SIDE_PIXELS // maps.shape[-1])
             enlarged = shades.repeat_interleave(enlargement, -1).repeat_interleave(enlargement, -2)

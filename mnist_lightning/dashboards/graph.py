@@ -13,7 +13,7 @@ from mnist_lightning.network import IMAGE_SHAPE
 
 
 class Graph(Callback):
-    """Writes the graph of PyTorch's layers once, in evaluation mode; `--model.backend` may compute them otherwise."""
+    """Writes the network's graph once, in evaluation mode and with PyTorch's layers, whatever `--model.backend` is."""
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -21,8 +21,8 @@ class Graph(Callback):
         if writer is None:
             return
         assert isinstance(pl_module, DigitClassifier)
-        # In evaluation mode: to trace dropout would draw from the random numbers of training.
+        # In evaluation mode, because tracing dropout would draw from the random numbers that training uses.
         network = network_copy(pl_module).float().cpu()
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that torch.jit, which the writer traces with, is deprecated
+            warnings.simplefilter("ignore")  # the writer uses torch.jit, which is deprecated
             writer.add_graph(network, torch.zeros(1, *IMAGE_SHAPE))

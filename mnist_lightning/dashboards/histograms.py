@@ -1,4 +1,4 @@
-"""How weights and gradients are distributed."""
+"""Histograms of weights and gradients."""
 
 from typing import Any
 
@@ -10,17 +10,17 @@ from typing_extensions import override
 from mnist_lightning.classifier import DigitClassifier
 from mnist_lightning.dashboards.writer import tensorboard_writer
 
-_NUM_BINS = 64  # TensorBoard shows 30; the writer's own 1,500 take five times as long
+_NUM_BINS = 64  # TensorBoard shows 30; the writer's default of 1,500 takes five times as long
 
 
 class Histograms(Callback):
-    """Writes `weights/*` and `gradients/*` after each epoch's last step; the gradients as the optimizer saw them."""
+    """Writes `weights/*` and `gradients/*` after each epoch's last step; gradients as the optimizer used them."""
 
     @override
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        # Not at the epoch's end: the framework lets go of the gradients before validation.
+        # Not at the epoch's end: Lightning frees the gradients before validation.
         writer = tensorboard_writer(trainer) if trainer.is_last_batch else None
         if writer is None:
             return
@@ -33,7 +33,7 @@ class Histograms(Callback):
 
 
 def _title(net: nn.Module, name: str) -> str:
-    """`layers.0.weight` with what that is: `00_Conv2d_weight`; two digits, because TensorBoard sorts by name."""
+    """`layers.0.weight` with its layer's type: `00_Conv2d_weight`; two digits, because TensorBoard sorts by name."""
     module_name, _, kind = name.rpartition(".")
     number = int(module_name.rpartition(".")[2])
     return f"{number:02d}_{type(net.get_submodule(module_name)).__name__}_{kind}"
@@ -41,6 +41,6 @@ def _title(net: nn.Module, name: str) -> str:
 
 def _write(writer: SummaryWriter, tag: str, values: Tensor, epoch: int) -> None:
     values = values.detach().float()
-    values = values[values.isfinite()]  # float16's gradients may overflow; such a step is left out
+    values = values[values.isfinite()]  # float16 gradients may overflow; the optimizer skips such a step
     if values.numel():
         writer.add_histogram(tag, values, epoch, bins=_NUM_BINS)

@@ -1,4 +1,4 @@
-"""The settings of a run with what came out, so that the HParams tab compares runs."""
+"""A run's settings and metrics for TensorBoard's HParams page, which compares runs."""
 
 from typing import Any
 
@@ -10,20 +10,18 @@ from typing_extensions import override
 from mnist_lightning.dashboards.writer import tensorboard_writer
 from mnist_lightning.runs.settings import Settings
 
-# Scalars that are logged anyway: the table has the last value of each, and a blank where a run has none. They are the
-# same for all runs, because TensorBoard takes the columns from the first run it finds.
+# The table shows the last value of each of these scalars, or a blank. All runs name the same ones, because TensorBoard
+# takes the columns from the first run it finds.
 METRICS = [f"by_epoch/{stage}_{name}" for stage in ("val", "test", "train") for name in ("accuracy", "loss")]
-# The table begins with five settings, and hides the others until they are ticked: those that are marked to differ.
+# The settings that the table shows at first, because they are marked as `differs`; the user can tick the others.
 SHOWN_FIRST = ("data.batch_size", "data.seed", "model.max_lr", "model.optimizer", "trainer.max_epochs")
 
 
 class Hyperparameters(Callback):
-    """Logs the settings before the first step, so that a run that is killed is there too; at the end its success.
-
-    Every logger gets them; for TensorBoard's HParams tab they are written with what the tab is to compare.
+    """Logs the settings to every logger before the first step, so that killed runs are included; success at the end.
 
     Args:
-        settings: The run's, by group and name.
+        settings: The run's settings, by group and name.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -41,7 +39,7 @@ class Hyperparameters(Callback):
         for logger in trainer.loggers:
             logger.log_hyperparams(self._settings)
         if writer := tensorboard_writer(trainer):
-            # Not add_hparams: it makes a run of its own, and has to be told the final figures.
+            # Not add_hparams, which creates an extra run and needs the final metrics.
             writer._get_file_writer().add_summary(self._experiment)
             writer._get_file_writer().add_summary(self._start)
 
@@ -52,9 +50,9 @@ class Hyperparameters(Callback):
 
 
 def flat_settings(settings: Settings) -> dict[str, float | str]:
-    """The settings as `group.name`, in the types that TensorBoard knows.
+    """The settings as `group.name`, in types that TensorBoard supports.
 
-    A setting has to be of one type in all runs, or filters fail: the groups that may hold null are texts throughout.
+    TensorBoard's filters need the same type in all runs, so all settings of groups that may hold null become strings.
     """
     return {
         f"{group}.{name}": _text(value) if isinstance(value, bool) or group not in ("model", "data") else value

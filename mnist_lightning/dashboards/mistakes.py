@@ -1,4 +1,4 @@
-"""The images that the network is most sure of, and wrong."""
+"""The most confident mistakes."""
 
 from typing import NamedTuple
 
@@ -8,16 +8,16 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from typing_extensions import override
 
-from mnist_lightning.dashboards.evaluation import Evaluated, EvaluationDashboard
+from mnist_lightning.dashboards.evaluation import EvaluationDashboard, EvaluationResult
 from mnist_lightning.runs.predictions import worst_mistakes
 
 NUM_COLUMNS, NUM_ROWS = 5, 3
-# In pixels; below each digit stand two lines of text.
+# In pixels; each digit has two lines of text below it.
 _DIGIT_SIDE, _CELL_WIDTH, _CELL_HEIGHT, _TITLE_HEIGHT = 84, 116, 124, 30
 
 
 class Mistakes(NamedTuple):
-    """Images that were taken for another digit, the surest mistake first."""
+    """Misclassified images, the most confident mistake first."""
 
     images: Tensor  # (M, 1, 28, 28) uint8
     labels: Tensor  # (M,) int64
@@ -25,27 +25,27 @@ class Mistakes(NamedTuple):
     probabilities: Tensor  # (M,) float32, of the prediction
 
 
-def most_confident_mistakes(evaluated: Evaluated, num: int) -> Mistakes:
-    """The `num` mistakes with the greatest probability, or as many as there are."""
-    probabilities = evaluated.logits.softmax(dim=1)  # (N, 10)
-    chosen = worst_mistakes(evaluated.labels, probabilities)[:num]
-    images = evaluated.data.images[evaluated.indices[chosen]]
-    certainties, predictions = probabilities[chosen].max(dim=1)
-    return Mistakes(images, evaluated.labels[chosen], predictions, certainties)
+def most_confident_mistakes(result: EvaluationResult, num: int) -> Mistakes:
+    """The `num` mistakes with the highest probabilities, or all if there are fewer."""
+    probabilities = result.logits.softmax(dim=1)  # (N, 10)
+    chosen = worst_mistakes(result.labels, probabilities)[:num]
+    images = result.data.images[result.indices[chosen]]
+    confidences, predictions = probabilities[chosen].max(dim=1)
+    return Mistakes(images, result.labels[chosen], predictions, confidences)
 
 
 class ConfidentMistakes(EvaluationDashboard):
-    """Draws `confident_mistakes` after each epoch: images with what the network says, how surely, and what is true."""
+    """Draws `confident_mistakes` after each epoch: images with prediction, probability and label."""
 
     @override
-    def draw(self, writer: SummaryWriter, evaluated: Evaluated, stage: str) -> None:
-        mistakes = most_confident_mistakes(evaluated, NUM_COLUMNS * NUM_ROWS)
-        # Pillow writes these texts in a tenth of matplotlib's time.
+    def draw(self, writer: SummaryWriter, result: EvaluationResult, stage: str) -> None:
+        mistakes = most_confident_mistakes(result, NUM_COLUMNS * NUM_ROWS)
+        # Pillow draws these texts ten times as fast as matplotlib.
         picture = Image.new("L", (NUM_COLUMNS * _CELL_WIDTH, _TITLE_HEIGHT + NUM_ROWS * _CELL_HEIGHT), color=255)
         draw = ImageDraw.Draw(picture)
         font = ImageFont.load_default(size=12)
-        title = f"{stage}, epoch {evaluated.epoch}: " + (
-            "the mistakes it is surest of" if len(mistakes.labels) else "no mistake"
+        title = f"{stage}, epoch {result.epoch}: " + (
+            "most confident mistakes" if len(mistakes.labels) else "no mistakes"
         )
         draw.text((picture.width / 2, 6), title, anchor="ma", font=ImageFont.load_default(size=14))
         for number, (image, label, prediction, probability) in enumerate(zip(*mistakes, strict=True)):
@@ -53,6 +53,6 @@ class ConfidentMistakes(EvaluationDashboard):
             left, top = column * _CELL_WIDTH, _TITLE_HEIGHT + row * _CELL_HEIGHT
             digit = Image.fromarray(255 - image[0].numpy()).resize((_DIGIT_SIDE, _DIGIT_SIDE))
             picture.paste(digit, (left + (_CELL_WIDTH - _DIGIT_SIDE) // 2, top))
-            text = f"says {prediction} ({probability:.1%})\nis {label}"
+            text = f"predicted {prediction} ({probability:.1%})\ntrue {label}"
             draw.text((left + _CELL_WIDTH / 2, top + _DIGIT_SIDE), text, anchor="ma", align="center", font=font)
-        writer.add_image(f"{stage}/confident_mistakes", np.asarray(picture), evaluated.epoch, dataformats="HW")
+        writer.add_image(f"{stage}/confident_mistakes", np.asarray(picture), result.epoch, dataformats="HW")

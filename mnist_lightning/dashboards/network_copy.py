@@ -1,4 +1,4 @@
-"""A copy of the network for the dashboards to compute with, while training goes on."""
+"""A copy of the network for the dashboards' computations."""
 
 import torch
 
@@ -6,9 +6,9 @@ from mnist_lightning.classifier import DigitClassifier, Net, build_network
 
 
 def network_copy(module: DigitClassifier) -> Net:
-    """The network with its weights and statistics, in evaluation mode; computed layer by layer.
+    """Copies the network, in evaluation mode and with PyTorch's layers.
 
-    Not `copy.deepcopy`, which would copy the layers' hooks too: those of --trainer.profiler pytorch cannot be copied.
+    Not `copy.deepcopy`: the layers' hooks of --trainer.profiler pytorch cannot be copied.
     """
     settings = module.hparams
     with torch.device("meta"):  # draws no random numbers

@@ -1,4 +1,4 @@
-"""The scalars of a run for TensorBoard or another logger, against the step and against the epoch."""
+"""Scalars for TensorBoard or another logger, by step and by epoch."""
 
 from typing import Any
 
@@ -13,9 +13,9 @@ from mnist_lightning.recipe import current_learning_rate, current_momentum
 class ScalarLogger(Callback):
     """Logs `by_step/*` against optimizer steps, every `--trainer.log_every_n_steps`, and `by_epoch/*` against epochs.
 
-    By step: the training loss and accuracy since the epoch's start, the learning rate and the momentum, and at each
-    epoch's end the validation's too. By epoch: the same, after the epoch's last step; and where no image was held out
-    to validate on, the figures of the test that ends the run.
+    By step: training loss and accuracy since the start of the epoch, learning rate and momentum; at the end of the
+    epoch, also validation loss and accuracy. By epoch: the same values after the last step of the epoch, and the
+    metrics of the test after training.
     """
 
     @override
@@ -44,13 +44,13 @@ class ScalarLogger(Callback):
 
 
 def logs_after(trainer: Trainer, batch_idx: int) -> bool:
-    """Whether scalars are logged after this batch: then, and only then, may a hook wait for the device."""
+    """Whether scalars are logged after this batch; hooks may wait for the device at these batches only."""
     interval: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
     return bool(trainer.loggers) and interval > 0 and (batch_idx + 1) % interval == 0
 
 
 def log_scalars(trainer: Trainer, group: str, scalars: dict[str, float], step: int) -> None:
-    """Hands `GROUP/NAME` to all of the run's loggers, which the framework has write their files after each epoch."""
+    """Logs each scalar as `GROUP/NAME` to all loggers of the run; Lightning saves their files after each epoch."""
     for logger in trainer.loggers:
         logger.log_metrics({f"{group}/{name}": value for name, value in scalars.items()}, step=step)
 

@@ -1,4 +1,4 @@
-"""What is said of a run in words: the data set, the table of layers, and the report."""
+"""Texts about a run: the data set, the layer table and the report."""
 
 from dataclasses import replace
 
@@ -13,7 +13,7 @@ from mnist_lightning.runs.report_text import report_markdown
 
 
 class DataSetText(Callback):
-    """Names the data set, once."""
+    """Writes the data set's name once."""
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -22,7 +22,7 @@ class DataSetText(Callback):
 
 
 class LayerTableText(Callback):
-    """Writes the table of layers with their receptive fields, once."""
+    """Writes the layer table with receptive fields once."""
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -35,7 +35,7 @@ class ReportText(Callback):
     """Writes the report at the end of the run, after the test if there is one.
 
     Args:
-        run_report: Keeps the report; comes before this one among the callbacks.
+        run_report: Keeps the report; must come before this callback.
     """
 
     def __init__(self, run_report: RunReport) -> None:

@@ -1,1 +1,1 @@
-"""The images: files, data sets, batches and their seeds, augmentation."""
+"""Image data: files, data sets, batches and their seeds, augmentation."""

@@ -1,19 +1,19 @@
-"""Augmentation of a whole batch at once: random affine maps for training, shifts by one pixel for evaluation."""
+"""Batched augmentation: random affine maps for training, one-pixel shifts for test-time augmentation."""
 
 import itertools
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812  (the name that all of PyTorch uses)
+from torch.nn import functional as F  # noqa: N812  (PyTorch's usual name)
 
 Interpolation = Literal["nearest", "bilinear"]
 
 
 class AffineParameters(NamedTuple):
-    """One affine map per image, each field of shape (B,) and float32.
+    """One affine map per image; each field has shape (B,) and dtype float32.
 
-    The map is torchvision's: scale and shear, then rotation, both about the image's centre, then translation.
+    Same order as torchvision: scale and shear, then rotation, both about the image's centre, then translation.
     """
 
     rotation_degrees: Tensor  # counter-clockwise, as torchvision's `rotate`
@@ -24,26 +24,26 @@ class AffineParameters(NamedTuple):
 
 
 def affine(images: Tensor, parameters: AffineParameters, interpolation: Interpolation) -> Tensor:
-    """Maps each image by its own parameters; what comes from outside the image is 0.
+    """Applies one affine map per image; pixels from outside the image are 0.
 
-    Agrees with `torchvision.transforms.functional.rotate` and `affine` on PIL images (tests/test_augmentation.py).
+    Matches `torchvision.transforms.functional.rotate` and `affine` on PIL images (tests/test_augmentation.py).
 
     Args:
-        images: (B, C, H, H) float, in any range whose background is 0.
-        parameters: one map per image, (B,) each.
+        images: (B, C, H, H) float, in any range with background 0.
+        parameters: one map per image.
         interpolation: `nearest` or `bilinear`.
 
     Returns:
-        (B, C, H, H), of the same type.
+        (B, C, H, H), same dtype.
     """
     size = images.shape[-1]
     angle = -torch.deg2rad(parameters.rotation_degrees)  # clockwise: the y axis points down
     cos, sin = angle.cos(), angle.sin()
     shear = torch.deg2rad(parameters.shear_degrees).tan()
-    # The inverse of rotation · shear · scale: grid_sample asks where each output pixel comes from.
+    # The inverse of rotation · shear · scale: grid_sample needs the source of each output pixel.
     a, b = (cos - sin * shear) / parameters.scale, (sin + cos * shear) / parameters.scale
     c, d = -sin / parameters.scale, cos / parameters.scale
-    # grid_sample measures in half images.
+    # grid_sample's coordinates run from -1 to 1.
     x, y = parameters.translation_x_pixels * (2 / size), parameters.translation_y_pixels * (2 / size)
     rows = [a, b, -(a * x + b * y), c, d, -(c * x + d * y)]
     matrices = torch.stack(rows, dim=1).view(-1, 2, 3).to(images.dtype)
@@ -52,14 +52,14 @@ def affine(images: Tensor, parameters: AffineParameters, interpolation: Interpol
 
 
 def one_pixel_shifts(images: Tensor, background: float) -> Tensor:
-    """The images, and the images shifted by a pixel in each of the eight directions.
+    """The images, and their shifts by one pixel in the eight directions.
 
     Args:
         images: (B, C, H, H).
-        background: what comes in from outside.
+        background: value of the pixels from outside the image.
 
     Returns:
-        (9, B, C, H, H), the images as they are first.
+        (9, B, C, H, H), the unshifted images first.
     """
     size = images.shape[-1]
     padded = F.pad(images, (1, 1, 1, 1), value=background)
@@ -68,15 +68,15 @@ def one_pixel_shifts(images: Tensor, background: float) -> Tensor:
 
 
 class RandomAffine:
-    """Draws the parameters uniformly, for each image its own, and maps the batch.
+    """Applies to each image an affine map with its own, uniformly drawn parameters.
 
-    As torchvision's RandomRotation and RandomAffine do, nearest-neighbour translation goes by whole pixels.
+    As in torchvision's RandomAffine, `nearest` translates by whole pixels.
 
     Args:
-        rotation_degrees: Largest rotation to either side.
-        translation_percent: Largest translation in x and in y, in percent of the image's side.
-        scale_percent: Largest change of size, in percent.
-        shear_degrees: Largest shear along x.
+        rotation_degrees: Maximum rotation in either direction.
+        translation_percent: Maximum translation along x and along y, in percent of the image's side.
+        scale_percent: Maximum change of size, in percent.
+        shear_degrees: Maximum shear along x.
         interpolation: `nearest` or `bilinear`.
     """
 
@@ -96,7 +96,7 @@ class RandomAffine:
         self.is_identity = not any([rotation_degrees, translation_percent, scale_percent, shear_degrees])
 
     def draw(self, num_images: int, image_size: int, generator: torch.Generator) -> AffineParameters:
-        """Draws `num_images` maps on the generator's device, for square images of side `image_size` pixels."""
+        """Draws `num_images` maps on the generator's device, for square images with a side of `image_size` pixels."""
         uniform = torch.rand(5, num_images, generator=generator, device=generator.device) * 2 - 1
         translation = uniform[1:3] * (self.translation_percent / 100 * image_size)
         if self.interpolation == "nearest":
@@ -110,7 +110,7 @@ class RandomAffine:
         )
 
     def __call__(self, images: Tensor, seed: int) -> Tensor:
-        """Augments images (B, C, H, H) float, with background 0, by the draws that belong to `seed`."""
+        """Augments images (B, C, H, H) float with background 0; the same `seed` draws the same maps."""
         if self.is_identity:
             return images
         generator = torch.Generator(images.device).manual_seed(seed)

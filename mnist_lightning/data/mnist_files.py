@@ -1,6 +1,6 @@
-"""MNIST on disk: finds the four files, verifies their checksums, downloads what is missing, and reads them.
+"""MNIST on disk: finds the four files, verifies their checksums, downloads missing ones and reads them.
 
-`python -m mnist_lightning.data.mnist_files` does just that, and exits with status 2 where it cannot.
+`python -m mnist_lightning.data.mnist_files` checks and downloads the files; it exits with status 2 on failure.
 """
 
 import gzip
@@ -23,7 +23,7 @@ from torch import Tensor
 from mnist_lightning.data.batches import LabelledImages
 from mnist_lightning.errors import DataFilesError, UserError
 
-# Mean and standard deviation of the 60,000 training images' pixels in [0, 1], as everybody rounds them.
+# Mean and standard deviation of the pixels of the 60,000 training images, in [0, 1], rounded as is common.
 PIXEL_MEAN = 0.1307
 PIXEL_STD = 0.3081
 BACKGROUND = -PIXEL_MEAN / PIXEL_STD  # a black pixel, normalised
@@ -32,21 +32,21 @@ DOWNLOAD_TIMEOUT_SECONDS = 20
 
 
 def normalise_(images: Tensor) -> Tensor:
-    """Shifts and scales pixels in [0, 1], of any shape, as the training pixels to mean 0 and deviation 1, in place."""
+    """Normalises pixels in [0, 1], of any shape, in place, by the training images' mean and standard deviation."""
     return images.sub_(PIXEL_MEAN).div_(PIXEL_STD)
 
 
 def normalised(images: Tensor) -> Tensor:
-    """Stored pixels in [0, 255], of any shape, as a network takes them, in float32."""
+    """Normalises stored pixels in [0, 255], of any shape and dtype, to a new float32 tensor."""
     return normalise_(images.float() / 255)
 
 
 class MnistFile(NamedTuple):
-    """One of the four files, with the MD5 of its two forms."""
+    """One of the four files, with MD5 checksums."""
 
     name: str
     md5: str  # of the unpacked file
-    gz_md5: str  # of `name`.gz, as in torchvision's table
+    gz_md5: str  # of `name`.gz, as in torchvision
 
 
 TRAIN_IMAGES = MnistFile(
@@ -65,18 +65,21 @@ MNIST_FILES = (TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS)
 
 
 def default_data_dir() -> str:
-    """The directory to look in: `MNIST_DATA_DIR`, else `data`."""
+    """The environment variable `MNIST_DATA_DIR`, else `data`."""
     return os.environ.get("MNIST_DATA_DIR") or "data"
 
 
 def read_mnist(data_dir: str | Path) -> tuple[LabelledImages, LabelledImages]:
-    """Reads the 60,000 training and the 10,000 test images.
+    """Reads the 60,000 training images and the 10,000 test images.
 
     Args:
-        data_dir: holds `MNIST/raw/*.gz`, or the same files unpacked. Missing or damaged files are downloaded there.
+        data_dir: directory with `MNIST/raw/*.gz`, or the same files unpacked. Missing or damaged files are downloaded.
+
+    Returns:
+        Training set and test set: images (N, 1, 28, 28) uint8 and labels (N,) int64.
 
     Raises:
-        DataFilesError: a file is missing or damaged, and could not be downloaded.
+        DataFilesError: a file is missing or damaged and could not be downloaded.
     """
     arrays = [_parse_idx(read_verified(data_dir, file)) for file in MNIST_FILES]
     train_images, train_labels, test_images, test_labels = arrays
@@ -87,10 +90,10 @@ def read_mnist(data_dir: str | Path) -> tuple[LabelledImages, LabelledImages]:
 
 
 def read_verified(data_dir: str | Path, file: MnistFile) -> bytes:
-    """The unpacked content of one file, whose checksum was verified; downloads it if there is no whole one.
+    """The unpacked content of one file after verifying its checksum; downloads a missing or damaged file.
 
     Raises:
-        DataFilesError: there is no whole file, and none could be downloaded.
+        DataFilesError: the file is missing or damaged and could not be downloaded.
     """
     raw_dir = Path(data_dir) / "MNIST" / "raw"
     problems = []
@@ -106,12 +109,12 @@ def read_verified(data_dir: str | Path, file: MnistFile) -> bytes:
             return gzip.decompress(content) if path.suffix == ".gz" else content
         problems.append(f"{path} is damaged: its MD5 is not {md5}")
     for problem in problems:
-        print(f"{problem}; downloading it anew.", file=sys.stderr)
+        print(f"{problem}; downloading it again.", file=sys.stderr)
     return gzip.decompress(_download(raw_dir, file, problems))
 
 
 def _download(raw_dir: Path, file: MnistFile, problems: list[str]) -> bytes:
-    # Imported here: it takes seconds, and most runs download nothing.
+    # Imported here because it takes seconds, and most runs download nothing.
     from torchvision.datasets import MNIST
     from torchvision.datasets.utils import download_url
 
@@ -121,7 +124,7 @@ def _download(raw_dir: Path, file: MnistFile, problems: list[str]) -> bytes:
     partial_dir = None
     try:
         raw_dir.mkdir(parents=True, exist_ok=True)
-        # A directory of its own: another process may download the same file at the same time.
+        # A temporary directory, because another process may download the same file at the same time.
         partial_dir = tempfile.mkdtemp(prefix=".download-", dir=raw_dir)
         for mirror in MNIST.mirrors:
             url = f"{mirror}{target.name}"
@@ -142,14 +145,14 @@ def _download(raw_dir: Path, file: MnistFile, problems: list[str]) -> bytes:
         if partial_dir is not None:
             shutil.rmtree(partial_dir, ignore_errors=True)
         for folder in new_folders:
-            with suppress(OSError):  # it holds the file
+            with suppress(OSError):  # not empty after a successful download
                 folder.rmdir()
     raise DataFilesError(_help_text(raw_dir, problems, list(MNIST.mirrors)))
 
 
 @contextmanager
 def _socket_timeout(seconds: float) -> Iterator[None]:
-    # torchvision's download has no timeout of its own: a silent mirror would hold a run for ever.
+    # torchvision's download has no timeout: a silent mirror would block a run forever.
     previous = socket.getdefaulttimeout()
     socket.setdefaulttimeout(seconds)
     try:
@@ -161,18 +164,18 @@ def _socket_timeout(seconds: float) -> Iterator[None]:
 def _help_text(raw_dir: Path, problems: list[str], mirrors: list[str]) -> str:
     files = "\n".join(f"  {file.gz_md5}  {file.name}.gz" for file in MNIST_FILES)
     return (
-        "MNIST is not there and could not be downloaded:\n"
+        "MNIST was not found and could not be downloaded:\n"
         + "".join(f"  {problem}\n" for problem in problems)
         + f"Put these four files (MD5 before the name) into {raw_dir}:\n{files}\n"
-        + f"They are served by {' and '.join(mirrors)}\n"
-        + "If they lie elsewhere, name the directory above MNIST/raw with --data.data_dir or MNIST_DATA_DIR; `report` "
-        + "and `export` call it --data_dir.\n"
-        + "Without them: `python -m mnist_lightning fit --config configs/offline.yaml` needs no network."
+        + f"Download them from {' or '.join(mirrors)}\n"
+        + "If they are elsewhere, pass the directory above MNIST/raw as --data.data_dir (`report` and `export`: "
+        + "--data_dir) or set MNIST_DATA_DIR.\n"
+        + "To train without MNIST and without a network: `python -m mnist_lightning fit --config configs/offline.yaml`"
     )
 
 
 def _parse_idx(content: bytes) -> Tensor:
-    """Reads IDX (http://yann.lecun.com/exdb/mnist/): two zeros, type 8 (uint8), number of sizes, sizes, values."""
+    """Parses IDX (http://yann.lecun.com/exdb/mnist/): two zeros, type 8 (uint8), number of sizes, sizes, values."""
     num_sizes = content[3]
     sizes = np.frombuffer(content, dtype=">i4", count=num_sizes, offset=4)
     values = np.frombuffer(content, dtype=np.uint8, offset=4 + 4 * num_sizes)
@@ -180,7 +183,11 @@ def _parse_idx(content: bytes) -> Tensor:
 
 
 def main() -> None:
-    """Makes sure that the files are there and whole."""
+    """Checks the four files and downloads missing or damaged ones.
+
+    Raises:
+        SystemExit: status 2 if a file could not be downloaded.
+    """
     data_dir = sys.argv[1] if len(sys.argv) > 1 else default_data_dir()
     try:
         for file in MNIST_FILES:

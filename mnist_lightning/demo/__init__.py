@@ -1,1 +1,1 @@
-"""`demo`: a page to draw on, on this machine."""
+"""`demo`: a local web page to draw digits on."""

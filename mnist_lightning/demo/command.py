@@ -1,4 +1,4 @@
-"""`python -m mnist_lightning demo`: serves the page on this machine alone."""
+"""`python -m mnist_lightning demo`: serves the page on localhost."""
 
 import os
 import threading
@@ -13,7 +13,7 @@ from mnist_lightning.options.commands import command_parser
 from mnist_lightning.read.reading import classify
 from mnist_lightning.runs.checkpoint import load_classifier
 
-HOST = "127.0.0.1"  # nobody else on the network draws here
+HOST = "127.0.0.1"  # not reachable from the network
 
 
 def main(args: Sequence[str]) -> None:
@@ -22,31 +22,32 @@ def main(args: Sequence[str]) -> None:
 
 
 def demo(ckpt_path: PathText = "models/mnist.ckpt", port: Port = 7860) -> None:
-    """Serve a page to draw digits on, on this machine alone, until Ctrl-C.
+    """Serve a web page to draw digits on, reachable from this machine only, until Ctrl-C.
 
     Args:
-        ckpt_path: The checkpoint of the network that reads.
-        port: Port to serve on.
+        ckpt_path: Checkpoint of the network.
+        port: Port of the server.
 
     Raises:
-        SettingError: gradio is not installed, or the port is taken.
+        SettingError: gradio is not installed, or the port is in use.
         CheckpointError: the checkpoint cannot be read.
         DivergenceError: the network's logits are not finite.
     """
-    # Before the import: nothing asks for a newer version, nothing is reported, and no proxy is asked for this machine.
+    # Before importing gradio: no version check, no analytics, and no proxy for this machine.
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     for name in ("NO_PROXY", "no_proxy"):
         os.environ[name] = ",".join(filter(None, [os.environ.get(name), HOST]))
     try:
         import gradio
     except ImportError:
-        raise SettingError("demo needs gradio: `pip install '.[demo]'`.") from None
+        raise SettingError("demo needs the package gradio. Run `pip install '.[demo]'`.") from None
     classifier = load_classifier(ckpt_path)
-    # Weights that overflow are refused before one draws.
+    # Rejects weights that overflow before the page opens.
     classify(classifier, torch.zeros(1, 28, 28, dtype=torch.uint8))
-    torch.set_num_threads(1)  # one image at a time is too little work to share
+    torch.set_num_threads(1)  # one image is too little work for several threads
     page = build_page(classifier)
-    plain = gradio.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"])  # else a page of Google's
+    # The default theme would load fonts from Google.
+    theme = gradio.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"])
     try:
         page.launch(
             server_name=HOST,
@@ -54,14 +55,14 @@ def demo(ckpt_path: PathText = "models/mnist.ckpt", port: Port = 7860) -> None:
             share=False,
             quiet=True,
             prevent_thread_lock=True,
-            theme=plain,
+            theme=theme,
             footer_links=[],
         )
     except OSError:
         raise SettingError(
-            f"--port {port}: another program serves there. Name another, such as --port {port + 1}."
+            f"--port {port} is in use by another program. Use another port, such as --port {port + 1}."
         ) from None
-    print(f"Draw on http://{HOST}:{port} (Ctrl-C ends)", flush=True)
+    print(f"Draw at http://{HOST}:{port} (stop with Ctrl-C)", flush=True)
     try:
         threading.Event().wait()
     finally:

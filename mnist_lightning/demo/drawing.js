@@ -1,10 +1,10 @@
-// The page's part in the browser: strokes go to the server as a PNG while they are drawn, one at a time; the answer is
-// drawn as ten bars and the 28×28 pixels that the network saw.
+// Sends the drawing to the server as a PNG during each stroke, and shows the reply as ten bars and the network's 28×28
+// input.
 const paper = element.querySelector(".paper");
 const pen = paper.getContext("2d");
 const answer = element.querySelector(".answer");
 const prepared = element.querySelector(".prepared").getContext("2d");
-const PEN_WIDTH = 20; // pixels of 280: as wide as MNIST's strokes are in their 28
+const PEN_WIDTH = 20; // of 280 pixels, in proportion to MNIST's strokes
 
 const bars = Array.from({ length: 10 }, (_, digit) => {
   const row = document.createElement("li");
@@ -35,27 +35,27 @@ function show({ message, probabilities, pixels }) {
   prepared.putImageData(image, 0, 0);
 }
 
-// One question at a time: while an answer is on its way, strokes gather, and the next question has them all. An answer
-// to what has been cleared meanwhile is not shown.
-let isAsking = false;
-let hasNews = false;
+// One request at a time: the next request includes all strokes since the last one. Replies to a cleared drawing are
+// dropped.
+let isWaiting = false;
+let hasChanged = false;
 let drawing = 0;
-async function ask() {
-  hasNews = true;
-  if (isAsking) return;
-  isAsking = true;
-  while (hasNews) {
-    hasNews = false;
-    const asked = drawing;
+async function update() {
+  hasChanged = true;
+  if (isWaiting) return;
+  isWaiting = true;
+  while (hasChanged) {
+    hasChanged = false;
+    const requested = drawing;
     let reply;
     try {
       reply = await server.read_drawing(paper.toDataURL("image/png"));
     } catch {
-      reply = { message: "The server does not answer." };
+      reply = { message: "The server does not respond." };
     }
-    if (asked === drawing) show(reply);
+    if (requested === drawing) show(reply);
   }
-  isAsking = false;
+  isWaiting = false;
 }
 
 function position(event) {
@@ -75,7 +75,7 @@ function stroke(event) {
   pen.lineTo(x, y);
   pen.stroke();
   last = [x, y];
-  ask();
+  update();
 }
 paper.addEventListener("pointerdown", (event) => {
   if (!event.isPrimary || event.button !== 0) return;

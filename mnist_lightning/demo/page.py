@@ -1,4 +1,4 @@
-"""The page: a canvas, the ten probabilities while one draws, and what the network sees of it."""
+"""The page: a canvas, the ten probabilities while drawing, and the network's input."""
 
 import base64
 import binascii
@@ -21,21 +21,21 @@ else:
 
 TITLE = "Draw a digit"
 PNG_URL = "data:image/png;base64,"
-MAX_CHARACTERS = 1_000_000  # of a drawing's URL; the page's own have some thousands
+MAX_CHARACTERS = 1_000_000  # of a drawing's URL; the page's URLs have several thousand
 
-Reading = dict[str, Any]  # what the page shows: message, probabilities (10) and pixels (784), if there is a digit
+Reply = dict[str, Any]  # the message, and if there is a digit, its probabilities (10) and pixels (784)
 
 
-def drawing_reader(classifier: DigitClassifier) -> Callable[[str], Reading]:
-    """The function that the page calls while one draws."""
+def drawing_reader(classifier: DigitClassifier) -> Callable[[str], Reply]:
+    """The function that the page calls during drawing."""
 
-    def read_drawing(url: str) -> Reading:
+    def read_drawing(url: str) -> Reply:
         try:
-            digit = prepare_digit(_image_of(url))
+            digit = prepare_digit(_decode(url))
         except NoDigitError:
             return {"message": "No digit yet."}
-        except (ValueError, OSError, SyntaxError):  # the last is Pillow's for a PNG that is cut short
-            return {"message": "This is no drawing of this page's."}
+        except (ValueError, OSError, SyntaxError):  # Pillow raises SyntaxError for a truncated PNG
+            return {"message": "This drawing is not from this page."}
         probabilities = classify(classifier, digit.unsqueeze(0))[0]  # (10,)
         return {
             "message": f"This is a {int(probabilities.argmax())}.",
@@ -46,18 +46,18 @@ def drawing_reader(classifier: DigitClassifier) -> Callable[[str], Reading]:
     return read_drawing
 
 
-def _image_of(url: str) -> Image.Image:
-    """The picture in a data URL.
+def _decode(url: str) -> Image.Image:
+    """Decodes the image in a data URL.
 
     Raises:
-        ValueError: it is none, or not as the page makes it.
+        ValueError: the URL is not one that the page sends.
     """
     if not url.startswith(PNG_URL) or len(url) > MAX_CHARACTERS:
-        raise ValueError("no PNG")
+        raise ValueError("not a PNG")
     try:
         content = base64.b64decode(url.removeprefix(PNG_URL), validate=True)
     except binascii.Error as error:
-        raise ValueError("no base64") from error
+        raise ValueError("not base64") from error
     image = Image.open(io.BytesIO(content), formats=["PNG"])
     if max(image.size) > 1000:
         raise ValueError("larger than the canvas")
@@ -65,7 +65,7 @@ def _image_of(url: str) -> Image.Image:
 
 
 def build_page(classifier: DigitClassifier) -> Blocks:
-    """The page, ready to be served."""
+    """Builds the page."""
     import gradio
 
     parts = {kind: (Path(__file__).parent / f"drawing.{kind}").read_text("utf-8") for kind in ("html", "css", "js")}

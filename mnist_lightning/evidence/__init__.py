@@ -1,1 +1,1 @@
-"""For maintainers, not in the wheel: how the figures in the README and docs are measured and written."""
+"""Measures the figures in the README and the docs; for maintainers, not in the wheel."""

@@ -1,4 +1,4 @@
-"""`python -m mnist_lightning.evidence.dashboards_cost`: what the dashboards cost of the training time."""
+"""`python -m mnist_lightning.evidence.dashboards_cost`: the dashboards' share of the training time."""
 
 import argparse
 import json
@@ -10,22 +10,22 @@ from typing import Any
 
 from mnist_lightning.evidence.hook_timer import HookTimer
 from mnist_lightning.runs.environment import hardware, versions
-from mnist_lightning.runs.files import replace_file
+from mnist_lightning.runs.files import atomic_write
 
 CONFIG = "configs/optimized.yaml"
 COMMAND = ("python", "-m", "mnist_lightning.evidence.dashboards_cost")
 
 
 def measure(*args: str) -> dict[str, Any]:
-    """Runs `fit` in a folder that is removed.
+    """Runs `fit` in a temporary folder.
 
     Args:
-        args: options of `fit` beside the config.
+        args: additional options of `fit`.
 
     Returns:
-        Seconds of training, from its start to the last epoch's end, and of the hooks, before and after that too.
+        Seconds of training, from its start to the end of the last epoch, and of all hooks, including those outside it.
     """
-    # Imported here: the command line imports this package.
+    # Imported here because the command line imports this package.
     from mnist_lightning.main import main
 
     with tempfile.TemporaryDirectory() as directory:
@@ -46,7 +46,7 @@ def measure(*args: str) -> dict[str, Any]:
 
 
 def cost_text(figures: dict[str, Any]) -> str:
-    """The figures in a paragraph."""
+    """A paragraph with the figures."""
     versions_used, machine = figures["versions"], figures["hardware"]
     shares = [
         f"{name} {seconds / figures['hook_seconds']:.0%}"
@@ -54,17 +54,19 @@ def cost_text(figures: dict[str, Any]) -> str:
     ]
     threads = "1 thread" if machine["threads"] == 1 else f"{machine['threads']} threads"
     return (
-        f"All of this takes {figures['share']:.1%} of the time: {figures['hook_seconds']:.1f} s inside the callbacks' "
-        f"hooks, of {figures['training_seconds']:.0f} s in which `{Path(figures['config']).name}` trained for "
-        f"{figures['epochs']} epochs; most of it for {', '.join(shares)}. {machine['processor']}, {machine['cores']} "
-        f"cores, {threads}; torch {versions_used['torch']}, lightning {versions_used['lightning']}, "
+        f"The dashboards take {figures['share']:.1%} of the training time: {figures['hook_seconds']:.1f} s in the "
+        f"callbacks' hooks, while `{Path(figures['config']).name}` trained {figures['epochs']} epochs in "
+        f"{figures['training_seconds']:.0f} s. The largest shares: {', '.join(shares)}. {machine['processor']}, "
+        f"{machine['cores']} cores, {threads}; torch {versions_used['torch']}, lightning {versions_used['lightning']}, "
         f"Python {versions_used['python']}; {figures['date']}."
     )
 
 
 def main() -> None:
-    """Measures, prints the figures, and writes them."""
-    parser = argparse.ArgumentParser(description="Measure what the dashboards cost. Leave the machine alone meanwhile.")
+    """Measures, prints and writes the figures."""
+    parser = argparse.ArgumentParser(
+        description="Measure the dashboards' share of the training time. Run nothing else on the machine meanwhile."
+    )
     parser.add_argument("--output", type=Path, required=True, help="JSON file for the figures")
     parser.add_argument("fit", nargs="*", metavar="OPTION", help="options of fit, after --")
     args = parser.parse_args()
@@ -75,7 +77,7 @@ def main() -> None:
         "hardware": hardware(),
         "versions": versions(),
     }
-    replace_file(args.output, json.dumps(figures, indent=2, ensure_ascii=False) + "\n")
+    atomic_write(args.output, json.dumps(figures, indent=2, ensure_ascii=False) + "\n")
     print(cost_text(figures))
 
 

@@ -1,4 +1,4 @@
-"""A callback that times the dashboards' hooks, for cost.py."""
+"""A callback that times the dashboards' hooks, for dashboards_cost.py."""
 
 import functools
 import time
@@ -13,14 +13,14 @@ PACKAGE = "mnist_lightning.dashboards."
 
 
 class HookTimer(Callback):
-    """Notes how long each hook of each dashboard takes."""
+    """Measures the time of each hook of each dashboard."""
 
-    seconds: defaultdict[str, defaultdict[str, float]]  # by callback and hook; outside, as a config holds no object
+    seconds: defaultdict[str, defaultdict[str, float]]  # by callback and hook; on the class, for the caller to read
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage != "fit":
-            return  # timed already
+            return  # the hooks are wrapped already
         HookTimer.seconds = defaultdict(lambda: defaultdict(float))
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             if type(callback).__module__.startswith(PACKAGE) and callback is not self:

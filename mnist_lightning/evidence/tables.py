@@ -23,7 +23,7 @@ from mnist_lightning.export.comparison import BATCH_SIZE, NUM_ROUNDS
 from mnist_lightning.network import OptimizedNet, num_trainable_parameters
 from mnist_lightning.report.analysis import Analysis
 from mnist_lightning.runs.acceptance import is_accurate
-from mnist_lightning.runs.files import replace_file
+from mnist_lightning.runs.files import atomic_write
 from mnist_lightning.runs.markdown import markdown_table
 from mnist_lightning.runs.report import Report
 from mnist_lightning.study.command import read_study
@@ -333,4 +333,4 @@ def with_tables(page: str) -> str:
 
 if __name__ == "__main__":
     for path in PAGES:
-        replace_file(path, with_tables(path.read_text(encoding="utf-8")))
+        atomic_write(path, with_tables(path.read_text(encoding="utf-8")))

@@ -1,4 +1,4 @@
-"""`python -m mnist_lightning export`: writes a network as one file, and holds what was written against the network."""
+"""`python -m mnist_lightning export`: writes a network to one file and compares the file with the network."""
 
 import math
 import tempfile
@@ -21,7 +21,7 @@ from mnist_lightning.export.comparison import (
     accuracy,
     as_pixels,
     compare,
-    logits_of,
+    compute_logits,
 )
 from mnist_lightning.export.formats import ExportFormat, Metadata
 from mnist_lightning.export.onnx_model import Int8OnnxFormat, OnnxFormat, check_packages
@@ -31,7 +31,7 @@ from mnist_lightning.export.weights import WeightsFormat
 from mnist_lightning.network import NUM_CLASSES, num_trainable_parameters
 from mnist_lightning.options.commands import command_parser, use_threads
 from mnist_lightning.runs.checkpoint import read_checkpoint
-from mnist_lightning.runs.files import replace_file
+from mnist_lightning.runs.files import atomic_write
 from mnist_lightning.runs.outputs import check_output
 
 FormatName = Literal["onnx", "onnx_int8", "torch", "weights"]
@@ -51,21 +51,22 @@ def export(
     data_dir: PathText | None = None,
     num_threads: Threads | None = None,
 ) -> None:
-    """Write a trained network as one file, and compare what the file computes with the network.
+    """Write a trained network to one file and compare the file's outputs with the network's.
 
     Args:
-        ckpt_path: The checkpoint.
-        format: onnx; onnx_int8, a smaller one that is refused where it loses 0.1 % of accuracy; torch, for
-            torch.export.load; weights, a small checkpoint for this project's commands, not to train on.
-        output: The file: .onnx, .pt2 for torch, .ckpt for weights.
+        ckpt_path: Checkpoint of the network.
+        format: onnx; onnx_int8, smaller, rejected if it loses 0.1 % of accuracy or more; torch, for torch.export.load;
+            weights, a small checkpoint for this project's commands that cannot be resumed.
+        output: New file: .onnx, .pt2 for torch, .ckpt for weights.
         data_dir: Directory that holds MNIST/raw; by default the environment variable MNIST_DATA_DIR, else `data`.
-        num_threads: Threads on the CPU; by default one for each core.
+        num_threads: Number of CPU threads; one per core by default.
 
     Raises:
-        SettingError: the file cannot be written there, or a package is missing.
+        SettingError: `output` cannot be written, or a package is missing.
         CheckpointError: the checkpoint cannot be read.
+        DataFilesError: the data files are missing and could not be downloaded.
         DivergenceError: the network's logits are not finite.
-        ExportError: the file does not compute what the network does; it is not written.
+        ExportError: the file does not reproduce the network's outputs; it is not written.
     """
     use_threads(num_threads)
     export_format = _format(format, Path(ckpt_path))
@@ -91,41 +92,41 @@ def _format(name: FormatName, ckpt_path: Path) -> ExportFormat[Any]:
 def write_and_compare(
     network: PixelNetwork, export_format: ExportFormat[Any], data: DigitsDataModule, output: Path
 ) -> tuple[str, str, str]:
-    """Writes `output`, and returns three lines: the network, the file, and how they compare.
+    """Writes `output` and returns three lines: the network, the file and their comparison.
 
     Raises:
         DivergenceError: the network's logits are not finite.
-        ExportError: the file does not compute what the network does, or loses accuracy in int8; it is not written.
-        SettingError: the file cannot be written.
+        ExportError: the file does not reproduce the network's outputs, or int8 loses accuracy; it is not written.
+        SettingError: `output` cannot be written.
     """
     test = data.images("test")
     images, labels = as_pixels(test.images), test.labels
-    wanted = logits_of(network, images)  # (N, 10)
-    check_finite(wanted)
+    expected = compute_logits(network, images)  # (N, 10)
+    check_finite(expected)
     model = export_format.build(network, as_pixels(data.images("train").images[:NUM_CALIBRATION_IMAGES]))
     metadata: Metadata = {
         "mnist_lightning": mnist_lightning.__version__,
         "torch": str(torch.__version__),
         "input": "images: (batch, 1, 28, 28) float32 in [0, 1], white on black",
-        "output": "logits: (batch, 10) float32, one for each class",
+        "output": "logits: (batch, 10) float32, one per class",
         "classes": [str(digit) for digit in range(NUM_CLASSES)],
         "num_parameters": num_trainable_parameters(network),
     }
     try:
-        # Beside the output, so that its name becomes the file's in one act.
+        # On the same file system as the output, so that renaming is atomic.
         with tempfile.TemporaryDirectory(prefix=".export-", dir=output.parent) as directory:
             partial = Path(directory) / output.name
-            replace_file(partial, export_format.content(model, metadata))
-            measured = accuracy(logits_of(export_format.load(partial).logits, images), labels)
+            atomic_write(partial, export_format.content(model, metadata))
+            measured = accuracy(compute_logits(export_format.load(partial).logits, images), labels)
             metadata |= {"accuracy": measured, "measured_on": f"{len(labels):,} {data.title} test images"}
-            replace_file(partial, export_format.content(model, metadata))
-            comparison = compare(network, wanted, export_format.load(partial), images, labels)
+            atomic_write(partial, export_format.content(model, metadata))
+            comparison = compare(network, expected, export_format.load(partial), images, labels)
             _check(comparison, export_format, output)
             num_bytes = partial.stat().st_size
             partial.replace(output)
     except OSError as error:
         raise SettingError(
-            f"--output {output} cannot be written ({error.strerror}). Name a file in a directory that can be written."
+            f"--output {output} cannot be written ({error.strerror}). Use a file in a writable directory."
         ) from None
     return _lines(output, num_bytes, metadata, comparison)
 
@@ -133,18 +134,17 @@ def write_and_compare(
 def _check(comparison: Comparison, export_format: ExportFormat[Any], output: Path) -> None:
     difference, others = comparison.max_logit_difference, comparison.num_other_classes
     if not math.isfinite(difference):
-        raise ExportError(f"{output} gives logits that are not finite. It is not written; try another --format.")
+        raise ExportError(f"{output} would give logits that are not finite. It was not written; try another --format.")
     if export_format.is_exact and (others > 0 or difference > MAX_LOGIT_DIFFERENCE):
         raise ExportError(
-            f"{output} does not compute what the network does: {others:,} other classes among "
-            f"{comparison.num_images:,} images, logits up to {difference:.1e} away. It is not written; try another "
-            "--format."
+            f"{output} would not reproduce the network's outputs: {others:,} of {comparison.num_images:,} predictions "
+            f"differ, and logits differ by up to {difference:.1e}. It was not written; try another --format."
         )
-    loss = round(comparison.network_accuracy - comparison.exported_accuracy, 9)  # shares of as many images
+    loss = round(comparison.network_accuracy - comparison.exported_accuracy, 9)  # without float rounding
     if not export_format.is_exact and loss >= MAX_INT8_ACCURACY_LOSS:
         raise ExportError(
-            f"--format onnx_int8: {output} would lose {loss:.2%} of accuracy, and at most "
-            f"{MAX_INT8_ACCURACY_LOSS:.1%} may be lost. It is not written; use --format onnx."
+            f"--format onnx_int8: {output} would lose {loss:.2%} of accuracy; the limit is "
+            f"{MAX_INT8_ACCURACY_LOSS:.1%}. It was not written; use --format onnx."
         )
 
 

@@ -1,4 +1,4 @@
-"""The forms that a network is exported in: how each is made, saved with what is to be known of it, and loaded."""
+"""The interface of export formats: build, serialise with metadata, and load."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -9,25 +9,25 @@ from torch import Tensor
 
 from mnist_lightning.export.pixel_network import PixelNetwork
 
-Metadata = dict[str, Any]  # plain values, as JSON has them
+Metadata = dict[str, Any]  # JSON values
 Model = TypeVar("Model")
 
-METADATA = "mnist_lightning.json"  # the name that the metadata goes by in a file
+METADATA = "mnist_lightning.json"  # key of the metadata in the file
 
 
 class Exported(NamedTuple):
-    """A file that was loaded again."""
+    """A loaded file."""
 
-    logits: Callable[[Tensor], Tensor]  # of images (B, 1, 28, 28) float32 in [0, 1], any B
+    logits: Callable[[Tensor], Tensor]  # from images (B, 1, 28, 28) float32 in [0, 1], any B, to (B, 10)
     metadata: Metadata
 
 
 class ExportFormat(ABC, Generic[Model]):
-    """One form.
+    """An export format.
 
     Attributes:
-        suffix: What its files' names end in.
-        is_exact: Whether it computes what the network does, up to rounding in float32.
+        suffix: File name suffix.
+        is_exact: Whether the outputs equal the network's up to float32 rounding.
     """
 
     suffix: str
@@ -35,17 +35,17 @@ class ExportFormat(ABC, Generic[Model]):
 
     @abstractmethod
     def build(self, network: PixelNetwork, calibration: Tensor) -> Model:
-        """Turns the network into this form.
+        """Converts the network to this format.
 
         Args:
             network: in evaluation mode, on the CPU.
-            calibration: training images (N, 1, 28, 28) float32 in [0, 1], for forms that have to know their range.
+            calibration: training images (N, 1, 28, 28) float32 in [0, 1], for quantisation.
         """
 
     @abstractmethod
     def content(self, model: Model, metadata: Metadata) -> bytes:
-        """The file of the model and its metadata; in memory, as PyTorch's writers crash where the disk is full."""
+        """Serialises model and metadata; in memory, because PyTorch's writers crash on a full disk."""
 
     @abstractmethod
     def load(self, path: Path) -> Exported:
-        """Reads a file of such content."""
+        """Loads a file of this format."""

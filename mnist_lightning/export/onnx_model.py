@@ -28,10 +28,10 @@ CALIBRATION_BATCH_SIZE = 100
 
 
 def check_packages() -> None:
-    """Checks that ONNX's packages are there.
+    """Checks that the packages for ONNX are installed.
 
     Raises:
-        SettingError: one is not.
+        SettingError: a package is missing.
     """
     try:
         import onnx  # noqa: F401
@@ -39,7 +39,7 @@ def check_packages() -> None:
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise SettingError(
-            f"--format onnx needs the package {error.name}: `pip install '.[onnx]'`, or use --format torch."
+            f"--format onnx needs the package {error.name}. Run `pip install '.[onnx]'`, or use --format torch."
         ) from None
 
 
@@ -50,7 +50,7 @@ class OnnxFormat(ExportFormat[ModelProto]):
 
     @override
     def build(self, network: PixelNetwork, calibration: Tensor) -> ModelProto:
-        example = torch.zeros(2, *IMAGE_SHAPE)  # of one image, the exporter would take 1 for the batch's only size
+        example = torch.zeros(2, *IMAGE_SHAPE)  # with one image, the exporter would fix the batch size to 1
         with _quiet():
             program = torch.onnx.export(
                 network,
@@ -79,7 +79,7 @@ class OnnxFormat(ExportFormat[ModelProto]):
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
-        # Threads that wait for more work by spinning would slow PyTorch's down.
+        # Spinning threads would slow down PyTorch's threads.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
@@ -90,7 +90,7 @@ class OnnxFormat(ExportFormat[ModelProto]):
 
 
 class Int8OnnxFormat(OnnxFormat):
-    """Convolutions in int8: weights by channel, activations by the range that training images give them."""
+    """Convolutions in int8: weights quantised per channel, activations by their range on training images."""
 
     is_exact = False
 
@@ -117,9 +117,9 @@ class Int8OnnxFormat(OnnxFormat):
                 per_channel=True,
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
-                # 7-bit weights: x86 processors without VNNI add two products of activation and weight in 16 bits, which
-                # saturate at 2 · 255 · 127 but not at 2 · 255 · 64, so that all compute the same. Unsigned 8-bit
-                # weights do too, with 99.58 % where these have 99.59 %, at the same size, but 16 to 21 % slower.
+                # 7-bit weights, so that all processors compute the same: x86 without VNNI adds two products of
+                # activation and weight in 16 bits, which saturates at 2 · 255 · 127 but not at 2 · 255 · 64. Unsigned
+                # 8-bit weights would also work (99.58 % instead of 99.59 %, same size), but are 16 to 21 % slower.
                 reduce_range=True,
                 extra_options={"CalibMovingAverage": False},
             )
@@ -128,7 +128,7 @@ class Int8OnnxFormat(OnnxFormat):
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without what the exporters print about their own work."""
+    """Suppresses the exporters' progress messages."""
     root, level = logging.getLogger(), logging.getLogger().level
     root.setLevel(logging.ERROR)
     try:

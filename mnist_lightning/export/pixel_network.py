@@ -1,4 +1,4 @@
-"""The network as others use it: raw pixels in, logits out."""
+"""The exported network: pixels in, logits out."""
 
 import copy
 
@@ -11,12 +11,12 @@ from mnist_lightning.data.mnist_files import PIXEL_MEAN, PIXEL_STD
 
 
 class PixelNetwork(nn.Module):
-    """A trained network with the normalisation in front of it, in evaluation mode.
+    """Normalisation followed by a copy of a trained network, in evaluation mode.
 
     Maps images (B, 1, 28, 28) float32 in [0, 1] to logits (B, 10).
 
     Args:
-        net: Maps normalised images to logits; is copied.
+        net: Maps normalised images to logits.
     """
 
     def __init__(self, net: nn.Module) -> None:

@@ -1,4 +1,4 @@
-"""PyTorch's own form: https://docs.pytorch.org/docs/stable/export.html."""
+"""The format of torch.export: https://docs.pytorch.org/docs/stable/export.html."""
 
 import io
 import json
@@ -15,13 +15,13 @@ from mnist_lightning.network import IMAGE_SHAPE
 
 
 class TorchFormat(ExportFormat[ExportedProgram]):
-    """A program of PyTorch's operations, which `torch.export.load` reads without this project."""
+    """A program that `torch.export.load` loads without this project."""
 
     suffix = ".pt2"
 
     @override
     def build(self, network: PixelNetwork, calibration: Tensor) -> ExportedProgram:
-        example = torch.zeros(2, *IMAGE_SHAPE)  # of one image, the exporter would take 1 for the batch's only size
+        example = torch.zeros(2, *IMAGE_SHAPE)  # with one image, the exporter would fix the batch size to 1
         with torch.no_grad():
             return torch.export.export(network, (example,), dynamic_shapes=({0: torch.export.Dim("batch")},))
 

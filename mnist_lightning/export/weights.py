@@ -1,4 +1,4 @@
-"""A checkpoint of weights alone: a fraction of the size, for every command but to go on with training."""
+"""A weights-only checkpoint: smaller, and usable by every command, but not to resume training."""
 
 import io
 from pathlib import Path
@@ -17,10 +17,10 @@ KEPT = ("state_dict", "hyper_parameters", "datamodule_hyper_parameters", "pytorc
 
 
 class WeightsFormat(ExportFormat[dict[str, Any]]):
-    """The parts of a checkpoint that describe the network and its data.
+    """The weights and settings of a checkpoint.
 
     Args:
-        ckpt_path: The whole checkpoint.
+        ckpt_path: The full checkpoint.
     """
 
     suffix = ".ckpt"

@@ -1,4 +1,4 @@
-"""How this process's memory is allocated."""
+"""Memory allocation on Linux with glibc."""
 
 import ctypes
 import platform
@@ -10,14 +10,14 @@ NEVER = 2**31 - 1  # bytes of free memory: more than a step frees
 
 
 def keep_freed_memory() -> bool:
-    """Has the C library keep what is freed for the next allocation, in place of handing it back to the system.
+    """Makes glibc reuse freed memory for the next allocation instead of returning it to the system.
 
-    Each step of training allocates the same tensors of some megabytes. By default glibc maps and unmaps the largest of
-    them each time, and the system then clears their pages anew: a tenth of a step. The process's peak stays about the
-    same; it holds on to it between peaks.
+    Every training step allocates the same tensors of several megabytes. By default, glibc maps and unmaps the largest
+    ones each time, and the system zeroes their pages again: a tenth of a step. Peak memory stays about the same, but
+    the process keeps it between peaks.
 
     Returns:
-        Whether this system's C library was told; only glibc can be.
+        Whether it worked; False on systems without glibc.
     """
     if platform.libc_ver()[0] != "glibc":
         return False

@@ -1,4 +1,4 @@
-"""bfloat16 on a CPU, where the processor is faster in it."""
+"""bfloat16 on CPUs that are faster in it."""
 
 import statistics
 import sys
@@ -11,24 +11,24 @@ from typing import Any
 import torch
 from lightning.pytorch.plugins import MixedPrecision
 from lightning.pytorch.utilities import rank_zero_only
-from torch.nn import functional as F  # noqa: N812  (the name that all of PyTorch uses)
+from torch.nn import functional as F  # noqa: N812  (PyTorch's usual name)
 from typing_extensions import override
 
-MIN_SPEEDUP = 1.1  # below that, bfloat16's rounding is not worth it
+MIN_SPEEDUP = 1.1  # below this, bfloat16's rounding errors are not worth it
 
 
 def has_bfloat16_instructions() -> bool:
-    """Whether this processor multiplies in bfloat16 (AVX-512 BF16, AMX or Arm BF16) rather than emulating it."""
+    """Whether this processor has bfloat16 instructions (AVX-512 BF16, AMX or Arm BF16) instead of emulation."""
     capabilities = torch.cpu.get_capabilities()
     return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "arm_bf16", "bf16"))
 
 
 @cache
 def bfloat16_speedup(num_repeats: int = 9) -> float:
-    """How many times faster than in float32 this process computes a convolution and its gradients in bfloat16.
+    """Measures the speed of a convolution and its gradients in bfloat16 relative to float32, in this process.
 
-    Measured, because having the instructions does not tell: some processors are slower with them than without. Medians
-    of alternating repeats, of one convolution of the optimized network on 128 images.
+    Some processors have the instructions but are slower with them. Compares medians of alternating repeats of one of
+    the optimized network's convolutions on 128 images.
     """
     generator = torch.Generator().manual_seed(0)
     seconds: dict[torch.dtype, list[float]] = {torch.float32: [], torch.bfloat16: []}
@@ -39,29 +39,26 @@ def bfloat16_speedup(num_repeats: int = 9) -> float:
             inputs = (images.requires_grad_(), weight.requires_grad_())
             start = time.perf_counter()
             F.conv2d(*inputs, padding=1).sum().backward()
-            if repeat >= 2:  # the first ones prepare the kernels
+            if repeat >= 2:  # warm-up
                 timings.append(time.perf_counter() - start)
     return statistics.median(seconds[torch.float32]) / statistics.median(seconds[torch.bfloat16])
 
 
 class BFloat16WhereFast(MixedPrecision):
-    """Autocasts to bfloat16 where the processor has the instructions and is faster with them, else stays in float32.
-
-    Says so where it stays in float32.
-    """
+    """Autocasts to bfloat16 on CPUs that are faster with it; elsewhere computes in float32 and prints the reason."""
 
     def __init__(self) -> None:
         super().__init__("bf16-mixed", "cpu")
         self.is_active = True
         if not has_bfloat16_instructions():
-            self._stay_in_float32("has no bfloat16 instructions")
+            self._use_float32("has no bfloat16 instructions")
         elif (speedup := bfloat16_speedup()) < MIN_SPEEDUP:
-            self._stay_in_float32(f"is not faster in bfloat16 ({speedup:.2f} times the speed of float32)")
+            self._use_float32(f"is not faster in bfloat16 ({speedup:.2f} times the speed of float32)")
 
-    def _stay_in_float32(self, reason: str) -> None:
+    def _use_float32(self, reason: str) -> None:
         self.is_active = False
         self.precision: Any = "32-true"
-        _tell(f"This processor {reason}: computing in float32.")
+        _print_to_stderr(f"This processor {reason}: computing in float32.")
 
     @override
     @contextmanager
@@ -71,5 +68,5 @@ class BFloat16WhereFast(MixedPrecision):
 
 
 @rank_zero_only
-def _tell(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)  # standard output may be a table of predictions
+def _print_to_stderr(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)  # standard output is for results

@@ -1,17 +1,17 @@
-"""The optimized network's layers in fewer passes over memory, which are most of the time on a CPU.
+"""The optimized network's layers in fewer passes over memory, which take most of the time on a CPU.
 
-The layers stay as network.py lists them, with their weights and statistics; only the order of the arithmetic differs:
+The modules of network.py keep their weights and statistics; only the order of the arithmetic differs:
 
-- A batch norm is a scale and a shift for each channel. What it needs of its input are sums, which a reduction over the
-  batch first makes fast, forwards and backwards.
-- With a positive scale it commutes with max pooling, as ReLU and dropout do, if a dropped activation is taken for the
-  smallest. So pooling goes first, and batch norm and ReLU see a quarter of the values. A negative scale is made
-  positive by turning the sign of the convolution's weights.
-- The first convolution has nine inputs for each output, so the mean and covariance of those nine give the mean and
-  variance of all its outputs before it runs: convolution and batch norm become one convolution.
-- In evaluation the statistics are constants, and every batch norm is part of its convolution.
+- Batch norm scales and shifts each channel. It only needs sums of its input, which are fast, forward and backward,
+  when the batch dimension is reduced first.
+- Max pooling commutes with ReLU, with batch norm if the scale is positive, and with dropout if dropped activations
+  count as the smallest. So pooling runs first, and batch norm and ReLU process a quarter of the values. A negative
+  scale becomes positive by changing the sign of the convolution's weights.
+- Each output of the first convolution has nine inputs. Their mean and covariance give the mean and variance of the
+  outputs before the convolution runs, so convolution and batch norm become one convolution.
+- In evaluation mode, batch norm is constant and is merged into its convolution.
 
-tests/test_fused_layers.py holds each against the layers themselves.
+tests/test_fused_layers.py compares each of these with PyTorch's layers.
 """
 
 from typing import Any, NamedTuple
@@ -19,14 +19,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from torch.nn import functional as F  # noqa: N812  (the name that all of PyTorch uses)
+from torch.nn import functional as F  # noqa: N812  (PyTorch's usual name)
 from typing_extensions import override
 
 from mnist_lightning.fast.sparse_dropout import draw_dropped
 
 
 class _Block(NamedTuple):
-    """Layers that are computed together; max pooling takes dropout with it."""
+    """Layers that are computed together; dropout is included only before max pooling."""
 
     conv: nn.Conv2d
     batch_norm: nn.BatchNorm2d
@@ -35,9 +35,9 @@ class _Block(NamedTuple):
 
 
 def fused_forward(layers: nn.Sequential, images: Tensor) -> Tensor:
-    """What `layers(images)` gives, up to rounding: the same output, gradients, and batch-norm statistics.
+    """Computes `layers(images)`, up to rounding: the same output, gradients and batch norm statistics.
 
-    Fuses each convolution that batch norm and ReLU follow; every other layer runs as it is.
+    Fuses each convolution with the batch norm and ReLU after it; other layers run unchanged.
 
     Args:
         layers: the layers, in training or evaluation mode.
@@ -63,14 +63,14 @@ def fused_forward(layers: nn.Sequential, images: Tensor) -> Tensor:
 
 
 def _leading_block(layers: list[nn.Module], inputs: Tensor) -> tuple[_Block | None, int]:
-    """The block that `layers` begin with, and how many layers it takes; None if they begin with another layer."""
+    """The block at the start of `layers` and its number of layers; None if the first layer is not part of a block."""
     match layers:
         case [nn.Conv2d() as conv, nn.BatchNorm2d() as batch_norm, nn.ReLU(), *rest] if _can_fuse(conv, batch_norm):
             pass
         case _:
             return None, 1
     if any(layer.training != conv.training for layer in layers[:5]):
-        return None, 1  # some are frozen
+        return None, 1  # some layers are frozen
     has_even_sides = inputs.shape[2] % 2 == inputs.shape[3] % 2 == 0
     match rest:
         case [nn.MaxPool2d() as pool, *_] if has_even_sides and _is_two_by_two(pool):
@@ -93,7 +93,7 @@ def _is_two_by_two(pool: nn.MaxPool2d) -> bool:
 
 
 def _compute_dtype(inputs: Tensor) -> torch.dtype:
-    """The type of convolutions: autocast's where it is on."""
+    """The dtype of convolutions: autocast's if it is enabled."""
     return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else inputs.dtype
 
 
@@ -109,14 +109,14 @@ def _evaluate(block: _Block, inputs: Tensor) -> Tensor:
 
 
 def _conv(inputs: Tensor, weight: Tensor, scale: Tensor, shift: Tensor, dtype: torch.dtype) -> Tensor:
-    """Convolution, scale and shift as one convolution."""
+    """A convolution with scale and shift (C,) merged into its weight and bias."""
     with torch.autocast("cpu", enabled=False):
         scaled = (weight * scale.view(-1, 1, 1, 1)).to(dtype, memory_format=torch.channels_last)
         return F.conv2d(inputs.to(dtype, memory_format=torch.channels_last), scaled, shift.to(dtype), padding=1)
 
 
 def _train_first(block: _Block, images: Tensor) -> Tensor:
-    """A block on one channel of constants: a convolution that has batch norm in it."""
+    """A block whose input has one channel and needs no gradient: batch norm is merged into the convolution."""
     conv, norm = block.conv, block.batch_norm
     num_pixels = images[:, 0].numel()
     with torch.no_grad():
@@ -130,13 +130,13 @@ def _train_first(block: _Block, images: Tensor) -> Tensor:
     _update_statistics(norm, mean.detach(), variance.detach(), num_pixels)
     scale = norm.weight * (variance + norm.eps).rsqrt()
     shift = norm.bias - mean * scale
-    # Not in bfloat16, whose rounding the statistics would not see; it is the cheapest convolution.
+    # Not in bfloat16, because the statistics would not include its rounding; this is the cheapest convolution.
     outputs = _conv(images, conv.weight, scale.to(images.dtype), shift.to(images.dtype), images.dtype)
     return outputs.relu_().to(_compute_dtype(images))
 
 
 def _patches(images: Tensor) -> Tensor:
-    """What each output of a 3×3 convolution sees of (B, 1, H, W): (B, 9, H·W). F.unfold takes several times longer."""
+    """The inputs (B, 9, H·W) of each output of a 3×3 convolution on (B, 1, H, W); F.unfold is several times slower."""
     height, width = images.shape[2:]
     windows = F.pad(images[:, 0], (1, 1, 1, 1)).unfold(1, height, 1).unfold(2, width, 1)  # (B, 3, 3, H, W)
     return windows.reshape(len(images), 9, height * width)
@@ -166,29 +166,29 @@ def _update_statistics(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor, num
 
 
 def _pixels(tensor: Tensor) -> Tensor:
-    """(B, C, H, W) in channels-last memory order as contiguous (B, H, W, C): the same memory."""
+    """A contiguous view (B, H, W, C) of (B, C, H, W) in channels-last memory format."""
     return tensor.permute(0, 2, 3, 1)
 
 
 def _channels_last(pixels: Tensor) -> Tensor:
-    """The way back from `_pixels`."""
+    """The inverse of `_pixels`."""
     return pixels.permute(0, 3, 1, 2)
 
 
 def _sum_per_channel(pixels: Tensor) -> Tensor:
-    """Sums (B, H, W, C) to (C,) float64. Over the batch first: then neighbours in memory are summed side by side."""
+    """Sums (B, H, W, C) to (C,) float64; the batch first, because that sum vectorises."""
     dtype = torch.promote_types(pixels.dtype, torch.float32)
     return pixels.flatten(1).sum(dim=0, dtype=dtype).view(-1, pixels.shape[3]).double().sum(dim=0)
 
 
 def _pool(pixels: Tensor) -> Tensor:
-    """The largest of each 2×2 pixels: (B, H, W, C) to (B, H/2, W/2, C)."""
+    """2×2 max pooling: (B, H, W, C) to (B, H/2, W/2, C)."""
     taller = torch.maximum(pixels[:, 0::2], pixels[:, 1::2])
     return torch.maximum(taller[:, :, 0::2], taller[:, :, 1::2])
 
 
 def _drop_and_pool(x: Tensor, dropout: float) -> tuple[Tensor, Tensor]:
-    """The largest that dropout leaves of each 2×2 pixels of x (B, H, W, C), as (B, H/2, W/2, C), and where it was."""
+    """Dropout and 2×2 max pooling of x (B, H, W, C): the unscaled maxima (B, H/2, W/2, C) and their indices."""
     if dropout:
         flat = x.view(-1)
         positions = draw_dropped(flat.numel(), dropout)
@@ -196,21 +196,21 @@ def _drop_and_pool(x: Tensor, dropout: float) -> tuple[Tensor, Tensor]:
         flat.index_fill_(0, positions, torch.finfo(x.dtype).min)
     z, indices = torch.ops.aten.max_pool2d_with_indices(_channels_last(x), [2, 2], [2, 2])
     if dropout:
-        flat.index_copy_(0, positions, values)  # the gradient asks for them too
+        flat.index_copy_(0, positions, values)  # the gradient needs them
     return _pixels(z), indices
 
 
 def _unpool(grad_z: Tensor, indices: Tensor, x: Tensor) -> Tensor:
-    """The way back: the gradient (B, H/2, W/2, C) where the largest was, in zeros of x's shape."""
+    """The gradient (B, H/2, W/2, C) of max pooling, placed at the maxima in zeros of x's shape."""
     pooling = ([2, 2], [2, 2], [0, 0], [1, 1], False)  # kernel size, stride, padding, dilation, ceil_mode
     like_x = _channels_last(x).to(grad_z.dtype)
     return _pixels(torch.ops.aten.max_pool2d_with_indices_backward(_channels_last(grad_z), like_x, *pooling, indices))
 
 
 class _ConvBatchNormReLU(torch.autograd.Function):
-    """Convolution, batch norm and ReLU, with dropout and 2×2 max pooling in between if asked for.
+    """Convolution, batch norm and ReLU, optionally with dropout and 2×2 max pooling.
 
-    Names: x is the convolution's output, z is x after dropout and pooling (or x itself), y the output.
+    Names: x is the convolution's output, z is x after dropout and pooling (or x itself), y is the output.
     """
 
     @staticmethod
@@ -225,7 +225,7 @@ class _ConvBatchNormReLU(torch.autograd.Function):
         dropout: float,
         pools: bool,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Returns the output, and the mean and variance of the convolution's output per channel."""
+        """Returns the output (B, C, H, W), and the mean and variance (C,) of the convolution's output."""
         sign = torch.where(norm_weight < 0, -1.0, 1.0).to(weight.dtype)  # (C,)
         signed_weight = weight * sign.view(-1, 1, 1, 1)
         signed_weight = signed_weight.to(inputs.dtype, memory_format=torch.channels_last)
@@ -253,14 +253,14 @@ class _ConvBatchNormReLU(torch.autograd.Function):
         inputs, signed_weight, sign, norm_weight, mean, inverse_std, scale, x, z, indices, y = ctx.saved_tensors
         dtype = sign.dtype
         grad_y = _pixels(grad_outputs[0].contiguous(memory_format=torch.channels_last))
-        # Through ReLU, to the output of batch norm. Only what came through pooling has a gradient there.
+        # The gradient of batch norm's output, at the pooled positions only: it is 0 elsewhere.
         grad_norm = torch.ops.aten.threshold_backward(grad_y, y, 0)  # like y
         num_values = x[..., 0].numel()
         grad_bias = _sum_per_channel(grad_norm) / ctx.keep  # (C,) float64
         sum_with_x = _sum_per_channel(grad_norm * z) / ctx.keep
         grad_norm_weight = (sum_with_x - mean * grad_bias) * inverse_std  # of |norm_weight|
-        # Batch norm's gradient for x is scale · grad_norm, as pooling passes it on, plus a line in x that comes from
-        # the mean and the variance (Ioffe and Szegedy, https://arxiv.org/abs/1502.03167, section 3).
+        # Batch norm's gradient with respect to x: scale · grad_norm, unpooled, plus slope · x + offset from the mean
+        # and the variance (Ioffe and Szegedy, https://arxiv.org/abs/1502.03167, section 3).
         gain = norm_weight.abs() * inverse_std
         slope = -gain * inverse_std * grad_norm_weight / num_values
         offset = -gain * grad_bias / num_values - slope * mean

@@ -1,8 +1,9 @@
-"""Muon: momentum whose update of each convolution is made orthogonal, so that it learns in all directions alike.
+"""Muon: SGD with momentum that orthogonalises the update of each convolution.
 
 K. Jordan, Y. Jin, V. Boza, J. You, F. Cesista, L. Newhouse and J. Bernstein, 2024,
 https://kellerjordan.github.io/posts/muon; with convolutions of constant norm, as in
-https://github.com/KellerJordan/cifar10-airbench.
+https://github.com/KellerJordan/cifar10-airbench. torch.optim.Muon accepts 2-D parameters only and does not fix their
+norm.
 """
 
 from collections.abc import Callable, Iterable
@@ -13,21 +14,21 @@ from torch import Tensor
 from torch.optim import Optimizer
 from typing_extensions import override
 
-NUM_ITERATIONS = 5  # as the authors
+NUM_ITERATIONS = 5  # the authors' value
 
 
 class Muon(Optimizer):
-    """Nesterov momentum; the convolutions' updates are orthogonalised, all others' taken as they are.
+    """SGD with Nesterov momentum; updates of convolutions are orthogonalised.
 
-    A convolution that batch norm follows may have any scale. Its weights (O, I, H, W) are kept at norm √O here, so
-    `conv_lr` is the relative size of a step, and weight decay would do nothing: it is for the others alone.
+    Batch norm makes the scale of a convolution before it irrelevant. The weights (O, I, H, W) are rescaled to norm √O
+    before each step, so `conv_lr` is a relative step size, and weight decay applies to the other parameters only.
 
     Args:
         convs: Weights (O, I, H, W) of the convolutions, each followed by batch norm.
         others: All other parameters.
-        lr: Learning rate of the others.
-        momentum: Momentum of the others.
-        weight_decay: L2 penalty on the others.
+        lr: Learning rate of the other parameters.
+        momentum: Momentum of the other parameters.
+        weight_decay: L2 penalty on the other parameters.
         conv_lr: Learning rate of the convolutions.
         conv_momentum: Momentum of the convolutions.
     """
@@ -78,9 +79,9 @@ class Muon(Optimizer):
 
 
 def orthogonalise(matrix: Tensor) -> Tensor:
-    """The orthogonal matrix near a matrix, both (M, N), by the authors' Newton–Schulz iteration and coefficients.
+    """Approximates the nearest orthogonal matrix (M, N) by the authors' Newton–Schulz iteration and coefficients.
 
-    The singular values come to lie between about 0.7 and 1.2, but for the smallest, and that is enough.
+    All singular values except the smallest end up between about 0.7 and 1.2, which is sufficient.
     """
     is_tall = matrix.shape[0] > matrix.shape[1]
     x: Tensor = matrix.T if is_tall else matrix

@@ -1,4 +1,4 @@
-"""Dropout that draws where to drop, not a number for every activation: a CPU's share of a step falls to a tenth."""
+"""Dropout that draws the dropped positions instead of one number per activation: ten times as fast on a CPU."""
 
 import math
 
@@ -8,20 +8,20 @@ from typing_extensions import override
 
 
 def draw_dropped(num_activations: int, probability: float) -> Tensor:
-    """Draws which of `num_activations` to drop, each with `probability` and independently of the others.
+    """Draws the positions of the dropped activations, from PyTorch's global CPU generator.
 
-    The gaps between dropped activations are geometric, so one draw is needed for each that is dropped (inversion:
-    Devroye, Non-Uniform Random Variate Generation, 1986, chapter X.2). Draws from PyTorch's global CPU generator.
+    The gaps between dropped positions have a geometric distribution, so each dropped activation needs one draw
+    (inversion: Devroye, Non-Uniform Random Variate Generation, 1986, chapter X.2).
 
     Args:
-        num_activations: how many there are.
-        probability: of dropping, in (0, 1).
+        num_activations: number of activations.
+        probability: probability of dropping each activation, independently, in (0, 1).
 
     Returns:
         (D,) int64, ascending positions in [0, num_activations).
     """
     expected = num_activations * probability
-    num_draws = int(expected + 8 * math.sqrt(expected)) + 8  # hardly ever too few, and then more are drawn
+    num_draws = int(expected + 8 * math.sqrt(expected)) + 8  # rarely too few; the loop then draws more
     parts: list[Tensor] = []
     last = -1
     while last < num_activations:
@@ -33,9 +33,9 @@ def draw_dropped(num_activations: int, probability: float) -> Tensor:
 
 
 class SparseDropout(nn.Dropout):
-    """`nn.Dropout`, which draws its masks serially on a CPU, with `draw_dropped` there; the same elsewhere.
+    """`nn.Dropout` with `draw_dropped` on a CPU; the same as `nn.Dropout` on other devices.
 
-    Positions count through memory, so the same seed drops other activations in another memory format.
+    Positions follow the memory order, so the same seed drops different activations in another memory format.
     """
 
     @override

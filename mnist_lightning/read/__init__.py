@@ -1,1 +1,1 @@
-"""`read`: the digits in pictures of any kind."""
+"""`read`: recognises the digit in an image file."""

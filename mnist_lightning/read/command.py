@@ -1,4 +1,4 @@
-"""`python -m mnist_lightning read`: reads the digits in image files, and prints a line for each."""
+"""`python -m mnist_lightning read`: recognises the digits in image files and prints one line per file."""
 
 import io
 import sys
@@ -12,16 +12,16 @@ from mnist_lightning.bounds import PathText, Threads
 from mnist_lightning.errors import SettingError
 from mnist_lightning.options.commands import command_parser, use_threads
 from mnist_lightning.read.image_files import KINDS, find_images
-from mnist_lightning.read.reading import ReadDigit, read_digit, row_of
+from mnist_lightning.read.reading import ReadDigit, read_digit, result_row
 from mnist_lightning.runs.checkpoint import load_classifier
-from mnist_lightning.runs.files import replace_file
+from mnist_lightning.runs.files import atomic_write
 from mnist_lightning.runs.outputs import check_output, write_rows
 
 
 def main(args: Sequence[str]) -> None:
     """Runs the command: `main(["photo.png", "scans/"])`."""
     parser = command_parser(read, positional=("images",))
-    parser.add_argument("images", nargs="+", type=PathText, help=f"Image files, and folders of them: {KINDS}.")
+    parser.add_argument("images", nargs="+", type=PathText, help=f"Image files or folders with image files: {KINDS}.")
     read(**parser.parse_args(list(args)).as_dict())
 
 
@@ -32,18 +32,18 @@ def read(
     prepared: PathText | None = None,
     num_threads: Threads | None = None,
 ) -> None:
-    """Read the digit in each of several pictures, and print a line for each.
+    """Recognise the digit in each image file and print one line per file.
 
     Args:
-        images: Image files, and folders of them.
-        ckpt_path: The checkpoint of the network that reads.
-        output: A new file for the results: FILE.csv or FILE.json.
-        prepared: A new folder for the 28 × 28 images that the pictures were brought to, under the names of their files.
-        num_threads: Threads on the CPU; by default one for each core.
+        images: Image files or folders with image files.
+        ckpt_path: Checkpoint of the network.
+        output: New file for the results, FILE.csv or FILE.json.
+        prepared: New folder for the 28 × 28 images that the network receives, named after the image files.
+        num_threads: Number of CPU threads; one per core by default.
 
     Raises:
-        SystemExit: status 1 if a picture did not hold a digit, or its prepared image was not written.
-        SettingError: results could not be written where they shall be.
+        SystemExit: status 1 if a file does not show exactly one digit, or its prepared image cannot be written.
+        SettingError: `output` or `prepared` exists already or cannot be written.
         CheckpointError: the checkpoint cannot be read.
     """
     use_threads(num_threads)
@@ -59,7 +59,7 @@ def read(
     rows, used = [], set[str]()
     for path, name in zip(paths, names, strict=True):
         result = read_digit(classifier, path)
-        row = row_of(name, result)
+        row = result_row(name, result)
         if isinstance(result, ReadDigit):
             line = f"{name:{width}}  {result.digit:5}  {_percent(result.probability):>11}  "
             line += f"{result.runner_up} ({_percent(result.runner_up_probability)})"
@@ -79,10 +79,10 @@ def _check_new_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
-            raise SettingError(f"--prepared {folder}: there are files in it already. Name a new folder.")
+            raise SettingError(f"--prepared {folder} is not empty. Use a new folder.")
     except OSError as error:
         raise SettingError(
-            f"--prepared {folder}: no folder can be made there ({error.strerror}). Name another."
+            f"--prepared {folder}: cannot create the folder ({error.strerror}). Use another path."
         ) from None
 
 
@@ -91,18 +91,18 @@ def _percent(fraction: float) -> str:
 
 
 def _printable(path: object) -> str:
-    """The path on one line; what a terminal or a file in UTF-8 cannot hold is a question mark."""
+    """The path on one line, with a question mark for each character that is not printable."""
     return "".join(character if character.isprintable() else "?" for character in str(path))
 
 
 def _write_prepared(image: Tensor, path: Path, folder: Path, used: set[str]) -> str | None:
-    """Writes the prepared image (28, 28) uint8 of a picture below --prepared; returns what was in the way, if anything.
+    """Writes a prepared image (28, 28) uint8 as PNG and returns the error message, or None on success.
 
     Args:
-        image: the image.
-        path: of the picture.
-        folder: what --prepared names.
-        used: the names below --prepared that are taken; is added to.
+        image: the prepared image.
+        path: the original image file.
+        folder: the folder of --prepared.
+        used: names in that folder that are taken; this function adds one.
     """
     content = io.BytesIO()
     Image.fromarray(image.numpy()).save(content, "PNG")
@@ -110,16 +110,16 @@ def _write_prepared(image: Tensor, path: Path, folder: Path, used: set[str]) -> 
     target = folder / name
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(target, content.getvalue())
+        atomic_write(target, content.getvalue())
     except OSError as error:
         return f"--prepared: {name} cannot be written ({error.strerror})"
     return None
 
 
 def _unused(path: Path, used: set[str]) -> str:
-    """A name below --prepared for a picture: its own path, less what leads out of a folder, as PNG.
+    """A PNG name in --prepared for an image file: its path without the root and without `..`.
 
-    Where several have it, the others keep their suffixes too, and get numbers.
+    If the name is taken, the file's suffix is kept too, and then a number is added.
     """
     folders = [_printable(part) for part in path.parent.parts if part not in (path.anchor, "..")]
     endings = [("", ""), (path.suffix, ""), *((path.suffix, f"-{number}") for number in range(2, len(used) + 3))]
@@ -130,5 +130,5 @@ def _unused(path: Path, used: set[str]) -> str:
 
 
 def _cut(name: str, end: str) -> str:
-    """The name with this end, and without what is too long for a file system's 255 bytes."""
+    """The name plus `end`, cut to the 255 bytes that file systems allow."""
     return name.encode()[: 255 - len(end)].decode(errors="ignore") + end

@@ -1,4 +1,4 @@
-"""Where a picture has ink, whatever its colours, its transparency, the light and the shadows on it."""
+"""Separates ink from paper, for any colours, transparency, light and shadows."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,37 +9,37 @@ from mnist_lightning.errors import NoDigitError
 
 Floats = NDArray[np.float32]
 
-# A pen's line of a fiftieth of a digit, which fills a quarter of the picture, is 4 pixels wide here.
-LARGEST_SIDE = 800
-# A digit of 28 × 28 pixels gets strokes wide enough to be measured.
-SMALLEST_SIDE = 256
-# Light is smooth at this size, and noise averages out.
+# At this size, a digit that fills a quarter of the picture, with strokes of a fiftieth of it, has strokes of 4 pixels.
+MAX_WORKING_SIDE = 800
+# At this size, the strokes of a 28 × 28 digit are wide enough to be measured.
+MIN_WORKING_SIDE = 256
+# At this size, light is smooth and noise averages out.
 LIGHT_SIDE = 100
-# Anything wider is light, shadow or another sheet of paper; no stroke is, even of a bold face that fills the picture.
-WIDEST_STROKE = 0.4  # of the picture's longer side
+# Anything wider is light, shadow or another sheet of paper, even if a digit in a bold face fills the picture.
+MAX_STROKE_WIDTH = 0.4  # of the picture's longer side
 
 
-def ink_of(image: Image.Image) -> tuple[Floats, Floats]:
-    """How far each point is from the paper around it, in grey levels: for dark ink on light paper, and for light ink.
+def extract_ink(image: Image.Image) -> tuple[Floats, Floats]:
+    """The contrast of each pixel to the paper around it, in grey levels: once for dark ink, once for light ink.
 
     Args:
-        image: of any mode and size.
+        image: any mode and size.
 
     Returns:
-        Twice (H, W) from 0 to about 255; the longer side is between SMALLEST_SIDE and about twice LARGEST_SIDE.
+        Two arrays (H, W) from 0 to about 255; longer side from MIN_WORKING_SIDE to about twice MAX_WORKING_SIDE.
 
     Raises:
-        NoDigitError: the picture is empty.
+        NoDigitError: the picture has no pixels.
     """
-    lightness = _along_the_contrast(np.asarray(_right_side_up(image), dtype=np.float32))
-    return _beyond_the_paper(lightness), _beyond_the_paper(-lightness)
+    lightness = _project_to_contrast_axis(np.asarray(_to_upright_rgb(image), dtype=np.float32))
+    return _subtract_from_paper(lightness), _subtract_from_paper(-lightness)
 
 
-def _right_side_up(image: Image.Image) -> Image.Image:
-    """The first frame in RGB, turned as its EXIF says, on a paper that shows it, and not too large."""
+def _to_upright_rgb(image: Image.Image) -> Image.Image:
+    """Converts to RGB, rotates according to EXIF, fills a transparent background and resizes."""
     if 0 in image.size:
-        raise NoDigitError("the picture is empty")
-    if image.mode == "LAB":  # which Pillow does not convert, as little as the next
+        raise NoDigitError("the picture has no pixels")
+    if image.mode == "LAB":  # Pillow converts neither LAB nor La to RGB
         image = image.getchannel(0)
     if image.mode == "La":
         image = image.convert("LA")
@@ -49,11 +49,11 @@ def _right_side_up(image: Image.Image) -> Image.Image:
     mode = "RGBA" if transparent else "RGB"
     if image.mode != mode:
         image = image.convert(mode)
-    if (factor := max(image.size) // LARGEST_SIDE) > 1:
+    if (factor := max(image.size) // MAX_WORKING_SIDE) > 1:
         image = image.reduce(factor)
-    image = _turned(image)
-    if max(image.size) < SMALLEST_SIDE:
-        scale = SMALLEST_SIDE / max(image.size)
+    image = _rotate_by_exif(image)
+    if max(image.size) < MIN_WORKING_SIDE:
+        scale = MIN_WORKING_SIDE / max(image.size)
         image = image.resize([max(1, round(side * scale)) for side in image.size], Image.Resampling.BICUBIC)
     if not transparent:
         return image
@@ -61,33 +61,32 @@ def _right_side_up(image: Image.Image) -> Image.Image:
         Image.alpha_composite(Image.new("RGBA", image.size, paper), image).convert("RGB")
         for paper in ("white", "black")
     )
-    # White ink on nothing is not to be seen on white.
+    # White ink on a transparent background is invisible on white.
     contrast_on_white, contrast_on_black = (np.asarray(on.convert("L")).std() for on in (on_white, on_black))
     return on_black if contrast_on_white < contrast_on_black / 4 else on_white
 
 
-def _turned(image: Image.Image) -> Image.Image:
-    """The picture as its EXIF says; as it is where that is broken, which can make Pillow raise anything."""
+def _rotate_by_exif(image: Image.Image) -> Image.Image:
     try:
         return ImageOps.exif_transpose(image)
-    except Exception:
+    except Exception:  # on broken EXIF data, Pillow can raise anything
         return image
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """Grey of 16 bits or more, or of real numbers, spread over 0..255."""
+    """Rescales grey values of 16 bits or more, or floats, to 0..255."""
     values = np.array(image, dtype=np.float32)
     np.nan_to_num(values, copy=False, posinf=0, neginf=0)
     low, high = float(values.min()), float(values.max())
-    values -= low  # in place: a large picture takes much memory
+    values -= low  # in place, to save memory
     values *= 255 / max(high - low, 1e-6)
     grey = Image.fromarray(values.astype(np.uint8))
-    grey.info = image.info  # how it is turned
+    grey.info = image.info  # includes the EXIF rotation
     return grey
 
 
-def _along_the_contrast(colours: Floats) -> Floats:
-    """(H, W): colours (H, W, 3) along the axis on which ink and paper differ most, light paper high."""
+def _project_to_contrast_axis(colours: Floats) -> Floats:
+    """Projects colours (H, W, 3) onto the axis on which ink and paper differ most, lighter is higher: (H, W)."""
     around = ndimage.uniform_filter(colours, (*[max(colours.shape) // 10] * 2, 0))
     details = (colours - around).reshape(-1, 3)
     _, axes = np.linalg.eigh(details.T @ details)
@@ -97,15 +96,15 @@ def _along_the_contrast(colours: Floats) -> Floats:
     return projected
 
 
-def _beyond_the_paper(lightness: Floats) -> Floats:
-    """(H, W): how much darker each point is than the paper there, for paper that is lighter than ink."""
+def _subtract_from_paper(lightness: Floats) -> Floats:
+    """How much darker each pixel (H, W) is than the paper around it, if the paper is lighter than the ink."""
     height, width = lightness.shape
     scale = LIGHT_SIDE / max(height, width)
     small = Image.fromarray(lightness).resize(
         (max(1, round(width * scale)), max(1, round(height * scale))), Image.Resampling.BOX
     )
-    size = round(WIDEST_STROKE * LIGHT_SIDE)
-    # Closing fills in what is darker and narrower than `size`, which leaves the paper.
+    size = round(MAX_STROKE_WIDTH * LIGHT_SIDE)
+    # Closing removes dark areas narrower than `size`, which leaves the paper.
     paper = ndimage.grey_closing(ndimage.gaussian_filter(np.asarray(small), 1), (size, size), mode="nearest")
     paper = ndimage.gaussian_filter(paper, size / 8)
     paper = np.asarray(Image.fromarray(paper).resize((width, height), Image.Resampling.BICUBIC))

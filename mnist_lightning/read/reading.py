@@ -1,4 +1,4 @@
-"""Reads digits: from a picture's file to the digit, its probability and the runner-up, or to what was in the way."""
+"""Recognises the digit in an image file, with its probability and the runner-up."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -15,9 +15,9 @@ from mnist_lightning.runs.outputs import Row
 
 
 class ReadDigit(NamedTuple):
-    """What a file's picture shows."""
+    """The two most likely digits in an image file."""
 
-    prepared: Tensor  # (28, 28) uint8, in MNIST's form
+    prepared: Tensor  # (28, 28) uint8, in MNIST's format
     digit: int  # 0..9
     probability: float
     runner_up: int  # 0..9
@@ -25,24 +25,24 @@ class ReadDigit(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """Why no digit was read."""
+    """The reason why no digit was recognised."""
 
     text: str
 
 
 def classify(classifier: DigitClassifier, images: Tensor) -> Tensor:
-    """Probabilities (N, 10) of the digits, as the classifier's evaluation has them.
+    """Class probabilities (N, 10), with the classifier's test-time augmentation if it has one.
 
     Args:
         classifier: in evaluation mode.
-        images: (N, 28, 28) uint8, in MNIST's form.
+        images: (N, 28, 28) uint8, in MNIST's format.
     """
     with torch.inference_mode():
         return classifier.probabilities(normalised(images.unsqueeze(1).to(classifier.device))).cpu()
 
 
 def read_digit(classifier: DigitClassifier, path: Path) -> ReadDigit | Problem:
-    """Reads the digit in an image file."""
+    """Recognises the digit in an image file."""
     try:
         prepared = prepare_digit(read_image(path))
     except ImageFileError as error:
@@ -55,8 +55,8 @@ def read_digit(classifier: DigitClassifier, path: Path) -> ReadDigit | Problem:
     return ReadDigit(prepared, digit, probability, runner_up, runner_up_probability)
 
 
-def row_of(file: str, result: ReadDigit | Problem) -> Row:
-    """The result for `--output`."""
+def result_row(file: str, result: ReadDigit | Problem) -> Row:
+    """The result as a row of `--output`."""
     digit = probability = runner_up = runner_up_probability = problem = None
     if isinstance(result, ReadDigit):
         _, digit, probability, runner_up, runner_up_probability = result

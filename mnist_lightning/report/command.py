@@ -17,7 +17,7 @@ from mnist_lightning.report.pictures import (
     mistakes_picture,
     robustness_picture,
 )
-from mnist_lightning.runs.files import replace_file
+from mnist_lightning.runs.files import atomic_write
 from mnist_lightning.runs.json_records import to_json
 from mnist_lightning.runs.report_text import report_markdown, with_figures_section
 
@@ -115,9 +115,9 @@ def _write(run: FinishedRun, files: dict[str, bytes], section: str) -> None:
     try:
         (run.folder / "figures").mkdir(exist_ok=True)
         for name, content in files.items():
-            replace_file(run.folder / name, content)
+            atomic_write(run.folder / name, content)
         before = markdown.read_bytes() if markdown.exists() else report_markdown(run.report).encode()
-        replace_file(markdown, with_figures_section(before, section))
+        atomic_write(markdown, with_figures_section(before, section))
     except OSError as error:
         raise SettingError(
             f"RUN {run.folder}: {error.filename} cannot be written ({error.strerror}). Free disk space, or copy the "

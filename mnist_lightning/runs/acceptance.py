@@ -1,4 +1,4 @@
-"""What the original asked of a network and its training, and whether a run meets it, seen from the run itself."""
+"""The original's six requirements, and whether a run meets them."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -30,13 +30,13 @@ class Requirement:
 def check_requirements(
     net: nn.Module, num_epochs: int, last_accuracy: float | None, measured_on: str
 ) -> list[Requirement]:
-    """Holds a run against the original's six requirements.
+    """Compares a run with the original's six requirements.
 
     Args:
-        net: the network, whose modules are looked at.
-        num_epochs: epochs that were run to their end.
+        net: the network; its modules are inspected.
+        num_epochs: number of completed epochs.
         last_accuracy: accuracy after the last epoch, in [0, 1]; None if nothing was evaluated.
-        measured_on: what `last_accuracy` was measured on. Only MNIST's test images can meet the requirement.
+        measured_on: the images of `last_accuracy`; only MNIST's test images can meet the requirement.
     """
     parameters = num_trainable_parameters(net)
     accuracy = "not measured" if last_accuracy is None else f"{last_accuracy:.2%} ({measured_on})"
@@ -54,7 +54,7 @@ def check_requirements(
 
 
 def is_accurate(accuracy: float) -> bool:
-    """Whether an accuracy in [0, 1] is what was asked for; 9,940 of 10,000 is, whose float32 is below 0.994."""
+    """Whether an accuracy in [0, 1] is at least 99.4 %. Rounds, because 9,940 of 10,000 in float32 is below 0.994."""
     return round(accuracy, 6) >= MIN_TEST_ACCURACY
 
 

@@ -1,4 +1,4 @@
-"""What a checkpoint holds, checked: its settings, and outside the Trainer the classifier and the data they make."""
+"""Validated checkpoints: their settings, and the classifier and data module built from them."""
 
 import inspect
 import re
@@ -14,15 +14,15 @@ from mnist_lightning.bounds import bound_trainer_options
 from mnist_lightning.classifier import DigitClassifier
 from mnist_lightning.datamodule import DigitsDataModule, check_holdout
 from mnist_lightning.errors import CheckpointError, SettingError
-from mnist_lightning.runs.checkpoint_file import NAME_ANOTHER, load_checkpoint
+from mnist_lightning.runs.checkpoint_file import CHECKPOINT_HINT, load_checkpoint
 
 
-class Trained(NamedTuple):
+class LoadedCheckpoint(NamedTuple):
     """A checkpoint whose settings and weights fit together."""
 
-    content: dict[str, Any]  # all that the file holds
-    model: dict[str, Any]  # the arguments of DigitClassifier
-    data: dict[str, Any]  # the arguments of DigitsDataModule
+    content: dict[str, Any]  # everything in the file
+    model: dict[str, Any]  # arguments of DigitClassifier
+    data: dict[str, Any]  # arguments of DigitsDataModule
 
     def classifier(self) -> DigitClassifier:
         """The classifier, on the CPU, in float32 and evaluation mode."""
@@ -31,51 +31,51 @@ class Trained(NamedTuple):
         return classifier.float().eval()
 
     def datamodule(self, data_dir: str | None) -> DigitsDataModule:
-        """The data module, whose images `setup` reads.
+        """The data module, before `setup`.
 
         Args:
-            data_dir: where the files lie, as for --data.data_dir.
+            data_dir: directory that holds MNIST/raw, as in --data.data_dir.
         """
         return DigitsDataModule(**{**self.data, "data_dir": data_dir})
 
 
-def read_checkpoint(ckpt_path: str | Path) -> Trained:
-    """Reads a checkpoint, and checks what every command needs of it.
+def read_checkpoint(ckpt_path: str | Path) -> LoadedCheckpoint:
+    """Reads a checkpoint and validates its settings and weights.
 
     Raises:
-        CheckpointError: the file is missing or damaged, or holds settings or weights that are not this project's.
+        CheckpointError: the file is missing or damaged, or its settings or weights are not this project's.
     """
     content = load_checkpoint(ckpt_path)
     model = checked_settings(ckpt_path, "model", DigitClassifier, content["hyper_parameters"])
     data = checked_settings(ckpt_path, "data", DigitsDataModule, content["datamodule_hyper_parameters"])
     try:
         check_holdout(DigitsDataModule(**data))
-        with torch.device("meta"):  # no memory for weights: the file may name a network far larger than itself
+        with torch.device("meta"):  # allocates nothing: the settings may describe a far larger network than the file
             expected = DigitClassifier(**model)
     except SettingError as error:
-        raise CheckpointError(f"--ckpt_path {ckpt_path}: its settings do not fit together: {error}") from None
+        raise CheckpointError(f"--ckpt_path {ckpt_path}: its settings contradict each other: {error}") from None
     check_tensors(ckpt_path, content["state_dict"], expected.state_dict())
-    return Trained(content, model, data)
+    return LoadedCheckpoint(content, model, data)
 
 
 def checked_settings(ckpt_path: str | Path, group: str, cls: type, settings: dict[str, Any]) -> dict[str, Any]:
-    """A class's arguments as a checkpoint has them, of the types and within the bounds that the command line asks for.
+    """Parses a class's arguments from a checkpoint with the types and bounds of the command line.
 
     Args:
-        ckpt_path: the checkpoint.
-        group: the options' name on the command line.
+        ckpt_path: the checkpoint, for messages.
+        group: the options' group on the command line.
         cls: the class.
-        settings: its arguments; those that are not named have their defaults.
+        settings: its arguments; missing ones keep their defaults.
 
     Raises:
-        CheckpointError: one is unknown, or its value is not possible.
+        CheckpointError: an argument is unknown, or its value is invalid.
     """
     parameters = inspect.signature(cls).parameters
-    settings = {name: value for name, value in settings.items() if name != "_instantiator"}  # of the framework's
+    settings = {name: value for name, value in settings.items() if name != "_instantiator"}  # Lightning's
     for name, value in settings.items():
         if name not in parameters:
             raise _not_ours(ckpt_path, f"{group}.{name} is unknown")
-        if value is None and parameters[name].default is not None:  # which the parser takes for the default
+        if value is None and parameters[name].default is not None:  # the parser would replace it by the default
             raise _not_ours(ckpt_path, f"{group}.{name} is null")
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(cls, group)
@@ -91,15 +91,15 @@ def checked_settings(ckpt_path: str | Path, group: str, cls: type, settings: dic
 def _not_ours(ckpt_path: str | Path, what: str) -> CheckpointError:
     what = "".join(character for character in what if character.isprintable())[:200]
     return CheckpointError(
-        f"--ckpt_path {ckpt_path} holds settings that are not this project's: {what}. {NAME_ANOTHER}"
+        f"--ckpt_path {ckpt_path} holds settings that are not this project's: {what}. {CHECKPOINT_HINT}"
     )
 
 
 def check_tensors(ckpt_path: str | Path, found: dict[str, Any], expected: Mapping[str, Tensor]) -> None:
-    """Checks that there are the tensors that there shall be, of their shapes and kinds of numbers.
+    """Checks the names, shapes and kinds of numbers of a checkpoint's tensors.
 
     Raises:
-        CheckpointError: there are others.
+        CheckpointError: they differ from the expected ones.
     """
     names = sorted(found.keys() ^ expected.keys(), key=str)
     for name in names or expected:
@@ -107,20 +107,20 @@ def check_tensors(ckpt_path: str | Path, found: dict[str, Any], expected: Mappin
         if not isinstance(tensor, Tensor) or name in names:
             what = f"{name!r} is {'missing' if tensor is None else 'unknown'}"
         elif tensor.shape != expected[name].shape:
-            what = f"{name} is of shape {tuple(tensor.shape)}, and not {tuple(expected[name].shape)}"
+            what = f"{name} has shape {tuple(tensor.shape)} instead of {tuple(expected[name].shape)}"
         elif tensor.is_complex() or tensor.is_floating_point() != expected[name].is_floating_point():
-            what = f"{name} is of {tensor.dtype}, and not {expected[name].dtype}"
+            what = f"{name} has dtype {tensor.dtype} instead of {expected[name].dtype}"
         else:
             continue
         raise CheckpointError(
-            f"--ckpt_path {ckpt_path} holds the weights of another network than it says: {what}. {NAME_ANOTHER}"
+            f"--ckpt_path {ckpt_path}: its weights do not match the network in its settings: {what}. {CHECKPOINT_HINT}"
         )
 
 
 def load_classifier(ckpt_path: str | Path) -> DigitClassifier:
-    """The trained classifier, on the CPU, in float32 and evaluation mode; the average of the weights if one was kept.
+    """The trained classifier, on the CPU, in float32 and evaluation mode; with averaged weights if the run kept them.
 
     Raises:
-        CheckpointError: the file is missing, damaged, or of no network of this project.
+        CheckpointError: the file is missing, damaged, or not from this project.
     """
     return read_checkpoint(ckpt_path).classifier()

@@ -1,4 +1,4 @@
-"""The versions and the hardware that a measurement was made with; no host name and no path.
+"""Versions and hardware of a measurement, without host name or paths.
 
 `python -m mnist_lightning.runs.environment` prints them as JSON.
 """
@@ -15,8 +15,8 @@ import mnist_lightning
 
 
 def versions() -> dict[str, str]:
-    """Versions of everything that a result may depend on."""
-    # Imported here: reports alone ask for them.
+    """Versions of every package that a result may depend on."""
+    # Imported here because only reports need them.
     import lightning
     import numpy
     import torchvision
@@ -32,7 +32,7 @@ def versions() -> dict[str, str]:
 
 
 def hardware() -> dict[str, str | int]:
-    """Processor, cores, threads in use, and the GPU if there is one."""
+    """Processor, available cores, PyTorch's threads, system, and the GPU if there is one."""
     found: dict[str, str | int] = {
         "processor": _processor_name(),
         "cores": num_cores(),
@@ -45,7 +45,7 @@ def hardware() -> dict[str, str | int]:
 
 
 def num_cores() -> int:
-    """Cores that this process may use."""
+    """Number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, whatever happens meanwhile."""
+"""Atomic file writes."""
 
 import io
 import os
@@ -10,16 +10,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def replace_file(path: Path, content: str | bytes) -> None:
-    """Writes a file whole: a reader, or a program that is killed here, finds the old one or the new, never half of one.
+def atomic_write(path: Path, content: str | bytes) -> None:
+    """Writes a file atomically: readers see the old content or the new, even after a crash or a power cut.
 
-    The bytes are on the disk before the name is theirs, so that this holds for a power cut too. Of several writers at
-    the same time, one is the last.
+    With several concurrent writers, the last one wins.
 
     Raises:
-        OSError: the file cannot be written; the old one is as it was.
+        OSError: the file cannot be written; the old one is unchanged.
     """
-    # A name that nobody can know before, and no part of which is too long for the file system.
+    # Unpredictable, so that nobody can plant a link there, and cut to the length that file systems allow.
     partial = path.with_name(f".{path.name[:40]}.{secrets.token_hex(8)}.partial")
     try:
         with partial.open("xb") as file:  # x follows no link
@@ -30,17 +29,17 @@ def replace_file(path: Path, content: str | bytes) -> None:
     except BaseException as error:
         partial.unlink(missing_ok=True)
         if isinstance(error, OSError):
-            # A failed write has no name, and the partial file another's.
+            # The error would name the partial file, or no file at all.
             error.filename, error.filename2 = str(path), None
         raise
 
 
-def replace_chart(path: Path, figure: "Figure") -> None:
-    """Writes a figure as PNG, whole.
+def atomic_savefig(path: Path, figure: "Figure") -> None:
+    """Writes a figure as a PNG file atomically.
 
     Raises:
-        OSError: the file cannot be written; the old one is as it was.
+        OSError: the file cannot be written; the old one is unchanged.
     """
     content = io.BytesIO()
     figure.savefig(content, dpi=120)
-    replace_file(path, content.getvalue())
+    atomic_write(path, content.getvalue())

@@ -1,4 +1,4 @@
-"""A run's own folder, `runs/<name>/version_N`, claimed so that no two runs share one, and held while it is trained."""
+"""A run's folder, `runs/<name>/version_N`: unique to one run, and locked while that run trains."""
 
 import errno
 from collections.abc import Iterator
@@ -9,14 +9,14 @@ from mnist_lightning.errors import SettingError
 
 try:
     import fcntl
-except ImportError:  # on Windows nothing is held
+except ImportError:  # Windows: no locks
     fcntl = None  # type: ignore[assignment]
 
 
 def claim_run_folder(root: Path, name: str) -> Path:
-    """Creates and returns `root/name/version_N` with the first N above all that are there.
+    """Creates `root/name/version_N`, where N is one above the highest existing number, and returns its path.
 
-    Safe among processes: creating a directory either succeeds for one of them or fails.
+    Safe with concurrent processes: `mkdir` succeeds in only one of them.
     """
     parent = root / name
     parent.mkdir(parents=True, exist_ok=True)
@@ -32,14 +32,14 @@ def claim_run_folder(root: Path, name: str) -> Path:
 
 
 @contextmanager
-def held(folder: Path | None) -> Iterator[None]:
-    """Keeps other processes from training in a run's folder until the block ends, or this process, however it does.
+def locked(folder: Path | None) -> Iterator[None]:
+    """Locks a run's folder against other training processes until the block or this process ends.
 
     Args:
-        folder: the folder; None holds nothing.
+        folder: the folder; None locks nothing.
 
     Raises:
-        SettingError: another process trains in it, or it cannot be written.
+        SettingError: another process trains in the folder, or the folder is not writable.
     """
     if folder is None or fcntl is None:
         yield
@@ -48,19 +48,19 @@ def held(folder: Path | None) -> Iterator[None]:
         file = (folder / ".lock").open("a")
     except OSError as error:
         raise SettingError(
-            f"{folder} cannot be written ({error.strerror}). Change that, or omit --ckpt_path to start a run elsewhere."
+            f"cannot write to {folder} ({error.strerror}). Make it writable, or omit --ckpt_path to start a new run."
         ) from None
     with file:
         try:
-            # Not `flock`: a loader process, which is forked, would hold that too, and can outlive this one by seconds.
+            # Not `flock`: forked loader processes would inherit that lock, and can outlive this process by seconds.
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             if error.errno in (errno.EACCES, errno.EAGAIN):
                 raise SettingError(
-                    f"--ckpt_path: another process is training the run in {folder}. Wait until it has ended, or omit "
-                    "--ckpt_path to start a run of its own."
+                    f"--ckpt_path: another process is training the run in {folder}. Wait until it ends, or omit "
+                    "--ckpt_path to start a new run."
                 ) from None
-            # else the file system has no locks
+            # Any other error: the file system does not support locks.
         for partial in (folder / "checkpoints").glob(".*.partial"):
-            partial.unlink(missing_ok=True)  # of a process that was killed
+            partial.unlink(missing_ok=True)  # left by a killed process
         yield

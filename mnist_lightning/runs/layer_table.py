@@ -1,4 +1,4 @@
-"""The table of a network's layers: output shape, receptive field and parameters, computed from the modules."""
+"""The layer table of a network: output shape, receptive field and parameters, computed from its modules."""
 
 from dataclasses import dataclass, field
 
@@ -14,12 +14,12 @@ class LayerRow:
 
     layers: list[str] = field(default_factory=list)
     output_shape: tuple[int, ...] = ()  # without the batch: (C, H, W) or (C,)
-    receptive_field_pixels: int | None = None  # side of the square of input pixels seen; None: the whole image
-    num_parameters: list[int] = field(default_factory=list)  # of each layer that has any
+    receptive_field_pixels: int | None = None  # side of the receptive field; None: the whole image
+    num_parameters: list[int] = field(default_factory=list)  # of each layer that has parameters
 
 
 def layer_table(net: nn.Module, input_shape: tuple[int, ...] = IMAGE_SHAPE) -> list[LayerRow]:
-    """Runs one blank image of shape `input_shape` (C, H, W) through `net`, in evaluation mode, and notes each layer.
+    """Runs one blank image of shape `input_shape` (C, H, W) through `net` in evaluation mode and records each layer.
 
     The receptive field follows https://distill.pub/2019/computing-receptive-fields/.
     """
@@ -86,7 +86,7 @@ def _describe(module: nn.Module) -> str:
 
 
 def format_layer_table(rows: list[LayerRow]) -> str:
-    """The table as text, one line a row, with the sum of the parameters below."""
+    """The table as text, one line per row, with the total number of parameters below."""
     cells = [("layer", "output", "receptive field", "parameters")]
     for row in rows:
         seen = "whole image" if row.receptive_field_pixels is None else str(row.receptive_field_pixels)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mnist_lightning.errors import SettingError
-from mnist_lightning.runs.files import replace_file
+from mnist_lightning.runs.files import atomic_write
 
 Row = Mapping[str, Any]
 
@@ -63,7 +63,7 @@ def write_rows(path: Path, rows: Sequence[Row]) -> None:
     """
     json_text = json.dumps(list(rows), indent=1, ensure_ascii=False) + "\n"
     try:
-        replace_file(path, json_text if path.suffix == ".json" else csv_text(rows))
+        atomic_write(path, json_text if path.suffix == ".json" else csv_text(rows))
     except OSError as error:
         raise _not_written(path, error) from None
 

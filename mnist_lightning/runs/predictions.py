@@ -1,4 +1,4 @@
-"""What is made of predictions: rows, one per image, and the worst mistakes."""
+"""Predictions as table rows, and the most confident mistakes."""
 
 from collections.abc import Iterable
 
@@ -10,11 +10,11 @@ from mnist_lightning.runs.outputs import Row
 
 
 def prediction_rows(batches: Iterable[Predictions], dataset: str) -> list[Row]:
-    """Rows of `dataset`, `index`, `digit` and `probability`, in the images' order.
+    """One row per image, in order, with `dataset`, `index`, `digit` and `probability`.
 
     Args:
         batches: predictions, each field of shape (B,).
-        dataset: what the images are.
+        dataset: name of the images.
     """
     rows: list[Row] = []
     for batch in batches:
@@ -24,13 +24,13 @@ def prediction_rows(batches: Iterable[Predictions], dataset: str) -> list[Row]:
 
 
 def worst_mistakes(labels: Tensor, probabilities: Tensor) -> Tensor:
-    """Indices (M,) int64 of the images that are classified wrongly, those of the most certain predictions first.
+    """Indices (M,) int64 of the misclassified images, the most confident prediction first.
 
     Args:
         labels: (N,) int64 in 0..9.
         probabilities: (N, 10) float.
     """
-    certainties, digits = probabilities.max(dim=1)
+    confidences, digits = probabilities.max(dim=1)
     wrong = (digits != labels).nonzero().flatten()
-    order: Tensor = torch.argsort(certainties[wrong], descending=True, stable=True)
+    order: Tensor = torch.argsort(confidences[wrong], descending=True, stable=True)
     return wrong[order]

@@ -10,8 +10,8 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.trainer.connectors import checkpoint_connector
 
 from mnist_lightning.errors import CheckpointError, SettingError
-from mnist_lightning.runs.checkpoint import Trained, checked_settings
-from mnist_lightning.runs.checkpoint_file import NAME_ANOTHER
+from mnist_lightning.runs.checkpoint import LoadedCheckpoint, checked_settings
+from mnist_lightning.runs.checkpoint_file import CHECKPOINT_HINT
 from mnist_lightning.runs.json_records import from_json
 from mnist_lightning.runs.markdown import one_line
 from mnist_lightning.runs.report import Report
@@ -42,7 +42,7 @@ def run_folder_of(checkpoint: Path) -> Path | None:
     return folder if is_last and (folder / "config.yaml").exists() else None
 
 
-def settings_of_run(trained: Trained, path: Path, callbacks: Mapping[str, type[Callback]]) -> Settings:
+def settings_of_run(trained: LoadedCheckpoint, path: Path, callbacks: Mapping[str, type[Callback]]) -> Settings:
     """The settings with which the run of a checkpoint was started.
 
     Args:
@@ -109,7 +109,7 @@ def _is_count(value: Any) -> bool:
 
 
 def _damaged(path: Path, what: str) -> CheckpointError:
-    return CheckpointError(f"--ckpt_path {path}: a run cannot resume from it, because {what}. {NAME_ANOTHER}")
+    return CheckpointError(f"--ckpt_path {path}: a run cannot resume from it, because {what}. {CHECKPOINT_HINT}")
 
 
 def is_raised_while_restoring(error: Exception) -> bool:

@@ -11,7 +11,7 @@ from mnist_lightning.bounds import Count, PathText
 from mnist_lightning.cli import resolved_settings
 from mnist_lightning.errors import PROGRAM, SettingError
 from mnist_lightning.report.drawing import png_of
-from mnist_lightning.runs.files import replace_file
+from mnist_lightning.runs.files import atomic_write
 from mnist_lightning.runs.json_records import from_json, json_data, to_json
 from mnist_lightning.runs.markdown import one_line
 from mnist_lightning.runs.outputs import csv_text
@@ -131,12 +131,12 @@ class Study:
         rows = self.rows()
         folder = Path(self.output)
         folder.mkdir(parents=True, exist_ok=True)
-        replace_file(folder / "README.md", self.text())
-        replace_file(folder / "study.csv", csv_text([json_data(row) for row in rows], float_format=""))
-        replace_file(folder / "study.json", to_json(StudyTable(self.title, rows)))
+        atomic_write(folder / "README.md", self.text())
+        atomic_write(folder / "study.csv", csv_text([json_data(row) for row in rows], float_format=""))
+        atomic_write(folder / "study.json", to_json(StudyTable(self.title, rows)))
         measured = [row for row in rows if isinstance(row, MeasuredRow)]
         if measured:
-            replace_file(folder / "study.png", png_of(study_figure(measured)))
+            atomic_write(folder / "study.png", png_of(study_figure(measured)))
 
     def check(self) -> None:
         """Checks every variant's command line, and that the finished seeds were made with it.
@@ -200,11 +200,11 @@ class Study:
         accuracy = None if report is None else last_accuracy(report)
         if report is None or accuracy is None:
             error = error or "nothing was evaluated after the last epoch: enable validation or the test"
-            replace_file(_error_path(path), f"{error}\n")
+            atomic_write(_error_path(path), f"{error}\n")
             return False, f"failed, see {_error_path(path)}"
         report.command = command_text(run.fit_args())  # runs anywhere, without the study's temporary folder
-        replace_file(path.with_suffix(".md"), report_markdown(report))
-        replace_file(path, to_json(report))  # last: it marks the seed as finished
+        atomic_write(path.with_suffix(".md"), report_markdown(report))
+        atomic_write(path, to_json(report))  # last: it marks the seed as finished
         _error_path(path).unlink(missing_ok=True)
         return True, f"ends with {accuracy:.2%} after {report.wall_clock_seconds:.0f} s of training"
 

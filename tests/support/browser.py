@@ -1,4 +1,4 @@
-"""Chromium, from Debian's package, for what is shown in a browser."""
+"""Opens pages in Chromium, from Debian's package."""
 
 import shutil
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from playwright.sync_api import ConsoleMessage, Page, Route, sync_playwright
 
-# As root, without a sandbox; and none of the connections that the browser makes for itself.
+# No sandbox, because tests may run as root; and no background connections.
 OPTIONS = [
     *("--no-sandbox", "--no-first-run", "--disable-background-networking", "--disable-component-update"),
     "--disable-sync",
@@ -14,17 +14,16 @@ OPTIONS = [
 
 
 @contextmanager
-def open_page(width: int = 1000, height: int = 800, may_ask_outside: bool = False) -> Iterator[Page]:
-    """A page that reaches this machine alone.
+def open_page(width: int = 1000, height: int = 800, allow_outside_requests: bool = False) -> Iterator[Page]:
+    """Opens a page that can reach this machine only.
 
     Args:
-        width: of the window, in pixels.
-        height: likewise.
-        may_ask_outside: Whether the page is another's, and may ask other machines: it is refused, and no more.
+        width: width of the window, in pixels.
+        height: height of the window, in pixels.
+        allow_outside_requests: block requests to other machines without failing, for pages of other projects.
 
     Raises:
-        AssertionError: Chromium is not installed, or, at the end, an error has occurred in the page, or it has asked
-            for something of another machine.
+        AssertionError: Chromium is not installed; or, at the end, the page had an error or requested another machine.
     """
     chromium = shutil.which("chromium")
     assert chromium, "Chromium is not installed: on Debian, apt-get install chromium"
@@ -39,7 +38,7 @@ def open_page(width: int = 1000, height: int = 800, may_ask_outside: bool = Fals
             route.abort()
 
     def listen(message: ConsoleMessage) -> None:
-        if message.type == "error" and not may_ask_outside:  # what is refused is an error too
+        if message.type == "error" and not allow_outside_requests:  # blocked requests are errors too
             errors.append(message.text)
 
     with sync_playwright() as playwright:
@@ -53,4 +52,4 @@ def open_page(width: int = 1000, height: int = 800, may_ask_outside: bool = Fals
         finally:
             browser.close()
     assert errors == []
-    assert may_ask_outside or outside == []
+    assert allow_outside_requests or outside == []

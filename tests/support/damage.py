@@ -1,4 +1,4 @@
-"""Checkpoints that were damaged at random: each is refused, or holds what it held."""
+"""Randomly damaged checkpoints: each is refused, or its content is unchanged."""
 
 import random
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from mnist_lightning.runs.checkpoint_file import load_checkpoint
 
 @dataclass
 class Damage:
-    """What became of the damaged checkpoints."""
+    """Counts of damaged checkpoints."""
 
     num_damaged: int = 0
     num_refused: int = 0
@@ -20,10 +20,10 @@ class Damage:
 
 
 def damage_checkpoint(checkpoint: Path, num_times: int, seed: int) -> Damage:
-    """Cuts a checkpoint short, flips a bit in it, or writes noise over a part of it, and reads it.
+    """Truncates a checkpoint, flips a bit, or overwrites a part with noise, and reads it; `num_times` times.
 
     Raises:
-        AssertionError: one was read, and holds something else.
+        AssertionError: a damaged checkpoint was read with other weights.
     """
     content, state = checkpoint.read_bytes(), load_checkpoint(checkpoint)["state_dict"]
     path = checkpoint.with_name("damaged.ckpt")

@@ -1,4 +1,4 @@
-"""The server of the page to draw on, and strokes on its canvas."""
+"""The demo's server, and strokes on its canvas."""
 
 import os
 import subprocess
@@ -13,33 +13,33 @@ from support import processes
 from support.runs import PROJECT
 
 COMMAND = ["demo"]
-SEVEN = ((0.25, 0.2), (0.75, 0.2), (0.45, 0.85))  # from point to point, in shares of the canvas
+SEVEN = ((0.25, 0.2), (0.75, 0.2), (0.45, 0.85))  # points of a line, as fractions of the canvas
 ONE = ((0.5, 0.15), (0.5, 0.85))
 
 
 @contextmanager
 def served() -> Iterator[str]:
-    """Serves the page, in a process of its own, until the block ends; gives the address."""
+    """Serves the page in a separate process until the block ends; yields its address."""
     port = processes.free_port()
     command = [sys.executable, "-m", "mnist_lightning", *COMMAND, "--port", str(port)]
     environment = os.environ | {"PYTHONPATH": str(PROJECT)}
     with subprocess.Popen(command, cwd=PROJECT, env=environment, stdout=subprocess.PIPE, text=True) as server:
         try:
             assert server.stdout is not None
-            assert server.stdout.readline() == f"Draw on http://127.0.0.1:{port} (Ctrl-C ends)\n"
+            assert server.stdout.readline() == f"Draw at http://127.0.0.1:{port} (stop with Ctrl-C)\n"
             yield f"http://127.0.0.1:{port}"
         finally:
             server.terminate()
 
 
 def show(page: Page, url: str) -> None:
-    """Opens the page, and waits until it is ready to draw on."""
+    """Opens the page and waits until it is ready."""
     page.goto(url)
     expect(page.locator(".bars li")).to_have_count(10, timeout=60_000)
 
 
 def draw(page: Page, points: Sequence[tuple[float, float]]) -> None:
-    """Draws lines from point to point with the mouse."""
+    """Draws a line through the points with the mouse."""
     box = page.locator("canvas.paper").bounding_box()
     assert box is not None
     places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in points]

@@ -1,4 +1,4 @@
-"""Runs that are killed and resumed: how many kills they survive, and whether they end as one that was not killed."""
+"""Kills and resumes runs, and compares them with an uninterrupted run."""
 
 import os
 import random
@@ -23,7 +23,7 @@ RUN = [
 
 @dataclass
 class Kills:
-    """What became of the kills."""
+    """Counts of kills and runs."""
 
     num_kills: int = 0
     num_kills_inside_a_write: int = 0
@@ -37,11 +37,11 @@ class Kills:
 
 
 def survive_kills(root: Path, num_kills: int, kills_per_run: int, seed: int) -> Kills:
-    """Kills runs with SIGKILL at random moments, every other one while a checkpoint is being written.
+    """Kills runs with SIGKILL at random moments, every other time during the write of a checkpoint.
 
     Raises:
-        CheckpointError: a kill has left a `last.ckpt` that is not whole.
-        RuntimeError: a run does not go on.
+        CheckpointError: a kill left a damaged `last.ckpt`.
+        RuntimeError: a run could not be resumed.
     """
     choose = random.Random(seed)
     kills = Kills()
@@ -73,7 +73,7 @@ def _command(folder: Path, args: list[str]) -> list[str]:
 
 
 def _newest(folder: Path) -> Path:
-    """The newest run: one that is killed before its first checkpoint is left, and another begun."""
+    """The newest run: after a kill before the first checkpoint, a new run starts."""
     return max(folder.glob("offline/version_*"), default=folder, key=lambda run: run.stat().st_ctime_ns)
 
 
@@ -86,17 +86,17 @@ def _is_being_written(folder: Path) -> bool:
 
 
 def _time_written(folder: Path) -> int:
-    """When the last checkpoint was written, in nanoseconds; 0 if there is none."""
+    """Modification time of the last checkpoint, in nanoseconds; 0 if it does not exist."""
     return _last(folder).stat().st_mtime_ns if _last(folder).exists() else 0
 
 
 def _kill(folder: Path, args: list[str], choose: random.Random, inside_a_write: bool) -> bool:
-    """Kills a run at a random moment, or in a write that begins after it; False if it has ended before."""
+    """Kills a run at a random moment, or during the next write; returns False if the run ended before."""
     for partial in folder.rglob(".*.partial"):
-        partial.unlink()  # of the kill before
+        partial.unlink()  # from the previous kill
     written_before = _time_written(folder)
     process = processes.start(_command(folder, args), folder.with_suffix(".log"))
-    if choose.random() < 0.8:  # else at any moment of its start too
+    if choose.random() < 0.8:  # otherwise possibly during its start
         processes.wait_until(lambda: not process.is_alive() or _time_written(folder) != written_before, 0.001)
     process.join(choose.uniform(0, 1))
     if inside_a_write:
@@ -121,7 +121,7 @@ def _ends_the_same(folder: Path, whole: Path) -> bool:
 
 
 def assert_same_run(folder: Path, wanted: Path) -> None:
-    """Compares all that a run leaves behind: its last and best checkpoints and its report, with the test's figures."""
+    """Compares the last and best checkpoints and the reports of two runs, including the figures of the test."""
     assert without_clock(read_report(folder)) == without_clock(read_report(wanted))
     checkpoints, wanted_checkpoints = folder / "checkpoints", wanted / "checkpoints"
     names = sorted(path.name for path in wanted_checkpoints.iterdir())
@@ -131,7 +131,7 @@ def assert_same_run(folder: Path, wanted: Path) -> None:
 
 
 def assert_same_state(path: Path, wanted_path: Path) -> None:
-    """Compares the weights, their averages, the optimizer, the schedule and the place in training, bit for bit."""
+    """Compares weights, their averages, optimizer, schedule and position in training, bit for bit."""
     found, wanted = load_checkpoint(path), load_checkpoint(wanted_path)
     for key in ("state_dict", "current_model_state", "averaging_state", "optimizer_states"):
         torch.testing.assert_close(found.get(key), wanted.get(key), rtol=0, atol=0, msg=f"{path.name}: {key}")
@@ -140,7 +140,7 @@ def assert_same_state(path: Path, wanted_path: Path) -> None:
 
 
 def without_clock(report: dict[str, Any]) -> dict[str, Any]:
-    """A report without what differs between a run and one that was resumed: seconds, and that it was resumed."""
+    """A report without the fields that differ after resuming: seconds, command, and `resumed`."""
     epochs = [{name: value for name, value in row.items() if name != "seconds"} for row in report["epochs"]]
     rest = {key: value for key, value in report.items() if key not in ("wall_clock_seconds", "resumed", "command")}
     return rest | {"epochs": epochs}
@@ -150,9 +150,8 @@ class KillAt(Callback):
     """Kills this process with SIGKILL in a hook, before the callbacks that write the report and the checkpoints.
 
     Args:
-        hook: The name of the hook; or of a file of the run: the process is killed where that file is about to be
-            replaced.
-        occurrence: At which call of the hook, counted from 1.
+        hook: Name of a hook; or of a file of the run, to kill the process just before that file is replaced.
+        occurrence: The call of the hook at which to kill, from 1.
     """
 
     def __init__(self, hook: str, occurrence: int = 1) -> None:
@@ -176,4 +175,4 @@ class KillAt(Callback):
 
 
 class KillAfter(KillAt, Checkpoint):
-    """The same, after these callbacks: as a `Checkpoint`, which the framework calls last."""
+    """The same, but after those callbacks: Lightning calls a `Checkpoint` last."""

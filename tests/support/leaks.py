@@ -1,4 +1,4 @@
-"""What a test leaves running behind it: threads of this process, and the processes that it has started."""
+"""Detects what a test leaves running: threads of this process, and processes that it started."""
 
 import gc
 import os
@@ -12,37 +12,37 @@ from pathlib import Path
 
 import pytest
 
-# In the environment of all that this process starts, and of what that starts: found after its parent has ended, too.
+# Child processes inherit this variable, so they are found even after their parent has ended.
 os.environ["MNIST_LIGHTNING_TESTS"] = str(os.getpid())
 MARKED = f"MNIST_LIGHTNING_TESTS={os.getpid()}".encode()
 
-# One of each serves all tests of this process, and ends with it.
+# These serve all tests of this process, and end with it.
 ALLOWED_PROCESSES = {
-    "multiprocessing.forkserver": "has imported PyTorch and Lightning for all that processes.py starts",
-    "multiprocessing.resource_tracker": "comes with it",
+    "multiprocessing.forkserver": "has imported PyTorch and Lightning for all processes of processes.py",
+    "multiprocessing.resource_tracker": "belongs to the fork server",
 }
-SECONDS_TO_END = 10.0  # of what has been told to
-_NAMED: set[threading.Thread | int] = set()  # what has failed a test already
+SECONDS_TO_END = 10.0
+_REPORTED: set[threading.Thread | int] = set()  # leaks that have failed a test already
 
 
 @contextmanager
 def nothing_left_running() -> Iterator[None]:
-    """Ends what the block has started and left, and fails.
+    """Fails if the block leaves threads or processes running, and kills those processes.
 
     Raises:
-        pytest.fail.Exception: names each thread and process.
+        pytest.fail.Exception: something is left running; the message names it.
     """
     before = set(threading.enumerate()), _process_ids()
     yield
     if not _left(*before, seconds=0.1):
         return
-    # A loader's processes end with the loader, and the framework's objects hold each other; it leaves a thread, too.
+    # Loader processes end when Lightning's reference cycles are collected; one thread has to be stopped explicitly.
     gc.collect()
     resource_sharer.stop()
     left = _left(*before, SECONDS_TO_END)
     if not left:
         return
-    _NAMED.update(left)
+    _REPORTED.update(left)
     for key in left:
         if isinstance(key, int):
             with suppress(ProcessLookupError, ChildProcessError):
@@ -52,25 +52,25 @@ def nothing_left_running() -> Iterator[None]:
 
 
 def _left(threads: set[threading.Thread], ids: set[int], seconds: float) -> dict[threading.Thread | int, str]:
-    """What still runs after these seconds and did not run before: threads, ids of processes, with names for them."""
+    """Threads and process ids, with names, that started after `threads` and `ids` and still run after `seconds`."""
     deadline = time.monotonic() + seconds
     while True:
         left: dict[threading.Thread | int, str] = {
-            thread: f"thread {thread.name}" for thread in threading.enumerate() if thread not in threads | _NAMED
+            thread: f"thread {thread.name}" for thread in threading.enumerate() if thread not in threads | _REPORTED
         }
-        left |= {number: name for number in _process_ids() - ids - _NAMED if (name := _name_of_own(number))}
+        left |= {number: name for number in _process_ids() - ids - _REPORTED if (name := _name_of_own(number))}
         if not left or time.monotonic() > deadline:
             return left
         time.sleep(0.01)
 
 
 def _process_ids() -> set[int]:
-    """Of all processes of this machine; none where there is no /proc."""
+    """Ids of all processes on this machine; empty without /proc."""
     return {int(path.name) for path in Path("/proc").glob("[0-9]*")}
 
 
 def _name_of_own(number: int) -> str | None:
-    """The command line of a process that this one has started; None if it has ended, or is somebody else's."""
+    """The command line of a process that this one started; None for other processes, and if it has ended."""
     path = Path(f"/proc/{number}")
     try:
         parent = int((path / "stat").read_text().rpartition(")")[2].split()[1])
@@ -81,4 +81,4 @@ def _name_of_own(number: int) -> str | None:
         return None
     if parent == os.getpid() and any(allowed in command for allowed in ALLOWED_PROCESSES):
         return None
-    return f"process {number}: {command or 'ended, and not waited for'}"
+    return f"process {number}: {command or 'ended, but not waited for'}"

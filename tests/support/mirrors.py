@@ -1,4 +1,4 @@
-"""Mirrors of MNIST on this machine, good ones and bad ones."""
+"""Working and faulty mirrors of MNIST on this machine."""
 
 import http.server
 import threading
@@ -9,11 +9,11 @@ from typing import Any
 
 from typing_extensions import override
 
-POLL_SECONDS = 0.01  # how soon a server notices that it shall end
+POLL_SECONDS = 0.01  # how often a server checks whether it should stop
 
 
 class _Server(http.server.ThreadingHTTPServer):
-    daemon_threads = False  # the end of the server waits for its answers
+    daemon_threads = False  # closing the server waits for its responses
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -22,11 +22,11 @@ class _Server(http.server.ThreadingHTTPServer):
 
     @override
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Says nothing: a client that hangs up is what some tests are about, and other answers fail at the client."""
+        """Prints nothing: some tests disconnect on purpose, and other errors show at the client."""
 
 
 class _Mirror(http.server.BaseHTTPRequestHandler):
-    """Answers as the first part of the path says: `/good/FILE`, `/half/FILE` and so on."""
+    """The first part of the path selects the behaviour: `/good/FILE`, `/half/FILE` and so on."""
 
     server: _Server
 
@@ -58,7 +58,7 @@ class _Mirror(http.server.BaseHTTPRequestHandler):
 
 @contextmanager
 def serve(directory: Path) -> Iterator[str]:
-    """Serves the files of a directory until the block ends; gives the address."""
+    """Serves the files of a directory until the block ends; yields the address."""
     with _Server(directory) as server:
         thread = threading.Thread(target=server.serve_forever, args=(POLL_SECONDS,))
         thread.start()

@@ -1,4 +1,4 @@
-"""Command lines and configs that nobody would write, but anybody can: none ends in a traceback."""
+"""Random and malformed command lines and configs: none causes a traceback."""
 
 import contextlib
 import io
@@ -65,12 +65,12 @@ NASTY = [
         "lightning.pytorch.Trainer",
     ),
 ]
-# What would start work of another kind, or change this process for the tests that follow.
-NOT_TRIED = ("num_threads", "ckpt_path", "trainer.profiler", "trainer.strategy", "trainer.num_nodes", "trainer.devices")
+# These start other work, or change this process for later tests.
+EXCLUDED = ("num_threads", "ckpt_path", "trainer.profiler", "trainer.strategy", "trainer.num_nodes", "trainer.devices")
 
 
 def option_names() -> list[str]:
-    """The names of `fit`'s options, dotted; sorted."""
+    """Dotted names of `fit`'s options, sorted."""
     output = io.StringIO()
     with contextlib.redirect_stdout(output), contextlib.suppress(SystemExit):
         main([*OFFLINE, "--print_config"])
@@ -84,11 +84,11 @@ def option_names() -> list[str]:
                 collect(f"{prefix}.{key}" if prefix else key, part)
 
     collect("", yaml.safe_load(output.getvalue()))
-    return sorted(names - set(NOT_TRIED))
+    return sorted(names - set(EXCLUDED))
 
 
 def values() -> st.SearchStrategy[str]:
-    """An option's value as it is typed; no argument of a process can hold a zero byte."""
+    """An option's value as typed; a process argument cannot contain a zero byte."""
     return st.one_of(
         st.sampled_from(NASTY),
         st.integers().map(str),
@@ -98,7 +98,7 @@ def values() -> st.SearchStrategy[str]:
 
 
 def command_lines(names: list[str]) -> st.SearchStrategy[list[str]]:
-    """A subcommand, perhaps a config, and some options; names may have a letter too few."""
+    """A subcommand, sometimes a config, and some options; option names may lack their last letter."""
     name = st.one_of(st.sampled_from(names), st.sampled_from(names).map(lambda name: name[:-1]), values())
     option = st.tuples(name.map("--{}".format), values()).map(list) | values().map(lambda value: [value])
     options = st.lists(option, max_size=3).map(lambda parts: [word for part in parts for word in part])
@@ -107,7 +107,7 @@ def command_lines(names: list[str]) -> st.SearchStrategy[list[str]]:
 
 
 def configs(names: list[str]) -> st.SearchStrategy[bytes]:
-    """A file for --config: real names and others, nested as they should be or not; or no YAML at all."""
+    """A file for --config: valid and invalid names, correctly or incorrectly nested; or not YAML at all."""
     words = sorted({word for name in names for word in name.split(".")})
     scalar = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=10) | st.sampled_from(NASTY)
     key = st.sampled_from(words) | st.sampled_from(names) | st.text(max_size=10) | st.integers()
@@ -118,11 +118,11 @@ def configs(names: list[str]) -> st.SearchStrategy[bytes]:
     return text | st.binary(max_size=50) | st.sampled_from(NASTY).map(lambda value: value.encode("utf-8", "replace"))
 
 
-def outcome(args: list[str]) -> None:
+def check_outcome(args: list[str]) -> None:
     """Runs a command.
 
     Raises:
-        AssertionError: it ended otherwise than well, or with one error and status 2.
+        AssertionError: the command neither succeeded nor ended with one error and status 2.
     """
     error = io.StringIO()
     status: object = 0
@@ -139,7 +139,7 @@ def outcome(args: list[str]) -> None:
 
 
 def _try(num_times: int, strategy: st.SearchStrategy[object], check: Callable[[object], None], seed: int) -> int:
-    """Checks as many examples; returns how many there were."""
+    """Checks up to `num_times` examples; returns their number."""
     tried = 0
 
     def count(example: object) -> None:
@@ -153,28 +153,28 @@ def _try(num_times: int, strategy: st.SearchStrategy[object], check: Callable[[o
 
 
 def try_command_lines(num_times: int, seed: int) -> int:
-    """Parses odd command lines, and checks what the parser lets through."""
+    """Parses random command lines, and checks the accepted ones as far as possible without training."""
     with mock.patch.object(cli, "CommandLine", NotRun), mock.patch.object(torch, "set_num_threads"):
-        return _try(num_times, command_lines(option_names()), outcome, seed)  # type: ignore[arg-type]
+        return _try(num_times, command_lines(option_names()), check_outcome, seed)  # type: ignore[arg-type]
 
 
 def try_configs(num_times: int, seed: int) -> int:
-    """Parses odd configs, alone and after one of ours."""
+    """Parses random configs, alone and after `offline.yaml`."""
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "odd.yaml"
 
         def check(content: object) -> None:
             assert isinstance(content, bytes)
             path.write_bytes(content)
-            outcome(["fit", "--config", str(path)])
-            outcome([*OFFLINE, "--config", str(path)])
+            check_outcome(["fit", "--config", str(path)])
+            check_outcome([*OFFLINE, "--config", str(path)])
 
         with mock.patch.object(cli, "CommandLine", NotRun), mock.patch.object(torch, "set_num_threads"):
             return _try(num_times, configs(option_names()), check, seed)
 
 
 def try_runs(num_times: int, seed: int) -> int:
-    """Runs a step with one option of ours changed, for what only fails where it is used."""
+    """Runs one step with one of the project's options changed, to find values that fail only when used."""
     names = [
         name for name in option_names() if name.startswith(("model.", "data.", "early_", "weight_", "best_", "last_"))
     ]
@@ -185,6 +185,6 @@ def try_runs(num_times: int, seed: int) -> int:
     def check(option: object) -> None:
         assert isinstance(option, tuple)
         name, value = option
-        outcome([*OFFLINE, "--trainer.fast_dev_run", "true", f"--{name}", value])
+        check_outcome([*OFFLINE, "--trainer.fast_dev_run", "true", f"--{name}", value])
 
     return _try(num_times, example, check, seed)

@@ -1,4 +1,4 @@
-"""Runs of the command line in processes of their own, which start at once: what they import was imported before."""
+"""Runs the command line in separate processes, which start fast because a fork server has imported everything."""
 
 import atexit
 import multiprocessing
@@ -19,7 +19,7 @@ from mnist_lightning.main import main
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["support.processes"])
-SECONDS_OF_PATIENCE = 300.0  # with what takes some on a machine that is left alone
+TIMEOUT_SECONDS = 300.0  # for what takes a few seconds on an idle machine
 
 
 def start(
@@ -28,19 +28,19 @@ def start(
     environment: Mapping[str, str] | None = None,
     max_file_bytes: int = resource.RLIM_INFINITY,
 ) -> BaseProcess:
-    """Starts `python -m mnist_lightning ARGS` with both outputs appended to a file; no file can grow beyond a limit."""
+    """Starts `python -m mnist_lightning ARGS` and appends both outputs to a file; limits the size of every file."""
     return start_function(_run, (args, environment or {}, max_file_bytes), output)
 
 
 def start_function(function: Callable[..., object], args: tuple[object, ...], output: Path) -> BaseProcess:
-    """Starts a function of a module's top level, with both outputs appended to a file."""
+    """Starts a module-level function and appends both outputs to a file."""
     process = _CONTEXT.Process(target=_call, args=(function, args, output))
     process.start()
     return process
 
 
 def start_ranks(num_ranks: int, args: list[str], output: Path) -> list[BaseProcess]:
-    """Starts the processes of a `ddp` run, as `torchrun` does; each has an output of its own, `OUTPUT.RANK`."""
+    """Starts the processes of a `ddp` run, like `torchrun`; the outputs go to `OUTPUT.RANK`."""
     output.parent.mkdir(parents=True, exist_ok=True)
     shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": str(num_ranks)}
     shared |= {"LOCAL_WORLD_SIZE": str(num_ranks), "GROUP_RANK": "0", "TORCHELASTIC_RUN_ID": "test"}
@@ -56,8 +56,8 @@ def start_ranks(num_ranks: int, args: list[str], output: Path) -> list[BaseProce
 
 
 def free_port() -> int:
-    """A port of this machine for a server that sets SO_REUSEADDR, as all do; nobody else is given it meanwhile."""
-    reserved = socket.socket()  # stays bound: a port that is closed again may go to another before its server starts
+    """Reserves a free port for a server that sets SO_REUSEADDR, as all do."""
+    reserved = socket.socket()  # stays bound, so that no other process gets the port before the server starts
     reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     reserved.bind(("127.0.0.1", 0))
     atexit.register(reserved.close)
@@ -66,32 +66,32 @@ def free_port() -> int:
 
 
 def wait_until(condition: Callable[[], object], seconds_between: float = 0.01) -> None:
-    """Waits for what has to come.
+    """Waits until the condition is true.
 
     Raises:
-        TimeoutError: it does not.
+        TimeoutError: it did not become true in time.
     """
-    deadline = time.monotonic() + SECONDS_OF_PATIENCE
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while not condition():
         if time.monotonic() > deadline:
-            raise TimeoutError(f"waited {SECONDS_OF_PATIENCE:.0f} s")
+            raise TimeoutError(f"waited {TIMEOUT_SECONDS:.0f} s")
         time.sleep(seconds_between)
 
 
 def end(process: BaseProcess) -> int:
-    """Waits for a process's end; returns its exit status.
+    """Waits for the end of a process; returns its exit status.
 
     Raises:
-        TimeoutError: it does not end.
+        TimeoutError: it did not end in time.
     """
-    process.join(SECONDS_OF_PATIENCE)
+    process.join(TIMEOUT_SECONDS)
     if process.exitcode is None:
-        raise TimeoutError(f"{process.name} has not ended after {SECONDS_OF_PATIENCE:.0f} s")
+        raise TimeoutError(f"{process.name} has not ended after {TIMEOUT_SECONDS:.0f} s")
     return process.exitcode
 
 
 def _call(function: Callable[..., object], args: tuple[object, ...], output: Path) -> None:
-    multiprocessing.set_start_method(None, force=True)  # loader processes start as in a process that a shell started
+    multiprocessing.set_start_method(None, force=True)  # loader processes start as under a shell
     torch.set_num_threads(1)
     descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(descriptor, sys.stdout.fileno())
@@ -102,7 +102,7 @@ def _call(function: Callable[..., object], args: tuple[object, ...], output: Pat
 def _run(args: list[str], environment: Mapping[str, str], max_file_bytes: int) -> None:
     os.environ.update(environment)
     if "RANK" in environment:
-        rank_zero_only.rank = int(environment["RANK"])  # type: ignore[attr-defined]  # which lightning asked for when it was imported, before
+        rank_zero_only.rank = int(environment["RANK"])  # type: ignore[attr-defined]  # set when lightning was imported
     resource.setrlimit(resource.RLIMIT_FSIZE, (max_file_bytes, resource.RLIM_INFINITY))
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's job in the background ignores
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background jobs
     main(args)

@@ -1,4 +1,4 @@
-"""Runs, as tests start them, and what they leave behind."""
+"""Starts runs for tests, and reads their files."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from support import processes
 PROJECT = Path(__file__).parents[2]
 Fit = Callable[..., Path]
 SHORT_RUN = ["fit", "--config", "configs/offline.yaml", "--trainer.max_epochs", "2"]
-# Of the original's log, after each epoch.
+# From the original's log, after each epoch.
 PUBLISHED_LEARNING_RATES = [
     *(0.028123, 0.076246, 0.100000, 0.098267, 0.093246, 0.085277, 0.074904, 0.062834),
     *(0.049889, 0.036952, 0.024904, 0.014567, 0.006644, 0.001676, 0.000000),
@@ -21,7 +21,7 @@ PUBLISHED_LEARNING_RATES = [
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """The files below a folder, by their path in it."""
+    """Contents of all files below a folder, by relative path."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
@@ -44,9 +44,9 @@ def quiet_trainer(**settings: object) -> Trainer:
 
 
 def run_ranks(num_ranks: int, root: Path, *args: str) -> list[str]:
-    """Runs to the end; returns what each rank said."""
+    """Runs a command in several ranks to its end; returns the output of each rank."""
     ranks = processes.start_ranks(num_ranks, [*args, "--trainer.default_root_dir", str(root)], root / "log")
     statuses = [processes.end(rank) for rank in ranks]
-    said = [(root / f"log.{number}").read_text() for number in range(num_ranks)]
-    assert statuses == [os.EX_OK] * num_ranks, said
-    return said
+    outputs = [(root / f"log.{number}").read_text() for number in range(num_ranks)]
+    assert statuses == [os.EX_OK] * num_ranks, outputs
+    return outputs

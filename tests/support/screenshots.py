@@ -1,4 +1,4 @@
-"""The README's pictures of pages, part of `make readme`: TensorBoard, after two runs of three epochs, and the demo."""
+"""Takes the screenshots of the README, part of `make readme`: TensorBoard after two short runs, and the demo."""
 
 import argparse
 import io
@@ -16,13 +16,13 @@ from support.runs import PROJECT
 from support.tensorboard_pages import TIMEOUT_MS, filter_tags, open_dashboard, projector_frame, server, wait_for_text
 
 DOCS = PROJECT / "docs"
-NUM_COLOURS = 256  # a palette: half of the bytes, and no colour that the eye misses
+NUM_COLOURS = 256  # a palette halves the file size without visible loss
 RATES = ("0.1", "0.05")
-SETTLE_MS = 3000  # what moves on a page has come to rest: nothing tells
+SETTLE_MS = 3000  # until animations have ended; there is no event for it
 
 
 def train(root: Path, epochs: int) -> None:
-    """Trains `optimized.yaml` once for each rate."""
+    """Trains `optimized.yaml` once with each learning rate."""
     for rate in RATES:
         options = ["--model.max_lr", rate, "--trainer.max_epochs", str(epochs)]
         config = str(PROJECT / "configs" / "optimized.yaml")
@@ -37,7 +37,7 @@ def custom_scalars(page: Page, url: str) -> None:
 
 
 def images(page: Page, url: str) -> None:
-    """The confusion matrix, the accuracy of each digit, and the mistakes, of one run."""
+    """Confusion matrix, accuracy per digit and most confident mistakes of one run."""
     open_dashboard(page, url, "images")
     filter_tags(page, "validation/")
     page.locator("tf-runs-selector input").first.fill("version_0")
@@ -51,13 +51,13 @@ def hparams(page: Page, url: str) -> None:
 
 
 def projector(page: Page, url: str) -> None:
-    """The test images where the network puts them."""
+    """The test images by their features."""
     open_dashboard(page, url, "projector")
     page.wait_for_selector("iframe")
     wait_for_text(page, ["Points:", "1000"], projector_frame(page))
 
 
-PICTURES: dict[str, tuple[Callable[[Page, str], None], int, int]] = {  # with width and height in pixels
+PICTURES: dict[str, tuple[Callable[[Page, str], None], int, int]] = {  # function, width and height in pixels
     "custom_scalars": (custom_scalars, 1500, 620),
     "images": (images, 1500, 640),
     "hparams": (hparams, 1700, 300),
@@ -65,9 +65,9 @@ PICTURES: dict[str, tuple[Callable[[Page, str], None], int, int]] = {  # with wi
 }
 
 
-def take_of_tensorboard(root: Path) -> None:
-    """Writes the pictures of the runs under `root`."""
-    with server(root) as url, open_page(may_ask_outside=True) as page:
+def take_tensorboard(root: Path) -> None:
+    """Takes the screenshots of TensorBoard with the runs under `root`."""
+    with server(root) as url, open_page(allow_outside_requests=True) as page:
         page.set_default_timeout(TIMEOUT_MS)
         for name, (show, width, height) in PICTURES.items():
             page.set_viewport_size({"width": width, "height": height})
@@ -75,8 +75,8 @@ def take_of_tensorboard(root: Path) -> None:
             save(page, DOCS / "tensorboard" / f"{name}.png")
 
 
-def take_of_demo() -> None:
-    """Draws a digit, and writes the picture of what the page says of it."""
+def take_demo() -> None:
+    """Draws a digit on the demo's page and takes a screenshot."""
     with demo_page.served() as url, open_page(860, 430) as page:
         demo_page.show(page, url)
         demo_page.draw(page, demo_page.SEVEN)
@@ -84,24 +84,24 @@ def take_of_demo() -> None:
 
 
 def save(page: Page, path: Path) -> None:
-    """Writes what the page shows when it has come to rest."""
+    """Writes a screenshot after animations have ended."""
     page.wait_for_timeout(SETTLE_MS)
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.open(io.BytesIO(page.screenshot())).convert("RGB").quantize(NUM_COLOURS).save(path, optimize=True)
 
 
 def main() -> None:
-    """Trains, unless runs are named, and takes the pictures."""
-    parser = argparse.ArgumentParser(description="Write the README's pictures of pages.")
+    """Trains unless --runs is given, and takes the screenshots."""
+    parser = argparse.ArgumentParser(description="Take the README's screenshots.")
     parser.add_argument("--runs", type=Path, help="directory of two finished runs of optimized.yaml; trains by default")
-    parser.add_argument("--epochs", type=int, default=3, help="of each of the two runs")
+    parser.add_argument("--epochs", type=int, default=3, help="epochs of each of the two runs")
     args = parser.parse_args()
-    take_of_demo()
+    take_demo()
     with tempfile.TemporaryDirectory() as directory:
         root = args.runs or Path(directory, "runs")
         if args.runs is None:
             train(root, args.epochs)
-        take_of_tensorboard(root)
+        take_tensorboard(root)
 
 
 if __name__ == "__main__":

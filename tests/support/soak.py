@@ -1,4 +1,4 @@
-"""The kills, the damage and the odd input of the tests at length: counts into `results/reliability.json`."""
+"""Runs the tests' kills, damage and odd input many times, and writes the counts to `results/reliability.json`."""
 
 import dataclasses
 import json
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mnist_lightning.evidence.tables import RELIABILITY
 from mnist_lightning.runs.environment import hardware, versions
-from mnist_lightning.runs.files import replace_file
+from mnist_lightning.runs.files import atomic_write
 from support.damage import damage_checkpoint
 from support.kills import survive_kills
 from support.odd_input import try_command_lines, try_configs, try_runs
@@ -21,7 +21,7 @@ NUM_RUNS = 80
 
 
 def main() -> None:
-    """Runs all, and writes the counts."""
+    """Runs everything and writes the counts."""
     counts: dict[str, object] = {"date": datetime.now(UTC).date().isoformat()}
     counts |= {"hardware": hardware(), "versions": versions()}
     with tempfile.TemporaryDirectory() as directory:
@@ -40,7 +40,7 @@ def main() -> None:
     }
     counts["odd_input"] = tried
     print(tried)
-    replace_file(RELIABILITY, json.dumps(counts, indent=2, ensure_ascii=False) + "\n")
+    atomic_write(RELIABILITY, json.dumps(counts, indent=2, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A TensorBoard server over some runs, and how its pages are read."""
+"""Starts a TensorBoard server and reads its pages."""
 
 import subprocess
 import sys
@@ -13,8 +13,8 @@ from playwright.sync_api import Error, Frame, Page
 
 from support import processes
 
-TIMEOUT_MS = 120_000  # of what takes a second on a machine that is left alone
-# All that is written on a page, in shadow roots too, but not what a style or script consists of.
+TIMEOUT_MS = 120_000  # for what takes a second on an idle machine
+# All text on a page, including shadow roots, without styles and scripts.
 TEXT = """() => {
     const found = [];
     const walk = node => {
@@ -30,9 +30,9 @@ TEXT = """() => {
 
 @contextmanager
 def server(logdir: Path) -> Iterator[str]:
-    """Serves the runs under `logdir` until the block ends; gives the address, once all of them are found."""
+    """Serves the runs under `logdir` until the block ends; yields the address once all runs are loaded."""
     port = processes.free_port()
-    # Relative: the pages show what was given.
+    # A relative path, because the pages show it.
     args = ["--logdir", logdir.name, "--host", "localhost", "--port", str(port)]
     executable = str(Path(sys.executable).parent / "tensorboard")
     url = f"http://localhost:{port}"
@@ -41,7 +41,7 @@ def server(logdir: Path) -> Iterator[str]:
     ) as process:
         try:
             _wait_for(f"{url}/data/runs", "version_", process)
-            # This dashboard is looked for on the side, and has no page before.
+            # This dashboard is loaded in the background, and has no page before.
             _wait_for(f"{url}/data/plugin/projector/runs", "version_", process)
             _wait_for(f"{url}/data/plugins_listing", '"projector": {"disable_reload": true, "enabled": true', process)
             yield url
@@ -63,34 +63,34 @@ def _wait_for(url: str, wanted: str, process: subprocess.Popen[bytes]) -> None:
 
 
 def open_dashboard(page: Page, url: str, name: str) -> None:
-    """Opens a dashboard by its name in the address, from the beginning."""
-    page.goto("about:blank")  # another name after the `#` alone loads nothing
+    """Opens a dashboard by its name in the address."""
+    page.goto("about:blank")  # changing only the part after `#` would not reload the page
     page.goto(f"{url}/#{name}")
 
 
-def wait_until(page: Page, condition: Callable[[], bool], otherwise: str) -> None:
-    """Waits while the page goes on.
+def wait_until(page: Page, condition: Callable[[], bool], message: str) -> None:
+    """Waits until the condition is true.
 
     Raises:
-        AssertionError: the condition does not become true; says what is `otherwise`.
+        AssertionError: the condition did not become true in time; with this message.
     """
     deadline = time.monotonic() + TIMEOUT_MS / 1000
     while not condition():
-        assert time.monotonic() < deadline, otherwise
+        assert time.monotonic() < deadline, message
         page.wait_for_timeout(200)
 
 
 def wait_for_text(page: Page, wanted: Sequence[str], frame: Frame | None = None) -> str:
-    """Waits until all of `wanted` is written on the page, or in a frame of it; returns all that is.
+    """Waits until the page, or a frame of it, contains all of `wanted`; returns the whole text.
 
     Raises:
-        AssertionError: some of it does not come.
+        AssertionError: some of it did not appear in time.
     """
 
     def text() -> str:
         try:
             found: str = (frame or page).evaluate(TEXT)
-        except Error:  # the page was being replaced: it has no text yet
+        except Error:  # the page is loading
             return ""
         return found
 
@@ -99,12 +99,12 @@ def wait_for_text(page: Page, wanted: Sequence[str], frame: Frame | None = None)
 
 
 def filter_tags(page: Page, expression: str) -> None:
-    """Shows the tags that match, all in one group that is open."""
+    """Shows the matching tags, in one open group."""
     page.locator("tf-tag-filterer input").first.fill(expression)
 
 
 def projector_frame(page: Page) -> Frame:
-    """The frame within a frame that the projector draws in."""
+    """The nested frame of the projector."""
     frame = page.frame_locator("iframe").frame_locator("iframe").owner.element_handle().content_frame()
     assert frame is not None
     return frame

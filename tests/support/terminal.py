@@ -1,4 +1,4 @@
-"""A terminal with one command in it, as a user sees it: what it shows, and keys that can be pressed."""
+"""Runs a command in a terminal: reads its screen and sends keys."""
 
 import fcntl
 import os
@@ -15,12 +15,12 @@ MAX_SECONDS = 120
 
 
 class Terminal:
-    """Runs `python -m mnist_lightning ARGS` in a terminal of its own; what still runs at the end is killed."""
+    """Runs `python -m mnist_lightning ARGS` in a new terminal, and kills it at the end if it still runs."""
 
     def __init__(self, args: list[str], columns: int = 180, environment: dict[str, str] | None = None) -> None:
         self._master, slave = pty.openpty()
         termios.tcsetwinsize(slave, (50, columns))
-        self.written = ""  # with all that moves the cursor
+        self.written = ""  # including cursor movements
         self._columns = columns
         self.process = subprocess.Popen(
             [sys.executable, "-m", "mnist_lightning", *args],
@@ -29,7 +29,7 @@ class Terminal:
             stderr=slave,
             env=os.environ | {"TERM": "xterm"} | (environment or {}),
             start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # Ctrl-C then reaches it
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # so that it receives Ctrl-C
         )
         os.close(slave)
 
@@ -44,7 +44,7 @@ class Terminal:
         os.close(self._master)
 
     def wait_for(self, pattern: str) -> None:
-        """Reads until what was written matches."""
+        """Reads until the output matches."""
         deadline = time.monotonic() + MAX_SECONDS
         while not re.search(pattern, self.written):
             assert time.monotonic() < deadline, self.written
@@ -62,7 +62,7 @@ class Terminal:
         return self.process.wait(MAX_SECONDS)
 
     def lines(self) -> list[str]:
-        """What the screen shows, and has scrolled; the last line is where the cursor is."""
+        """The lines on the screen, including those that scrolled off."""
         lines, row, column = [""], 0, 0
         for token in re.findall(r"\x1b\[[\d;?]*[A-Za-z]|.", self.written, re.DOTALL):
             if token == "\r":
@@ -80,10 +80,10 @@ class Terminal:
         return [line.rstrip() for line in lines]
 
     def _read(self) -> bool:
-        """Reads what is there, waiting for a while; False when the other side is closed."""
+        """Reads available output, waiting up to a second; returns False if the other side is closed."""
         if select.select([self._master], [], [], 1)[0]:
             try:
                 self.written += os.read(self._master, 65536).decode(errors="replace")
-            except OSError:  # how Linux tells that the other side is closed
+            except OSError:  # on Linux: the other side is closed
                 return False
         return True

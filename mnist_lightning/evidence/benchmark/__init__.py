@@ -1,1 +1,1 @@
-"""How fast training is, as ratios to a plain script of the same recipe, in one run on one machine."""
+"""Measures training speed relative to a plain script of the same recipe, in one run on one machine."""

@@ -1,4 +1,4 @@
-"""`python -m mnist_lightning.evidence.benchmark`: measures, and writes JSON, Markdown and charts."""
+"""`python -m mnist_lightning.evidence.benchmark`: measures speed and writes JSON, Markdown and charts."""
 
 import argparse
 import json
@@ -13,27 +13,27 @@ import torch
 from mnist_lightning.data.mnist_files import default_data_dir, read_mnist
 from mnist_lightning.errors import UserError
 from mnist_lightning.evidence.benchmark.changes import CHANGES, measure_changes
-from mnist_lightning.evidence.benchmark.epochs import COMPANY, CONTENDERS, FAST, GPU, TRAINER, Contender, time_epochs
+from mnist_lightning.evidence.benchmark.epochs import CONTENDERS, CONTENTION, FAST, GPU, TRAINER, Contender, time_epochs
 from mnist_lightning.evidence.benchmark.report import report_text, write_report
 from mnist_lightning.evidence.benchmark.scaling import measure_scaling
 from mnist_lightning.evidence.benchmark.whole_process import read_plain_script, train_plain_script
 from mnist_lightning.runs.environment import hardware, versions
-from mnist_lightning.runs.files import replace_file
+from mnist_lightning.runs.files import atomic_write
 
 NUM_ROUNDS = 5
 NUM_STEPS_IF_QUICK = 10
-NUM_STEPS_IN_COMPANY = 20
+NUM_STEPS_IN_CONTENTION = 20
 NUM_PLAIN_SEEDS, NUM_PLAIN_EPOCHS = 5, 15
 NUM_ROUNDS_OF_TRAINER, NUM_STEPS_OF_TRAINER = 25, 12
 
 
-def tell(line: str) -> None:
-    """Reports progress."""
+def log(line: str) -> None:
+    """Prints a line of progress to standard error."""
     print(line, file=sys.stderr, flush=True)
 
 
 def _epochs(contenders: Sequence[Contender], max_steps: int | None, num_rounds: int = NUM_ROUNDS) -> dict[str, Any]:
-    figures = time_epochs(contenders, num_rounds, max_steps, tell)
+    figures = time_epochs(contenders, num_rounds, max_steps, log)
     return {"num_rounds": num_rounds, "max_steps": max_steps, "contenders": figures}
 
 
@@ -41,37 +41,39 @@ def _changes(num_turns: int = 10, num_steps: int = 20) -> dict[str, Any]:
     return {
         "num_turns": num_turns,
         "num_steps": num_steps,
-        "changes": measure_changes(CHANGES, num_turns, num_steps, tell),
+        "changes": measure_changes(CHANGES, num_turns, num_steps, log),
     }
 
 
 def _process(output: Path) -> dict[str, Any]:
     plain_seeds = output / "plain_script"
-    train_plain_script(plain_seeds, NUM_PLAIN_SEEDS, NUM_PLAIN_EPOCHS, None, tell)
+    train_plain_script(plain_seeds, NUM_PLAIN_SEEDS, NUM_PLAIN_EPOCHS, None, log)
     return {**_epochs((CONTENDERS[0], FAST), None), "plain_seeds": read_plain_script(plain_seeds)}
 
 
-Part = Callable[[Path], dict[str, Any]]  # takes the directory of the figures
+Part = Callable[[Path], dict[str, Any]]  # from the output directory to the figures
 
 PARTS: dict[str, Part] = {
     "epochs": lambda _: _epochs([*CONTENDERS, *([GPU] if torch.cuda.is_available() else [])], None),
     "trainer": lambda _: _epochs(TRAINER, NUM_STEPS_OF_TRAINER, NUM_ROUNDS_OF_TRAINER),
     "process": _process,
-    "company": lambda _: _epochs(COMPANY, NUM_STEPS_IN_COMPANY),
+    "contention": lambda _: _epochs(CONTENTION, NUM_STEPS_IN_CONTENTION),
     "changes": lambda _: _changes(),
-    "scaling": lambda _: measure_scaling(NUM_ROUNDS, tell),
+    "scaling": lambda _: measure_scaling(NUM_ROUNDS, log),
 }
 QUICK_PARTS: dict[str, Part] = {
-    # Loader workers take longer to start than ten steps do.
+    # Starting loader workers takes longer than ten steps.
     "epochs": lambda _: _epochs([each for each in CONTENDERS if each.name != "plain_2_workers"], NUM_STEPS_IF_QUICK),
 }
 
 
 def main() -> None:
-    """Measures the parts asked for, and writes the report of all that there are."""
-    parser = argparse.ArgumentParser(description="Measure how fast training is. Leave the machine alone meanwhile.")
-    parser.add_argument("--quick", action="store_true", help="only epochs, of a few steps: minutes, not two hours")
-    parser.add_argument("--parts", nargs="+", choices=PARTS, help="what to measure; all by default")
+    """Measures the selected parts and writes a report about all parts in the output directory."""
+    parser = argparse.ArgumentParser(
+        description="Measure training speed. Run nothing else on the machine meanwhile.",
+    )
+    parser.add_argument("--quick", action="store_true", help="only short epochs: minutes instead of two hours")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, help="parts to measure; all by default")
     parser.add_argument("--output", type=Path, required=True, help="directory for the figures")
     args = parser.parse_args()
     try:
@@ -88,7 +90,7 @@ def main() -> None:
             "versions": versions(),
             **measure(args.output),
         }
-        replace_file(args.output / f"{part}.json", json.dumps(figures, indent=2, ensure_ascii=False) + "\n")
+        atomic_write(args.output / f"{part}.json", json.dumps(figures, indent=2, ensure_ascii=False) + "\n")
     write_report(args.output)
     print(report_text(args.output))
 

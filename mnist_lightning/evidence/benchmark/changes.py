@@ -1,4 +1,4 @@
-"""What each change that made a step faster brought, and how far it moved the loss."""
+"""The speed-up of each optimisation of a training step, and its effect on the loss."""
 
 import statistics
 import time
@@ -8,20 +8,20 @@ from itertools import islice, pairwise
 from typing import Any
 
 from mnist_lightning.evidence.benchmark.bare_loop import Loop, Setting
-from mnist_lightning.evidence.benchmark.turns import Portion, Run, Turns, ended_together
+from mnist_lightning.evidence.benchmark.turns import Portion, Run, Turns, close_on_exit
 
 NUM_WARM_UP_TURNS = 1
 
 
 @dataclass(frozen=True)
 class Change:
-    """A change, with the setting after it; the setting before it is that of the change before."""
+    """A change with the setting after it; the previous change has the setting before it."""
 
     title: str
     setting: Setting
     # Whether both settings see the same batches and drop the same activations, so that losses compare step by step.
-    # "without dropout": only there, because PyTorch draws masks in the order of memory.
-    draws_the_same: bool | str
+    # "without dropout": only then, because PyTorch draws masks in memory order.
+    has_same_draws: bool | str
 
 
 def _ladder() -> Iterator[Change]:
@@ -47,7 +47,7 @@ CHANGES = tuple(_ladder())
 
 
 def run_steps(turns: Turns, setting: Setting, num_steps: int, num_turns: int) -> None:
-    """Takes `num_steps` steps a turn."""
+    """Runs `num_steps` steps per turn."""
     turns.take(_portions(setting, num_steps, num_turns))
 
 
@@ -60,27 +60,30 @@ def _portions(setting: Setting, num_steps: int, num_turns: int) -> Iterator[Port
 
 
 def measure_changes(
-    changes: Sequence[Change], num_turns: int, num_steps: int, tell: Callable[[str], None]
+    changes: Sequence[Change], num_turns: int, num_steps: int, log: Callable[[str], None]
 ) -> list[dict[str, Any]]:
-    """Takes `num_turns` × `num_steps` steps with each setting, in turns of `num_steps`, the first for warm-up.
+    """Runs `num_turns` × `num_steps` steps with each setting; the settings alternate after `num_steps` steps.
 
     Args:
-        changes: a ladder of changes, each on top of the one before.
-        num_turns: turns of each, warm-up included.
-        num_steps: steps of a turn.
-        tell: gets a line after each round.
+        changes: cumulative changes.
+        num_turns: turns of each setting; the first is warm-up.
+        num_steps: steps per turn.
+        log: receives a line of progress after each round.
+
+    Returns:
+        One row per change: milliseconds per step and losses.
     """
     settings = [change.setting for change in changes]
     for before, after in pairwise(changes):
-        if after.draws_the_same == "without dropout":
+        if after.has_same_draws == "without dropout":
             settings += [replace(change.setting, dropout=0.0) for change in (before, after)]
     runs = {setting: Run(str(setting), run_steps, (setting, num_steps, num_turns)) for setting in settings}
     portions: dict[Setting, list[Portion]] = {setting: [] for setting in settings}
-    with ended_together(runs.values()):
+    with close_on_exit(runs.values()):
         for number in range(num_turns):
             for setting, run in runs.items():
                 portions[setting].append(run.take_turn())
-            tell(f"turn {number + 1} of {num_turns}: {num_steps} steps of each of {len(runs)} settings")
+            log(f"turn {number + 1} of {num_turns}: {num_steps} steps of each of {len(runs)} settings")
     losses = {setting: [loss for portion in taken for loss in portion["losses"]] for setting, taken in portions.items()}
     rows = []
     for number, after in enumerate(changes):
@@ -91,13 +94,13 @@ def measure_changes(
             ],
             "mean_loss_of_last_half": statistics.mean(losses[after.setting][num_turns * num_steps // 2 :]),
         }
-        if after.draws_the_same:
+        if after.has_same_draws:
             pair = [changes[number - 1].setting, after.setting]
-            if after.draws_the_same == "without dropout":
+            if after.has_same_draws == "without dropout":
                 pair = [replace(setting, dropout=0.0) for setting in pair]
             differences = [abs(a - b) for a, b in zip(losses[pair[0]], losses[pair[1]], strict=True)]
             row |= {
-                "same_draws": after.draws_the_same,
+                "same_draws": after.has_same_draws,
                 "loss_difference_of_first_step": differences[0],
                 "mean_loss_difference": statistics.mean(differences),
                 "largest_loss_difference": max(differences),

@@ -1,4 +1,4 @@
-"""Times an epoch of the plain script, of `fit`, and of a bare loop, taking turns; and `fit` beside other work."""
+"""Times epochs of the plain script, `fit` and a bare loop in alternation, and `fit` beside other processes."""
 
 import os
 import statistics
@@ -22,7 +22,7 @@ from mnist_lightning.classifier import DigitClassifier
 from mnist_lightning.data.mnist_files import default_data_dir
 from mnist_lightning.evidence.benchmark import plain_script
 from mnist_lightning.evidence.benchmark.bare_loop import Loop, Setting
-from mnist_lightning.evidence.benchmark.turns import Portion, Run, Turns, ended_together
+from mnist_lightning.evidence.benchmark.turns import Portion, Run, Turns, close_on_exit
 from mnist_lightning.evidence.benchmark.whole_process import run_process
 from mnist_lightning.fast.bfloat16 import BFloat16WhereFast
 
@@ -30,7 +30,7 @@ NUM_WARM_UP_EPOCHS = 1
 
 
 def run_plain_script(turns: Turns, num_epochs: int, max_steps: int | None, num_workers: int) -> None:
-    """The yardstick."""
+    """Runs the plain script, the reference of all ratios."""
     epochs = plain_script.train(default_data_dir(), num_epochs, num_workers, seed=0, max_steps=max_steps)
     turns.take(
         {
@@ -43,7 +43,7 @@ def run_plain_script(turns: Turns, num_epochs: int, max_steps: int | None, num_w
 
 
 def run_fit(turns: Turns, num_epochs: int, max_steps: int | None, *args: str) -> None:
-    """`fit` as a user starts it, with a callback that waits for its turn before each epoch."""
+    """Runs `fit` with a callback that waits for its turn before each epoch."""
     from mnist_lightning.main import main
 
     TakeTurns.turns = turns
@@ -60,9 +60,9 @@ def run_fit(turns: Turns, num_epochs: int, max_steps: int | None, *args: str) ->
 
 
 class TakeTurns(Callback):
-    """Makes an epoch of `fit` a turn."""
+    """Makes each epoch of `fit` one turn."""
 
-    turns: Turns  # set before the trainer is made: a config cannot hold it
+    turns: Turns  # on the class, because a config cannot contain it
 
     def __init__(self) -> None:
         self._portion: Portion | None = None
@@ -70,7 +70,7 @@ class TakeTurns(Callback):
 
     @override
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._end_turn()  # only now: what other callbacks do at an epoch's end is part of it
+        self._end_turn()  # only now, to include the other callbacks' work at the end of the epoch
         self.turns.wait()
         self._start_seconds = time.perf_counter()
 
@@ -98,7 +98,7 @@ class TakeTurns(Callback):
 
 
 def run_bare_loop(turns: Turns, num_epochs: int, max_steps: int | None) -> None:
-    """What `fit` with `cpu.yaml` computes, without the Trainer."""
+    """Runs the computations of `fit` with `cpu.yaml` without the Trainer."""
     turns.take(_bare_epochs(num_epochs, max_steps))
 
 
@@ -120,7 +120,7 @@ def _bare_epochs(num_epochs: int, max_steps: int | None) -> Iterator[Portion]:
 
 @dataclass(frozen=True)
 class Contender:
-    """One row of the benchmark: one process, or several that take their turns at once."""
+    """One row of the benchmark: one process, or several that run side by side."""
 
     name: str
     title: str
@@ -132,11 +132,11 @@ class Contender:
     wait_policy: Literal["passive", "active"] = "passive"  # of OpenMP's threads; passive is the command line's default
 
     def start(self, num_epochs: int, max_steps: int | None) -> list[Run]:
-        """Starts the processes; the second has another seed where there are two."""
+        """Starts the processes, each `fit` with its own seed."""
         seeds = (
             [("--seed_everything", str(seed)) for seed in range(self.num_processes)] if self.work is run_fit else [()]
         )
-        # The plain script's threads wait as PyTorch has them wait.
+        # The plain script keeps PyTorch's default.
         environment = {} if self.work is run_plain_script else {"OMP_WAIT_POLICY": self.wait_policy}
         with patch.dict(os.environ, environment):
             return [
@@ -145,7 +145,7 @@ class Contender:
             ]
 
     def take_turn(self, runs: Sequence[Run]) -> list[Portion]:
-        """One epoch of each process, side by side."""
+        """Runs one epoch of each process, side by side."""
         with busy_process() if self.is_beside_busy_process else nullcontext():
             for run in runs:
                 run.start_turn()
@@ -162,10 +162,10 @@ CONTENDERS = (
 )
 FAST = Contender("fast", "`fit --config configs/fast.yaml`", run_process, ("--config", "configs/fast.yaml"))
 GPU = Contender("gpu", "`optimized.yaml` + `gpu.yaml`", run_fit, ("--config", "configs/gpu.yaml"))
-# In many short turns: what the Trainer costs is less than the machine's noise from one epoch to the next.
+# Timed in many short turns, because the Trainer's cost is smaller than the noise between two epochs.
 TRAINER = CONTENDERS[-2:]
-# How `optimized.yaml` + `cpu.yaml` gets on beside itself and beside other work.
-COMPANY = (
+# `optimized.yaml` + `cpu.yaml` beside itself and beside another process.
+CONTENTION = (
     Contender("alone_2_threads", "2 threads, alone", run_fit, CPU, 2),
     Contender("alone_1_thread", "1 thread, alone", run_fit, CPU, 1),
     Contender("side_by_side", "1 thread each, two seeds side by side", run_fit, CPU, 1, num_processes=2),
@@ -185,7 +185,7 @@ COMPANY = (
 
 @contextmanager
 def busy_process() -> Iterator[subprocess.Popen[bytes]]:
-    """A process that computes without a break for as long as the block lasts."""
+    """A process that keeps one core busy until the block ends."""
     with subprocess.Popen([sys.executable, "-c", "while True: sum(range(1_000_000))"]) as process:
         time.sleep(0.5)  # until it has started
         try:
@@ -195,25 +195,28 @@ def busy_process() -> Iterator[subprocess.Popen[bytes]]:
 
 
 def time_epochs(
-    contenders: Sequence[Contender], num_rounds: int, max_steps: int | None, tell: Callable[[str], None]
+    contenders: Sequence[Contender], num_rounds: int, max_steps: int | None, log: Callable[[str], None]
 ) -> list[dict[str, Any]]:
-    """Gives each contender a turn a round, after a round of warm-up; returns their figures.
+    """Times one epoch of each contender per round, after a round of warm-up.
 
     Args:
-        contenders: what to time.
-        num_rounds: rounds that count.
-        max_steps: steps of an epoch; None takes all.
-        tell: gets a line after each turn.
+        contenders: the rows of the table.
+        num_rounds: number of rounds without the warm-up.
+        max_steps: steps per epoch; None runs all.
+        log: receives a line of progress after each turn.
+
+    Returns:
+        The figures of each contender: seconds per epoch, accuracy and peak memory in MiB.
     """
     num_epochs = NUM_WARM_UP_EPOCHS + num_rounds
     runs = [contender.start(num_epochs, max_steps) for contender in contenders]
     turns: list[list[list[Portion]]] = [[] for _ in contenders]
-    with ended_together([run for group in runs for run in group]):
+    with close_on_exit([run for group in runs for run in group]):
         for number in range(num_epochs):
             for contender, group, taken in zip(contenders, runs, turns, strict=True):
                 taken.append(contender.take_turn(group))
                 seconds = max(portion["train_seconds"] for portion in taken[-1])
-                tell(f"round {number} of {num_rounds}: {contender.title}: {seconds:.2f} s")
+                log(f"round {number} of {num_rounds}: {contender.title}: {seconds:.2f} s")
     return [_figures(contender, taken[NUM_WARM_UP_EPOCHS:]) for contender, taken in zip(contenders, turns, strict=True)]
 
 

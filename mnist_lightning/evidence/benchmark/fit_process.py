@@ -1,4 +1,4 @@
-"""One `fit` in a process of its own, as a user starts it."""
+"""Runs `fit` in a separate process, as a user does."""
 
 import json
 import os
@@ -11,11 +11,11 @@ from typing import Any
 
 
 def run_fit(*args: str, environment: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """Runs `fit` with these arguments to its end, in a folder that is removed.
+    """Runs `fit` to its end in a temporary folder.
 
     Args:
-        args: what follows `fit` on the command line.
-        environment: variables to set on top of this process's.
+        args: arguments of `fit`.
+        environment: additional environment variables.
 
     Returns:
         The run's report.

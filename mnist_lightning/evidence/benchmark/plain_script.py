@@ -1,7 +1,7 @@
-"""The original recipe as a plain PyTorch script: the yardstick of every claim of speed.
+"""The original recipe as a plain PyTorch script: the reference for every claim about speed.
 
-Images go one by one through torchvision's transforms of PIL images, and the network is computed in float32 by PyTorch's
-layers as they come. Of this project it takes only the reading of the files.
+It applies torchvision's transforms to one PIL image at a time and computes in float32 with PyTorch's layers. It uses
+this project only to read the data files.
 
     python -m mnist_lightning.evidence.benchmark.plain_script --epochs 15 --workers 2
 """
@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812  (the name that all of PyTorch uses)
+from torch.nn import functional as F  # noqa: N812  (PyTorch's usual name)
 from torch.optim.lr_scheduler import OneCycleLR
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
@@ -32,7 +32,7 @@ AUGMENT = [transforms.RandomRotation(7), transforms.RandomAffine(degrees=0, tran
 
 
 class Net(nn.Module):
-    """The network of 18,962 parameters, as the original writes it."""
+    """The network with 18,962 parameters; maps normalised images (B, 1, 28, 28) to log-probabilities (B, 10)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -54,11 +54,11 @@ class Net(nn.Module):
 
 
 class PilDigits(Dataset[tuple[Tensor, int]]):
-    """What torchvision's MNIST does: each image becomes a PIL image and goes through the transforms.
+    """Like torchvision's MNIST: converts each image to PIL and applies the transforms.
 
     Args:
-        data: The images and labels.
-        transform: From a PIL image to a tensor (1, 28, 28).
+        data: Images (N, 1, 28, 28) uint8 and labels (N,).
+        transform: Maps a PIL image to a tensor (1, 28, 28).
     """
 
     def __init__(self, data: LabelledImages, transform: transforms.Compose) -> None:
@@ -76,25 +76,25 @@ class PilDigits(Dataset[tuple[Tensor, int]]):
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one epoch took and brought."""
+    """Time, loss and accuracy of one epoch."""
 
     train_seconds: float
     eval_seconds: float
     train_loss: float
-    val_accuracy: float  # on the test images, after each epoch, as the original does
+    val_accuracy: float  # on the test images, as in the original
 
 
 def train(
     data_dir: str | Path, num_epochs: int, num_workers: int, seed: int, max_steps: int | None = None
 ) -> Iterator[Epoch]:
-    """Trains, and yields after each epoch.
+    """Trains and yields after each epoch.
 
     Args:
-        data_dir: the directory above MNIST/raw.
-        num_epochs: the schedule's length.
-        num_workers: loader processes.
-        seed: decides initial weights, order, augmentation and dropout.
-        max_steps: steps of an epoch, for a quick measurement; None takes all 118.
+        data_dir: directory that holds MNIST/raw.
+        num_epochs: length of the schedule.
+        num_workers: number of loader processes.
+        seed: for initial weights, order, augmentation and dropout.
+        max_steps: steps per epoch, for a quick measurement; None runs all 118.
     """
     torch.manual_seed(seed)
     train_data, test_data = read_mnist(data_dir)
@@ -126,7 +126,7 @@ def train(
 
 @torch.no_grad()
 def evaluate(net: nn.Module, loader: DataLoader[tuple[Tensor, int]]) -> float:
-    """Accuracy in [0, 1] of `net`, from (B, 1, 28, 28) to (B, 10), over all images of `loader`."""
+    """Accuracy in [0, 1] of `net` on all images of `loader`."""
     net.eval()
     num_correct = num_images = 0
     for images, labels in loader:
@@ -136,14 +136,14 @@ def evaluate(net: nn.Module, loader: DataLoader[tuple[Tensor, int]]) -> float:
 
 
 def main() -> None:
-    """Trains, prints a line per epoch, and writes them all to a file if asked to."""
+    """Trains, prints a line per epoch and optionally writes all epochs to a file."""
     parser = argparse.ArgumentParser(description="Train the original recipe with a plain PyTorch script.")
-    parser.add_argument("--data_dir", default=default_data_dir(), help="directory above MNIST/raw")
+    parser.add_argument("--data_dir", default=default_data_dir(), help="directory that holds MNIST/raw")
     parser.add_argument("--epochs", type=int, default=15, help="length of the schedule")
-    parser.add_argument("--workers", type=int, default=0, help="loader processes")
-    parser.add_argument("--seed", type=int, default=0, help="of weights, order, augmentation and dropout")
-    parser.add_argument("--max_steps", type=int, help="steps of an epoch; all by default")
-    parser.add_argument("--output", type=Path, help="JSON file to write the epochs to")
+    parser.add_argument("--workers", type=int, default=0, help="number of loader processes")
+    parser.add_argument("--seed", type=int, default=0, help="seed of weights, order, augmentation and dropout")
+    parser.add_argument("--max_steps", type=int, help="steps per epoch; all by default")
+    parser.add_argument("--output", type=Path, help="JSON file for the epochs")
     args = parser.parse_args()
     epochs = []
     for number, epoch in enumerate(train(args.data_dir, args.epochs, args.workers, args.seed, args.max_steps), start=1):

@@ -1,4 +1,4 @@
-"""The benchmark's figures as tables, from its JSON files."""
+"""The benchmark's report: tables from its JSON files."""
 
 import json
 import math
@@ -8,7 +8,7 @@ from typing import Any
 
 from mnist_lightning.evidence.benchmark.charts import draw_epochs, draw_scaling
 from mnist_lightning.runs.acceptance import first_accurate_epoch
-from mnist_lightning.runs.files import replace_file
+from mnist_lightning.runs.files import atomic_write
 from mnist_lightning.study.summary import mean_and_deviation
 
 Figures = dict[str, Any]
@@ -35,7 +35,7 @@ def report_text(directory: Path) -> str:
     if company := read_part(directory, "company"):
         text += ["", "## Beside other work", "", company_table(company)]
     if changes := read_part(directory, "changes"):
-        text += ["", "## What each change brought", "", changes_table(changes)]
+        text += ["", "## Effect of each optimisation", "", changes_table(changes)]
     if scaling:
         text += [
             "",
@@ -49,8 +49,8 @@ def report_text(directory: Path) -> str:
 
 
 def write_report(directory: Path) -> None:
-    """Writes the page and its charts beside the JSON files."""
-    replace_file(directory / "README.md", report_text(directory))
+    """Writes the report and its charts beside the JSON files."""
+    atomic_write(directory / "README.md", report_text(directory))
     if epochs := read_part(directory, "epochs"):
         draw_epochs(epochs, directory / "epochs.png")
     if scaling := read_part(directory, "scaling"):
@@ -66,16 +66,16 @@ def _median_and_range(values: list[float], form: str = ".1f") -> str:
     return f"{statistics.median(values):{form}} ({min(values):{form}}–{max(values):{form}})"
 
 
-def _yardstick(rows: dict[str, Figures]) -> Figures:
-    """The plain script with the number of workers that is faster on this machine."""
+def _reference(rows: dict[str, Figures]) -> Figures:
+    """The plain script with the number of workers that is fastest on this machine."""
     plain = [row for name, row in rows.items() if name.startswith("plain")]
     return min(plain, key=lambda row: statistics.median(row["train_seconds"]))
 
 
 def epochs_table(figures: Figures) -> str:
-    """The table of epochs: what `fit` takes against the plain script, and the Trainer against a bare loop."""
+    """The table of epochs: `fit` and the bare loop relative to the plain script."""
     rows = {row["name"]: row for row in figures["contenders"]}
-    yardstick, num_epochs = _yardstick(rows), figures["num_rounds"] + 1  # one of them is warm-up
+    reference, num_epochs = _reference(rows), figures["num_rounds"] + 1  # one of them is warm-up
     lines = [
         "| what | seconds of training per epoch | speedup over the plain script | seconds with evaluation "
         f"| peak memory, MiB | test accuracy after {num_epochs} epochs |",
@@ -83,7 +83,7 @@ def epochs_table(figures: Figures) -> str:
     ]
     lines += [
         f"| {row['title']} | {_median_and_range(row['train_seconds'])} "
-        f"| {_median_and_range(_ratios(yardstick['train_seconds'], row['train_seconds']), '.2f')} "
+        f"| {_median_and_range(_ratios(reference['train_seconds'], row['train_seconds']), '.2f')} "
         f"| {_median_and_range(row['seconds'])} | {row['peak_memory_mib']:,.0f} | {row['last_accuracy']:.2%} |"
         for row in rows.values()
     ]
@@ -91,7 +91,7 @@ def epochs_table(figures: Figures) -> str:
         lines.append("| `optimized.yaml` + `gpu.yaml` | not measured: this machine has no GPU | – | – | – | – |")
     lines += [
         "",
-        f"{_epochs_method(figures)} Speedups are computed round by round against the {yardstick['title']}. Accuracy: "
+        f"{_epochs_method(figures)} Speedups are computed round by round against the {reference['title']}. Accuracy: "
         f"seed 0, on a one-cycle schedule of {num_epochs} epochs. Memory: the training process, without its loader "
         f"workers. {provenance(figures)}",
     ]
@@ -106,7 +106,7 @@ def precision_text(scaling: Figures) -> str:
 
 
 def trainer_text(figures: Figures) -> str:
-    """What the Trainer costs over a bare loop, in a sentence."""
+    """The Trainer's cost relative to the bare loop, in a sentence."""
     rows = {row["name"]: row for row in figures["contenders"]}
     over_bare = _ratios(rows["cpu"]["train_seconds"], rows["bare"]["train_seconds"])
     lower, median, upper = statistics.quantiles([(ratio - 1) * 100 for ratio in over_bare], n=4)
@@ -135,13 +135,13 @@ def _first_epochs(figures: Figures) -> list[int | None]:
 
 
 def seconds_to_accuracy(figures: Figures) -> tuple[list[float], list[float]]:
-    """Seconds to 99.4 %, round by round: of the plain script, and of `fast.yaml` from the command to its end."""
+    """Seconds to 99.4 %, round by round: the plain script, and the whole process of `fast.yaml`."""
     seconds = {row["name"]: row["seconds"] for row in figures["contenders"]}
     return [median_first_epoch(figures) * epoch for epoch in seconds["plain"]], seconds["fast"]
 
 
 def process_table(figures: Figures) -> str:
-    """The table of whole processes: from the command to 99.4 %."""
+    """The table of whole processes: time to 99.4 %."""
     (title,) = (row["title"] for row in figures["contenders"] if row["name"] == "fast")
     plain, fast = seconds_to_accuracy(figures)
     first_epochs = _first_epochs(figures)
@@ -153,7 +153,7 @@ def process_table(figures: Figures) -> str:
             "|---|---|---|",
             f"| the plain script, until it first reaches 99.4 % on the test images: "
             f"{median_first_epoch(figures):g} epochs with evaluation | {_median_and_range(plain, '.0f')} | 1 |",
-            f"| {title}, from the command to its end | {_median_and_range(fast, '.0f')} "
+            f"| {title}, the whole process | {_median_and_range(fast, '.0f')} "
             f"| {_median_and_range(_ratios(plain, fast))} |",
             "",
             f"Median (range) of {figures['num_rounds']} epochs of the plain script and as many processes of `fit`, in "
@@ -193,7 +193,7 @@ def _waiting_text(rows: dict[str, Figures]) -> str:
 
 
 def changes_table(figures: Figures) -> str:
-    """The table of changes."""
+    """The table of optimisations."""
     rows = figures["changes"]
     first = rows[0]["step_milliseconds"]
     lines = [
@@ -236,7 +236,7 @@ def _loss_text(row: Figures) -> str:
 
 
 def scaling_tables(figures: Figures) -> str:
-    """The tables of scaling: batch and threads, processes, width, limits, and the profile of a step."""
+    """The tables about batch size and threads, processes, width, the machine's limits, and the profile of a step."""
     points = figures["points"]
     threads = sorted({point["threads"] for point in points})
     rate = {(point["batch_size"], point["width"], point["threads"]): point["images_per_second"] for point in points}

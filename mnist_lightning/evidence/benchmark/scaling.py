@@ -1,4 +1,4 @@
-"""How images per second grow with batch, threads, processes and width, and what limits them."""
+"""Images per second by batch size, threads, processes and width, and the machine's limits."""
 
 import statistics
 import time
@@ -18,16 +18,16 @@ from mnist_lightning.fast.bfloat16 import BFloat16WhereFast
 BATCH_SIZES = (32, 64, 128, 256, 512, 1024, 2048, 4096)
 WIDTHS = (1, 2, 4)
 PROCESSES_AND_THREADS = ((1, 1), (1, 2), (2, 1))
-MIN_IMAGES = 4096  # of one timing, and at least two steps
+MIN_IMAGES = 4096  # per timing, and at least two steps
 NUM_EPOCHS_OF_FIT, NUM_STEPS_OF_FIT = 6, 24  # the first epoch is warm-up
 
 
-def measure_scaling(num_repeats: int, tell: Callable[[str], None]) -> dict[str, Any]:
-    """Measures everything, in one process but for the row about processes.
+def measure_scaling(num_repeats: int, log: Callable[[str], None]) -> dict[str, Any]:
+    """Measures everything in this process, except the row about processes.
 
     Args:
-        num_repeats: timings of each point, taking turns; a step of warm-up goes before.
-        tell: gets a line at each stage.
+        num_repeats: timings of each point, in alternation, each after one step of warm-up.
+        log: receives a line of progress at each stage.
     """
     max_threads = torch.get_num_threads()
     is_bfloat16 = BFloat16WhereFast().is_active
@@ -42,9 +42,9 @@ def measure_scaling(num_repeats: int, tell: Callable[[str], None]) -> dict[str, 
             batch_size, width, threads = point
             torch.set_num_threads(threads)
             timings[point].append(_images_per_second(loops[batch_size, width], steps[batch_size, width]))
-        tell(f"scaling: repeat {number + 1} of {num_repeats}")
+        log(f"scaling: repeat {number + 1} of {num_repeats}")
     torch.set_num_threads(max_threads)
-    tell("scaling: processes, limits, profile")
+    log("scaling: processes, limits, profile")
     return {
         "precision": "bf16-mixed" if is_bfloat16 else "32-true",
         "points": [
@@ -73,7 +73,7 @@ def _images_per_second(loop: Loop, steps: Iterator[Tensor]) -> float:
 
 
 def _images_per_second_of_fit(num_processes: int, num_threads: int) -> dict[str, Any]:
-    """`fit` with 512 images a step, shared out among processes (`ddp`)."""
+    """Runs `fit` with 512 images per step, divided among processes (`ddp`)."""
     report = run_fit(
         *("--config", "configs/optimized.yaml", "--config", "configs/cpu.yaml"),
         *("--trainer.max_epochs", str(NUM_EPOCHS_OF_FIT)),
@@ -88,7 +88,7 @@ def _images_per_second_of_fit(num_processes: int, num_threads: int) -> dict[str,
 
 
 def _flop_per_image(width: int) -> int:
-    """Floating-point operations of a training step per image, a multiplication and an addition counted as two."""
+    """Floating-point operations of a training step per image; a multiply-add counts as two."""
     loop = Loop(Setting(width=width, backend="layers"), num_epochs=1)
     counter = FlopCounterMode(display=False)
     with counter:
@@ -97,7 +97,7 @@ def _flop_per_image(width: int) -> int:
 
 
 def machine_limits(num_repeats: int = 7) -> dict[str, float]:
-    """What the machine reaches at best with all its threads: multiplying large matrices, and copying 128 MiB."""
+    """The machine's speed with all its threads at multiplying large matrices and at copying 128 MiB."""
     limits = {}
     for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
         matrix = torch.rand(2048, 2048).to(dtype)
@@ -120,7 +120,7 @@ def _median_seconds(function: Callable[[], object], num_repeats: int) -> float:
 
 
 def profile_step(is_bfloat16: bool, num_steps: int = 10, num_rows: int = 12) -> list[dict[str, Any]]:
-    """Where a step of 512 images spends its time: the operations that take most, then all the others together."""
+    """The slowest operations of a step of 512 images, and the sum of all others."""
     losses = iter(Loop(Setting(is_bfloat16=is_bfloat16), num_epochs=1))
     for _ in islice(losses, 3):  # warm-up
         pass

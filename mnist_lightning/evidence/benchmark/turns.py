@@ -1,6 +1,6 @@
-"""Runs in processes of their own that compute only when it is their turn, so that a noisy machine hits all alike.
+"""Processes that compute in alternation, so that the machine's noise affects all of them equally.
 
-A run goes through portions of work, such as epochs. Before each it waits for its turn; the rest of the time it sleeps.
+Each run is a sequence of portions of work, such as epochs. It sleeps until its turn before each portion.
 """
 
 import multiprocessing
@@ -15,11 +15,11 @@ from typing import Any
 
 SECONDS_TO_END = 10
 
-Portion = dict[str, Any]  # what a run tells of a turn: seconds, losses, ...
+Portion = dict[str, Any]  # figures of one turn: seconds, losses, ...
 
 
 class Turns:
-    """A run's end of the line to the process that calls the turns."""
+    """A run's connection to the process that assigns the turns."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -29,11 +29,11 @@ class Turns:
         self._connection.recv()
 
     def end(self, portion: Portion) -> None:
-        """Ends the turn, and tells what it took and brought."""
+        """Ends the turn and sends its figures."""
         self._connection.send({"peak_memory_mib": peak_memory_mib(), **portion})
 
     def take(self, portions: Iterable[Portion]) -> None:
-        """Computes one of `portions` a turn."""
+        """Computes one of `portions` per turn."""
         iterator = iter(portions)
         while True:
             self.wait()
@@ -43,7 +43,7 @@ class Turns:
             self.end(portion)
 
 
-Work = Callable[..., None]  # takes Turns, and then arguments of its own
+Work = Callable[..., None]  # takes Turns and further arguments
 
 
 class Run:
@@ -52,8 +52,8 @@ class Run:
     Args:
         name: For messages.
         work: A function at a module's top level.
-        args: What it takes after the turns.
-        num_threads: Threads of the process; None leaves it to PyTorch.
+        args: Its arguments after the turns.
+        num_threads: Threads of the process; None keeps PyTorch's default.
     """
 
     def __init__(self, name: str, work: Work, args: Sequence[Any] = (), num_threads: int | None = None) -> None:
@@ -65,21 +65,21 @@ class Run:
         child_end.close()
 
     def start_turn(self) -> None:
-        """Lets the run compute its next portion."""
+        """Starts the next portion."""
         self._connection.send("go")
 
     def finish_turn(self) -> Portion:
-        """Waits for the portion's end.
+        """Waits for the end of the portion and returns its figures.
 
         Raises:
-            RuntimeError: the run has ended.
+            RuntimeError: the process ended.
         """
         try:
             portion: Portion = self._connection.recv()
         except EOFError:
             self.process.join()
             raise RuntimeError(
-                f"the run of {self.name} ended early, with status {self.process.exitcode}; its own message is above"
+                f"the run of {self.name} ended early, with status {self.process.exitcode}; see its message above"
             ) from None
         return portion
 
@@ -89,7 +89,7 @@ class Run:
         return self.finish_turn()
 
     def close(self) -> None:
-        """Ends the run: one that waits for its turn finds the line closed, one that computes is killed."""
+        """Ends the run: closing the connection ends a waiting process; a process that computes is killed."""
         self._connection.close()
         self.process.join(SECONDS_TO_END)
         self.process.kill()
@@ -97,8 +97,8 @@ class Run:
 
 
 @contextmanager
-def ended_together(runs: Iterable[Run]) -> Iterator[None]:
-    """Ends all runs when the block ends, whatever happens in it."""
+def close_on_exit(runs: Iterable[Run]) -> Iterator[None]:
+    """Closes all runs when the block ends, also after an error."""
     try:
         yield
     finally:
@@ -107,25 +107,25 @@ def ended_together(runs: Iterable[Run]) -> Iterator[None]:
 
 
 def _serve(connection: Connection, work: Work, args: Sequence[Any], num_threads: int | None) -> None:
-    import torch  # here, so that the children load it side by side
+    import torch  # here, so that the processes load it in parallel
 
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the parent alone reports
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # only the parent prints
     if num_threads is not None:
         torch.set_num_threads(num_threads)
-    with suppress(EOFError):  # the line is closed: nobody waits for more
+    with suppress(EOFError):  # the parent closed the connection
         work(Turns(connection), *args)
 
 
 def peak_memory_mib() -> float:
-    """The most memory that this process has held so far, in MiB."""
+    """Peak memory of this process so far, in MiB."""
     status = Path("/proc/self/status")
     if status.exists():
         for line in status.read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) / 1024
-    return in_mib(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    return to_mib(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
-def in_mib(max_rss: int) -> float:
-    """A figure of getrusage: in KiB, but for macOS, where it is in bytes."""
+def to_mib(max_rss: int) -> float:
+    """Converts getrusage's `ru_maxrss` to MiB; it is in bytes on macOS and in KiB elsewhere."""
     return max_rss / (2**20 if sys.platform == "darwin" else 1024)

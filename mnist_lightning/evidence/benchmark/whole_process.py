@@ -1,4 +1,4 @@
-"""From the command to its end: `fit --config configs/fast.yaml`, and the plain script until it first reads 99.4 %."""
+"""Times whole processes: `fit --config configs/fast.yaml`, and the plain script until it first reaches 99.4 %."""
 
 import json
 import os
@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from mnist_lightning.evidence.benchmark.fit_process import run_fit
-from mnist_lightning.evidence.benchmark.turns import Portion, Turns, in_mib
+from mnist_lightning.evidence.benchmark.turns import Portion, Turns, to_mib
 from mnist_lightning.runs.environment import num_cores
 
 
 def run_process(turns: Turns, num_turns: int, max_steps: int | None, *args: str) -> None:
-    """Runs `fit` a turn, in a process of its own."""
+    """Runs `fit` once per turn, in a separate process."""
     turns.take(_processes(num_turns, max_steps, args))
 
 
@@ -31,21 +31,21 @@ def _processes(num_turns: int, max_steps: int | None, args: tuple[str, ...]) -> 
             "train_seconds": report["wall_clock_seconds"],
             "seconds": seconds,
             "accuracy": report["test"]["accuracy"],
-            "peak_memory_mib": in_mib(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss),
+            "peak_memory_mib": to_mib(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss),
         }
 
 
 def train_plain_script(
-    directory: Path, num_seeds: int, num_epochs: int, max_steps: int | None, tell: Callable[[str], None]
+    directory: Path, num_seeds: int, num_epochs: int, max_steps: int | None, log: Callable[[str], None]
 ) -> None:
-    """Trains the plain script over several seeds, one on each core; a seed whose file is there is not run again.
+    """Trains the plain script with several seeds, one per core; skips seeds whose file exists.
 
     Args:
-        directory: where `seed_N.json` go.
-        num_seeds: seeds 0, 1, 2, …
+        directory: output directory of the files `seed_N.json`.
+        num_seeds: number of seeds, from 0.
         num_epochs: length of the schedule.
-        max_steps: steps of an epoch; None takes all.
-        tell: gets a line for each seed.
+        max_steps: steps per epoch; None runs all.
+        log: receives a line of progress for each seed.
     """
     directory.mkdir(parents=True, exist_ok=True)
     paths = {seed: directory / f"seed_{seed}.json" for seed in range(num_seeds)}
@@ -56,12 +56,12 @@ def train_plain_script(
         command += ["--seed", str(seed), "--epochs", str(num_epochs), "--output", str(paths[seed])]
         environment = os.environ | {"OMP_NUM_THREADS": "1"}
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)
-        tell(f"plain script, seed {seed}: finished")
+        log(f"plain script, seed {seed}: finished")
 
     with ThreadPoolExecutor(num_cores()) as pool:
         list(pool.map(train, [seed for seed, path in paths.items() if not path.exists()]))
 
 
 def read_plain_script(directory: Path) -> list[dict[str, Any]]:
-    """The plain script's seeds."""
+    """Reads the files of `train_plain_script`."""
     return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(directory.glob("seed_*.json"))]

@@ -1,1 +1,1 @@
-"""How well `read` does, on pictures that are drawn for it."""
+"""Measures the accuracy of `read` on rendered pictures of digits."""

@@ -1,4 +1,4 @@
-"""A sheet of pictures, each beside the image that it was brought to and what was read."""
+"""A contact sheet: pictures, each beside its prepared image and the prediction."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -13,16 +13,16 @@ BACKGROUND, RIGHT, WRONG = (40, 40, 40), (220, 220, 220), (255, 120, 100)
 
 
 class Tile(NamedTuple):
-    """What is shown of one picture."""
+    """One picture on the sheet."""
 
     picture: Image.Image
-    prepared: Tensor | None  # (28, 28) uint8; None where no digit was found
+    prepared: Tensor | None  # (28, 28) uint8; None if no digit was found
     caption: str
     is_right: bool
 
 
 def contact_sheet(tiles: Sequence[Tile]) -> Image.Image:
-    """The tiles in rows, in 128 colours so that the file stays small."""
+    """Arranges the tiles in rows; reduced to 128 colours for a small file."""
     width, height = 2 * TILE_SIDE + 6, TILE_SIDE + CAPTION_HEIGHT + 4
     num_rows = -(-len(tiles) // NUM_COLUMNS)
     sheet = Image.new("RGB", (NUM_COLUMNS * width, max(1, num_rows) * height), BACKGROUND)

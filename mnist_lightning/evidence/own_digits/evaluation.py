@@ -1,7 +1,7 @@
-"""`python -m mnist_lightning.evidence.own_digits.evaluation`: how well digits are read that are not MNIST's.
+"""`python -m mnist_lightning.evidence.own_digits.evaluation`: accuracy on digits that are not from MNIST.
 
-Reads every picture of a rendered set twice, prepared as by `read` and plainly resized. Writes the figures
-as `own_digits.json`, and as `own_digits.png` a sheet of pictures and of what was made of them, with all errors.
+Classifies every picture of a rendered set twice: prepared as by `read`, and only resized. Writes the figures to
+`own_digits.json`, and a contact sheet with all errors and some correct predictions to `own_digits.png`.
 """
 
 import argparse
@@ -33,38 +33,38 @@ from mnist_lightning.evidence.own_digits.rendered_digits import (
     empty_papers,
     rendered_digits,
 )
-from mnist_lightning.read.mnist_form import SIDE
+from mnist_lightning.read.mnist_format import SIDE
 from mnist_lightning.read.preparation import prepare_digit
 from mnist_lightning.read.reading import classify
 from mnist_lightning.runs.checkpoint import load_classifier
 from mnist_lightning.runs.environment import versions
-from mnist_lightning.runs.files import replace_file
+from mnist_lightning.runs.files import atomic_write
 
-NUM_SHOWN = 60  # of the pictures that were read right; of the others all
+NUM_SHOWN = 60  # correct predictions on the contact sheet
 
 
 class Result(NamedTuple):
-    """A picture of a digit, and what was read."""
+    """A picture of a digit, and the predictions."""
 
     rendered: RenderedDigit
-    prepared: Tensor | None  # (28, 28) uint8; None where no digit was found
-    read: int | None  # None where no digit was found
-    read_plainly: int  # from the picture resized
+    prepared: Tensor | None  # (28, 28) uint8; None if no digit was found
+    read: int | None  # prediction for the prepared image; None if no digit was found
+    read_plainly: int  # prediction for the resized picture
 
     @property
     def is_right(self) -> bool:
-        """Whether the prepared picture was read as the digit that it shows."""
+        """Whether the prediction for the prepared image is correct."""
         return self.read == self.rendered.digit
 
 
 def resized_plainly(image: Image.Image) -> Tensor:
-    """The whole picture in grey, light on dark, resized to (28, 28) uint8: what one would try first."""
+    """The whole picture resized to (28, 28) uint8, grey, light on dark: the obvious preparation."""
     grey = np.array(image.convert("L").resize((SIDE, SIDE)))
     return torch.from_numpy(255 - grey if grey.mean() > 127 else grey)
 
 
 def evaluate(classifier: DigitClassifier, pictures: Sequence[RenderedDigit]) -> list[Result]:
-    """Reads all pictures in both ways."""
+    """Classifies all pictures, prepared and resized."""
     prepared = [_prepared_or_none(picture.image) for picture in pictures]
     blank = torch.zeros(SIDE, SIDE, dtype=torch.uint8)
     images = torch.stack([blank if image is None else image for image in prepared])
@@ -84,7 +84,7 @@ def _prepared_or_none(image: Image.Image) -> Tensor | None:
 
 
 def figures_of(results: Sequence[Result]) -> dict[str, Any]:
-    """Accuracies, in fractions, of all pictures and by what they show; and the errors."""
+    """Accuracies in [0, 1], overall and by group, and the number of each error."""
     groups: dict[str, Callable[[RenderedDigit], str]] = {
         "by_kind": lambda rendered: rendered.kind,
         "by_polarity": lambda rendered: "light on dark" if rendered.light_on_dark else "dark on light",
@@ -114,12 +114,12 @@ def _accuracies(results: Sequence[Result]) -> dict[str, float]:
 
 
 def num_refused(papers: Iterable[Image.Image]) -> int:
-    """On how many of the papers no digit was found."""
+    """Number of pictures without a recognised digit."""
     return sum(_prepared_or_none(paper) is None for paper in papers)
 
 
 def _tiles(results: Sequence[Result]) -> list[Tile]:
-    """All errors, and then some of what was read right."""
+    """All errors, then some correct predictions."""
     right = [result for result in results if result.is_right]
     chosen = np.random.default_rng(0).choice(len(right), min(NUM_SHOWN, len(right)), replace=False)
     shown = [result for result in results if not result.is_right] + [right[index] for index in sorted(chosen)]
@@ -135,23 +135,23 @@ def _tiles(results: Sequence[Result]) -> list[Tile]:
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Evaluates, and writes the figures and the sheet.
+    """Evaluates and writes the figures and the contact sheet.
 
     Raises:
-        SystemExit: status 2 after a mistake of the user's.
+        SystemExit: status 2 after a user error.
     """
     parser = argparse.ArgumentParser(
         prog="python -m mnist_lightning.evidence.own_digits.evaluation", allow_abbrev=False
     )
-    parser.add_argument("--ckpt_path", default="models/mnist.ckpt", help="the trained network (default: %(default)s)")
+    parser.add_argument("--ckpt_path", default="models/mnist.ckpt", help="checkpoint (default: %(default)s)")
     parser.add_argument(
-        "--output", type=Path, default=Path("results/own_digits"), help="folder to write to (default: %(default)s)"
+        "--output", type=Path, default=Path("results/own_digits"), help="output folder (default: %(default)s)"
     )
     parser.add_argument(
         "--set",
         choices=list(SEEDS),
         default="report",
-        help="which pictures: to choose how to prepare them, look at the development set alone (default: %(default)s)",
+        help="set of pictures; use only the development set to change the preparation (default: %(default)s)",
     )
     options = parser.parse_args(args)
     which: DrawnSet = options.set
@@ -174,12 +174,12 @@ def main(args: Sequence[str] | None = None) -> None:
         "empty_papers": {"n": len(papers), "refused": num_refused(papers)},
     }
     options.output.mkdir(parents=True, exist_ok=True)
-    replace_file(options.output / "own_digits.json", json.dumps(figures, indent=1) + "\n")
+    atomic_write(options.output / "own_digits.json", json.dumps(figures, indent=1) + "\n")
     file = io.BytesIO()
     contact_sheet(_tiles(results)).save(file, "PNG", optimize=True)
-    replace_file(options.output / "own_digits.png", file.getvalue())
+    atomic_write(options.output / "own_digits.png", file.getvalue())
     total = figures["all"]
-    print(f"{total['n']} pictures: {total['accuracy']:.1%} read right; plainly resized {total['plain_accuracy']:.1%}")
+    print(f"{total['n']} pictures: accuracy {total['accuracy']:.1%}; only resized {total['plain_accuracy']:.1%}")
 
 
 if __name__ == "__main__":

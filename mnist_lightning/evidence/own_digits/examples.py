@@ -1,4 +1,4 @@
-"""`python -m mnist_lightning.evidence.own_digits.examples`: draws the pictures in `examples/`, the same each time."""
+"""`python -m mnist_lightning.evidence.own_digits.examples`: draws the pictures in `examples/`, reproducibly."""
 
 import io
 from pathlib import Path
@@ -8,13 +8,13 @@ from PIL import Image, ImageDraw
 
 from mnist_lightning.evidence.own_digits.pen_strokes import PENS, draw_digit
 from mnist_lightning.evidence.own_digits.photographs import photograph
-from mnist_lightning.runs.files import replace_file
+from mnist_lightning.runs.files import atomic_write
 
 FOLDER = Path(__file__).parents[3] / "examples"
 
 
 def pictures() -> dict[str, Image.Image]:
-    """The pictures by their files' names."""
+    """The pictures by file name."""
     return {
         "seven.jpg": _photographed(7, "ballpoint", light_on_dark=False, seed=3),
         "blackboard.jpg": _photographed(3, "brush", light_on_dark=True, seed=1),
@@ -29,7 +29,7 @@ def _photographed(digit: int, pen: str, light_on_dark: bool, seed: int) -> Image
 
 
 def _drawn(digit: int) -> Image.Image:
-    """White on nothing, as a drawing program exports it."""
+    """White on a transparent background, like an export of a drawing program."""
     ink = draw_digit(digit, 1, PENS["marker"], 200, np.random.default_rng(0))
     image = Image.new("RGBA", (360, 300), (0, 0, 0, 0))
     image.paste(Image.new("RGBA", ink.size, "white"), (120, 50), ink)
@@ -41,5 +41,5 @@ if __name__ == "__main__":
     FOLDER.mkdir(exist_ok=True)
     for name, picture in pictures().items():
         content = io.BytesIO()
-        picture.save(content, Image.registered_extensions()[Path(name).suffix], quality=80)  # which a PNG does not have
-        replace_file(FOLDER / name, content.getvalue())
+        picture.save(content, Image.registered_extensions()[Path(name).suffix], quality=80)  # PNG ignores quality
+        atomic_write(FOLDER / name, content.getvalue())

@@ -8,8 +8,8 @@ from PIL import Image, ImageDraw
 
 Floats = NDArray[np.float64]
 
-# Each digit in three ways: the points that the pen passes through, in percent of the digit's height, with y downwards.
-# At a slash a new stroke begins, or the old one turns a corner.
+# Three ways of writing each digit: the pen's path as points x,y in percent of the digit's height, y downwards.
+# A slash starts a new stroke, or makes a corner.
 WAYS = {
     0: (
         "35,0 10,15 0,50 12,87 33,100 55,85 65,50 53,13 35,0",
@@ -65,14 +65,14 @@ WAYS = {
 
 
 class Pen(NamedTuple):
-    """What a pen's line is like."""
+    """Properties of a pen's line."""
 
-    width: float  # of the line, mean over samples, as a fraction of the digit's height
-    swing: float  # how much the width changes along a stroke, as a fraction of it
+    width: float  # mean over samples, as a fraction of the digit's height
+    swing: float  # change of the width along a stroke, as a fraction of the width
     wobble: float  # standard deviation of the points, as a fraction of the digit's height
 
 
-# Widths as in digits about 15 mm high: 0.4 mm for a fineliner, 2.5 mm for a marker.
+# For digits about 15 mm high: 0.4 mm for a fineliner, 2.5 mm for a marker.
 PENS = {
     "fineliner": Pen(width=0.03, swing=0.1, wobble=0.015),
     "felt-tip": Pen(width=0.09, swing=0.15, wobble=0.02),
@@ -83,14 +83,14 @@ PENS = {
 
 
 def draw_digit(digit: int, way: int, pen: Pen, height: int, rng: np.random.Generator) -> Image.Image:
-    """A digit as grey image: ink 255, paper 0, cut to its box with a small margin.
+    """Draws a digit as a grey image: ink 255, paper 0, cropped.
 
     Args:
         digit: 0..9.
-        way: which of its ways of writing, 0..2.
+        way: the way of writing, 0..2.
         pen: the pen.
-        height: in pixels, without the margin.
-        rng: decides wobble, slant, proportions and width.
+        height: approximate height in pixels.
+        rng: for wobble, slant, proportions and width.
     """
     size = round(1.6 * height)
     image = Image.new("L", (size, size))

@@ -1,4 +1,4 @@
-"""Photographs that are made up: a digit on paper, in uneven light, with shadows, noise, blur and JPEG's traces."""
+"""Synthetic photographs: a digit on paper with uneven light, shadows, noise, blur and JPEG artefacts."""
 
 import io
 
@@ -11,15 +11,15 @@ Floats = NDArray[np.float64]
 
 
 def photograph(digit: Image.Image | None, light_on_dark: bool, rng: np.random.Generator) -> Image.Image:
-    """A picture of the digit as a camera would have it.
+    """Simulates a photograph of a digit.
 
     Args:
-        digit: grey, ink 255 on 0, cut to its box; None leaves the paper empty.
-        light_on_dark: chalk on a board rather than ink on paper.
-        rng: decides everything else.
+        digit: grey, ink 255 on 0, cropped; None leaves the paper empty.
+        light_on_dark: chalk on a board instead of ink on paper.
+        rng: for all other properties.
 
     Returns:
-        An RGB image whose longer side is from 250 to 900 pixels.
+        An RGB image; each side has 250 to 899 pixels.
     """
     width, height = (int(rng.integers(250, 900)) for _ in range(2))
     ink = np.zeros((height, width)) if digit is None else _placed(digit, width, height, rng)  # (H, W) in [0, 1]
@@ -39,7 +39,7 @@ def photograph(digit: Image.Image | None, light_on_dark: bool, rng: np.random.Ge
 
 
 def _placed(digit: Image.Image, width: int, height: int, rng: np.random.Generator) -> Floats:
-    """The ink of the digit, turned by a few degrees, somewhere in a picture of this size."""
+    """The digit's ink in [0, 1], rotated by a few degrees and placed at random in a picture of this size."""
     digit = digit.rotate(rng.uniform(-8, 8), Image.Resampling.BICUBIC, expand=True)
     digit = digit.crop(digit.getbbox())
     room = rng.uniform(0.3, 0.8)
@@ -76,7 +76,7 @@ def _rules(x: Floats, y: Floats, rng: np.random.Generator) -> Floats:
 
 
 def _light(x: Floats, y: Floats, rng: np.random.Generator) -> Floats:
-    """How much light falls where: a gradient, darker corners, and sometimes the shadow of a hand or a phone."""
+    """The brightness of each pixel: a gradient, darker corners, and sometimes a shadow as of a hand or a phone."""
     angle = rng.uniform(0, 2 * np.pi)
     light: Floats = 1 + rng.uniform(0, 0.35) * ((x - 0.5) * np.cos(angle) + (y - 0.5) * np.sin(angle))
     light = light - rng.uniform(0, 0.5) * ((x - 0.5) ** 2 + (y - 0.5) ** 2)

@@ -1,7 +1,7 @@
-"""Digits that are not MNIST's: rendered in fonts and drawn with pens, photographed, each with its label.
+"""Labelled digits that are not from MNIST: rendered in fonts or drawn with pens, then photographed.
 
-The development set served to choose how digits are found and prepared; the report set was kept apart until the figures
-were taken. They share no font family, no way of writing a digit, no pen and no seed.
+The preparation of `read` was chosen on the development set; the report set was not used until the final measurement.
+The two sets share no font family, no way of writing a digit, no pen and no seed.
 """
 
 import importlib.resources
@@ -19,7 +19,7 @@ DrawnSet = Literal["development", "report"]
 
 
 class RenderedDigit(NamedTuple):
-    """A picture of a digit that is known."""
+    """A labelled picture of a digit."""
 
     image: Image.Image  # RGB
     digit: int  # 0..9
@@ -29,7 +29,7 @@ class RenderedDigit(NamedTuple):
 
 
 # Families from matplotlib (DejaVu, STIX, Computer Modern: free licences) and from packages of fonts under the SIL Open
-# Font License, of which Caladea is under Apache 2.0. Whole families lie on one side.
+# Font License; Caladea is under Apache 2.0. Each family is in one set only.
 FONTS: dict[DrawnSet, dict[str, tuple[str, ...]]] = {
     "development": {
         "matplotlib/mpl-data/fonts/ttf": (
@@ -68,16 +68,16 @@ PENS_OF: dict[DrawnSet, tuple[str, ...]] = {
     "report": ("ballpoint", "marker", "brush"),
 }
 SEEDS: dict[DrawnSet, int] = {"development": 1, "report": 2}
-PEN_SAMPLES = 4  # of each digit, way and pen: 240 in the report's set, about as many as the fonts' 240
+PEN_SAMPLES = 4  # per digit, way and pen: 240 in the report set, as many as from fonts
 NUM_EMPTY = 60
-GLYPH_PIXELS = 500  # height of a glyph before it is photographed: no picture shows it larger
+GLYPH_PIXELS = 500  # height of a glyph before it is photographed; no picture enlarges it
 
 
 def rendered_digits(which: DrawnSet) -> Iterator[RenderedDigit]:
-    """All pictures of a set, the same each time.
+    """All pictures of a set; reproducible.
 
     Raises:
-        ModuleNotFoundError: a package of fonts is missing; the extra `dev` has them.
+        ModuleNotFoundError: a font package is missing; install the extra `dev`.
     """
     sequence = np.random.SeedSequence(SEEDS[which])
     plans: list[tuple[Literal["font", "pen"], str, int, int]] = [
@@ -101,13 +101,13 @@ def rendered_digits(which: DrawnSet) -> Iterator[RenderedDigit]:
 
 
 def empty_papers(which: DrawnSet) -> Iterator[Image.Image]:
-    """Photographs of paper with nothing on it but light, shadow, grain and ruled lines; the same each time."""
+    """Photographs of paper without a digit, with light, shadow, grain and ruled lines; reproducible."""
     for number, seed in enumerate(np.random.SeedSequence([SEEDS[which], 0]).spawn(NUM_EMPTY)):
         yield photograph(None, light_on_dark=number % 2 == 1, rng=np.random.default_rng(seed))
 
 
 def _glyph(font: str, digit: int) -> Image.Image:
-    """The digit in a font, grey, ink 255 on 0, cut to its box."""
+    """The digit in a font, grey, ink 255 on 0, cropped."""
     package, _, path = font.partition("/")
     with importlib.resources.as_file(importlib.resources.files(package) / path) as file:
         face = ImageFont.truetype(str(file), GLYPH_PIXELS)

@@ -1,4 +1,4 @@
-"""Files that are replaced whole, by several writers at the same time, and whatever lies in their way."""
+"""Atomic file writes: concurrent writers, links, file modes, long names and failures."""
 
 import ast
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mnist_lightning.runs.files import replace_file
+from mnist_lightning.runs.files import atomic_write
 from support.runs import PROJECT
 
 NUM_WRITES = 200
@@ -19,15 +19,15 @@ LENGTH = 100_000
 WRITE_OFTEN = f"""
 import sys
 from pathlib import Path
-from mnist_lightning.runs.files import replace_file
+from mnist_lightning.runs.files import atomic_write
 for _ in range({NUM_WRITES}):
-    replace_file(Path(sys.argv[1]), sys.argv[2] * {LENGTH})
+    atomic_write(Path(sys.argv[1]), sys.argv[2] * {LENGTH})
 """
 
 
-def test_several_writers_and_a_reader(tmp_path: Path) -> None:
+def test_concurrent_writers_and_a_reader(tmp_path: Path) -> None:
     path = tmp_path / "file"
-    replace_file(path, "z" * LENGTH)
+    atomic_write(path, "z" * LENGTH)
     commands = [[sys.executable, "-c", WRITE_OFTEN, str(path), letter] for letter in "ab"]
     writers = [subprocess.Popen(command, cwd=PROJECT, stderr=subprocess.PIPE, text=True) for command in commands]
     num_read = 0
@@ -41,23 +41,23 @@ def test_several_writers_and_a_reader(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_link_that_was_planted_is_not_followed(tmp_path: Path) -> None:
+def test_planted_links_are_not_followed(tmp_path: Path) -> None:
     precious = tmp_path / "precious"
     precious.write_text("kept")
     for name in (".file.partial", ".file"):
         (tmp_path / name).symlink_to(precious)
-    replace_file(tmp_path / "file", "new")
+    atomic_write(tmp_path / "file", "new")
     assert precious.read_text() == "kept"
     (tmp_path / "link").symlink_to(precious)
-    replace_file(tmp_path / "link", "new")  # the link itself makes way
+    atomic_write(tmp_path / "link", "new")  # replaces the link itself
     assert precious.read_text() == "kept"
     assert (tmp_path / "link").read_text() == "new"
 
 
-def test_a_file_has_the_mode_that_the_user_wants(tmp_path: Path) -> None:
+def test_file_mode_follows_the_umask(tmp_path: Path) -> None:
     before = os.umask(0o027)
     try:
-        replace_file(tmp_path / "file", "new")
+        atomic_write(tmp_path / "file", "new")
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o640
@@ -66,7 +66,7 @@ def test_a_file_has_the_mode_that_the_user_wants(tmp_path: Path) -> None:
 @pytest.mark.parametrize("letter", ["x", "é", "字", "🤷"])
 def test_the_longest_name(letter: str, tmp_path: Path) -> None:
     name = letter * (255 // len(letter.encode()))
-    replace_file(tmp_path / name, "new")
+    atomic_write(tmp_path / name, "new")
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
@@ -74,15 +74,15 @@ def test_a_failure_names_the_file_and_leaves_nothing(tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()
     with pytest.raises(IsADirectoryError) as error:
-        replace_file(folder, "new")
+        atomic_write(folder, "new")
     assert error.value.filename == str(folder)
     with pytest.raises(FileNotFoundError) as missing:
-        replace_file(tmp_path / "missing" / "file", "new")
+        atomic_write(tmp_path / "missing" / "file", "new")
     assert missing.value.filename == str(tmp_path / "missing" / "file")
     assert list(tmp_path.iterdir()) == [folder]
 
 
-# A script to compare with that knows nothing of the project, and downloads, which have a directory of their own.
+# The plain script does not use the project's code, and downloads go to a temporary directory.
 OTHER_WRITERS = {"evidence/benchmark/plain_script.py", "data/mnist_files.py"}
 WRITES = {"write_text", "write_bytes", "savefig", "touch"}
 

@@ -1,4 +1,4 @@
-"""The original's requirements, found in the modules and figures of a run."""
+"""The original's requirements, checked on a network's modules and a run's figures."""
 
 import pytest
 from torch import nn
@@ -48,11 +48,11 @@ def test_batch_norm_has_to_follow_every_convolution() -> None:
     assert (requirement.value, requirement.is_met) == ("5 of 6 convolutions", False)
 
 
-def test_dropout_of_zero_is_none() -> None:
+def test_zero_dropout_does_not_count() -> None:
     assert verdicts(OptimizedNet(dropout=0))[4] is False
 
 
-def test_a_fully_connected_layer_is_no_global_average_pooling() -> None:
+def test_a_fully_connected_layer_is_not_global_average_pooling() -> None:
     net = OptimizedNet()
     net.layers.append(nn.Linear(10, 10))
     assert verdicts(net)[5] is False
