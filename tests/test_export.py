@@ -17,13 +17,13 @@ from typing_extensions import override
 
 from mnist_lightning.data.mnist_files import PIXEL_MEAN, PIXEL_STD
 from mnist_lightning.errors import ExportError
-from mnist_lightning.export import command
-from mnist_lightning.export.command import write_and_compare
+from mnist_lightning.export import writing
 from mnist_lightning.export.comparison import Comparison
 from mnist_lightning.export.formats import METADATA, Exported, ExportFormat
 from mnist_lightning.export.onnx_model import Int8OnnxFormat
 from mnist_lightning.export.pixel_network import PixelNetwork, pixel_network
 from mnist_lightning.export.torch_program import TorchFormat
+from mnist_lightning.export.writing import write_and_compare
 from mnist_lightning.main import main
 from mnist_lightning.network import OptimizedNet
 from mnist_lightning.runs.checkpoint import load_classifier, read_checkpoint
@@ -104,7 +104,7 @@ def comparison(**figures: float) -> Comparison:
 def test_int8_must_lose_less_than_a_tenth_of_a_percent_of_accuracy(loss: float, is_refused: bool) -> None:
     found = comparison(num_other_classes=1, max_logit_difference=0.2, exported_accuracy=0.99 - loss)
     with pytest.raises(ExportError, match=r"would lose 0\.10%") if is_refused else nullcontext():
-        command._check(found, Int8OnnxFormat(), Path("a.onnx"))
+        writing._check(found, Int8OnnxFormat(), Path("a.onnx"))
 
 
 @pytest.mark.parametrize("export_format", [TorchFormat(), Int8OnnxFormat()])
@@ -113,7 +113,7 @@ def test_a_file_with_logits_that_are_not_finite_is_refused(export_format: Export
     with pytest.raises(
         ExportError, match=r"a\.x would give logits that are not finite\. It was not written; try another"
     ):
-        command._check(comparison(max_logit_difference=difference), export_format, Path("a.x"))
+        writing._check(comparison(max_logit_difference=difference), export_format, Path("a.x"))
 
 
 @pytest.fixture(scope="session")
@@ -146,13 +146,13 @@ def test_int8_is_smaller_and_refused_if_it_loses_accuracy(
 ) -> None:
     network, data = pixel_network(load_classifier(checkpoint)), read_checkpoint(checkpoint).datamodule(None)
     data.setup("test")
-    monkeypatch.setattr(command, "MAX_INT8_ACCURACY_LOSS", 1.0)
+    monkeypatch.setattr(writing, "MAX_INT8_ACCURACY_LOSS", 1.0)
     output = tmp_path / "digits.onnx"
     write_and_compare(network, Int8OnnxFormat(), data, output)
     assert output.stat().st_size < 4 * 18_962
     _, metadata = logits_by_others(output, torch.rand(5, 1, 28, 28))
     assert 0 <= metadata["accuracy"] <= 1
-    monkeypatch.setattr(command, "MAX_INT8_ACCURACY_LOSS", -1.0)
+    monkeypatch.setattr(writing, "MAX_INT8_ACCURACY_LOSS", -1.0)
     with pytest.raises(ExportError, match=r"would lose .* It was not written; use --format onnx"):
         write_and_compare(network, Int8OnnxFormat(), data, tmp_path / "other.onnx")
     assert not (tmp_path / "other.onnx").exists()
@@ -197,7 +197,7 @@ def test_every_test_image_is_compared(checkpoint: Path, tmp_path: Path, monkeypa
 def test_the_text_matches_the_figures(others: int, words: str) -> None:
     metadata = {"num_parameters": 10, "measured_on": "1,000 test images"}
     found = comparison(num_other_classes=others, max_logit_difference=0.5)
-    assert command._lines(Path("a.onnx"), 1000, metadata, found)[-1] == (
+    assert writing._lines(Path("a.onnx"), 1000, metadata, found)[-1] == (
         f"Compared on 1,000 test images, one view of each: logits within 5.0e-01, {words}."
     )
 

@@ -21,8 +21,8 @@ from mnist_lightning.runs.json_records import from_json, json_data, to_json
 from mnist_lightning.runs.outputs import csv_text
 from mnist_lightning.runs.report import EpochRow, FinalTest, Report
 from mnist_lightning.study.chart import off_axis, study_figure
-from mnist_lightning.study.command import read_study
 from mnist_lightning.study.seed_runs import Outcome, SeedRun, run_on_ray
+from mnist_lightning.study.study import read_study
 from mnist_lightning.study.summary import (
     MeasuredRow,
     StudyTable,
@@ -235,7 +235,7 @@ def test_ctrl_c_leaves_the_table_of_what_is_finished(
         yield Outcome(runs[0], report(0.9, settings=resolved_settings(["fit", *runs[0].args])), "")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("mnist_lightning.study.command.run_here", interrupted)
+    monkeypatch.setattr("mnist_lightning.study.seed_runs.run_here", interrupted)
     with pytest.raises(SystemExit) as ended:
         main(study_args(tmp_path, plain=SHORT_OFFLINE))
     assert ended.value.code == 130

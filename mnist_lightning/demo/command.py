@@ -4,21 +4,16 @@ import os
 import threading
 from collections.abc import Sequence
 
-import torch
-
 from mnist_lightning.bounds import PathText, Port
-from mnist_lightning.demo.page import build_page
 from mnist_lightning.errors import SettingError
-from mnist_lightning.options.commands import command_parser
-from mnist_lightning.read.reading import classify
-from mnist_lightning.runs.checkpoint import load_classifier
+from mnist_lightning.options.commands import command_parser, parse_options
 
 HOST = "127.0.0.1"  # not reachable from the network
 
 
 def main(args: Sequence[str]) -> None:
     """Runs the command: `main(["--port", "8000"])`."""
-    demo(**command_parser(demo).parse_args(list(args)).as_dict())
+    demo(**parse_options(command_parser(demo), args))
 
 
 def demo(ckpt_path: PathText = "models/mnist.ckpt", port: Port = 7860) -> None:
@@ -33,6 +28,8 @@ def demo(ckpt_path: PathText = "models/mnist.ckpt", port: Port = 7860) -> None:
         CheckpointError: the checkpoint cannot be read.
         DivergenceError: the network's logits are not finite.
     """
+    import torch
+
     # Before importing gradio: no version check, no analytics, and no proxy for this machine.
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     for name in ("NO_PROXY", "no_proxy"):
@@ -41,6 +38,10 @@ def demo(ckpt_path: PathText = "models/mnist.ckpt", port: Port = 7860) -> None:
         import gradio
     except ImportError:
         raise SettingError("demo needs the package gradio. Run `pip install '.[demo]'`.") from None
+    from mnist_lightning.demo.page import build_page
+    from mnist_lightning.read.reading import classify
+    from mnist_lightning.runs.checkpoint import load_classifier
+
     classifier = load_classifier(ckpt_path)
     # Rejects weights that overflow before the page opens.
     classify(classifier, torch.zeros(1, 28, 28, dtype=torch.uint8))

@@ -26,8 +26,7 @@ from mnist_lightning.runs.acceptance import is_accurate
 from mnist_lightning.runs.files import atomic_write
 from mnist_lightning.runs.markdown import markdown_table
 from mnist_lightning.runs.report import Report
-from mnist_lightning.study.command import read_study
-from mnist_lightning.study.study import Study
+from mnist_lightning.study.study import Study, read_study
 from mnist_lightning.study.summary import (
     MeasuredRow,
     StudyTable,

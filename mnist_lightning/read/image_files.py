@@ -8,11 +8,11 @@ from pathlib import Path
 from PIL import Image, UnidentifiedImageError
 
 from mnist_lightning.errors import ImageFileError
+from mnist_lightning.read import KINDS
 from mnist_lightning.read.ink import MAX_WORKING_SIDE
 
 # The formats of cameras, scanners and drawing programs. Pillow ignores the file's name, and would let Ghostscript run a
 # PostScript file.
-KINDS = "BMP, GIF, JPEG, PNG, PPM, TIFF and WebP"
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 # 64 megapixels, as from a phone, take up to 0.7 GB of memory here, and three times as much in a single column.
 MAX_PIXELS = 70_000_000

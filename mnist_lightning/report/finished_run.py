@@ -2,17 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from mnist_lightning.classifier import DigitClassifier
 from mnist_lightning.datamodule import DigitsDataModule
 from mnist_lightning.errors import CheckpointError, SettingError
+from mnist_lightning.report import CheckpointName
 from mnist_lightning.runs.checkpoint import read_checkpoint
 from mnist_lightning.runs.json_records import from_json
 from mnist_lightning.runs.markdown import one_line
 from mnist_lightning.runs.report import Report
-
-CheckpointName = Literal["last", "best"]
 
 
 @dataclass(frozen=True)

@@ -3,27 +3,49 @@
 import dataclasses
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
-from mnist_lightning.bounds import Threads
-from mnist_lightning.options.commands import command_parser
+from mnist_lightning.bounds import Count, PathText, Threads
+from mnist_lightning.options.commands import command_parser, parse_options
 from mnist_lightning.options.parser import ShortErrorParser
-from mnist_lightning.runs.environment import num_cores
-from mnist_lightning.study.seed_runs import run_here, run_on_ray
-from mnist_lightning.study.study import Engine, Study
+
+
+@dataclass(frozen=True)
+class StudySettings:
+    """What a study trains, and where it writes the reports.
+
+    Args:
+        variants: What to compare: a name for each, and its arguments of `fit`.
+        output: Directory for the seeds' reports, the table and the chart. Finished seeds are not run again.
+        title: Heading of the table.
+        fit: Arguments of every variant, after its own.
+        seeds: Number of seeds; they are 0, 1, 2, …
+        compare: Compare each variant with the first.
+        note: A note below the table, such as how the settings were chosen.
+    """
+
+    variants: dict[str, str]
+    output: PathText
+    title: str = "Study"
+    fit: str = ""
+    seeds: Count = 3
+    compare: bool = False
+    note: str = ""
 
 
 def main(args: Sequence[str]) -> None:
     """Runs the command: `main(["--config", "configs/studies/fast.yaml"])`."""
-    options = _parser().parse_args(list(args)).as_dict()
-    del options["config"]  # the file; its settings are among the options
-    settings = {field.name: options.pop(field.name) for field in dataclasses.fields(Study)}
-    study(Study(**settings), **options)
+    options = parse_options(study_parser(), args)
+    settings = {field.name: options.pop(field.name) for field in dataclasses.fields(StudySettings)}
+    study(StudySettings(**settings), **options)
 
 
 def study(
-    settings: Study, num_processes: Threads | None = None, num_threads: Threads = 1, ray_address: str | None = None
+    settings: StudySettings,
+    num_processes: Threads | None = None,
+    num_threads: Threads = 1,
+    ray_address: str | None = None,
 ) -> None:
     """Train several configs with several seeds each, and write one table.
 
@@ -31,35 +53,34 @@ def study(
         settings: What to train, and where to write the reports.
         num_processes: Seeds at a time; by default the number of cores / num_threads. A running cluster ignores it.
         num_threads: Threads of each seed. On a CPU, several seeds of one thread are faster than one of several.
-        ray_address: Run on a Ray cluster: `local` starts one on this machine, `auto` finds a running one, or HOST:PORT.
+        ray_address: Ray cluster: `local` starts one on this machine, `auto` finds a running one, or HOST:PORT.
 
     Raises:
         SystemExit: status 1 if a seed failed, 130 after Ctrl-C.
         SettingError: a variant cannot run.
     """
+    from mnist_lightning.runs.environment import num_cores
+    from mnist_lightning.study.seed_runs import run_here, run_on_ray
+    from mnist_lightning.study.study import Engine, Study
+
     at_a_time = num_processes or max(1, num_cores() // num_threads)
     engine: Engine = partial(run_here, num_processes=at_a_time)
     if ray_address is not None:
         engine = partial(run_on_ray, num_processes=at_a_time, address=ray_address)
+    described = Study(**vars(settings))
     try:
-        all_succeeded = settings.run(engine, num_threads, partial(print, flush=True))
+        all_succeeded = described.run(engine, num_threads, partial(print, flush=True))
     except KeyboardInterrupt:
         print("\ninterrupted: run the same command to continue", file=sys.stderr)
         sys.exit(130)
-    print(f"\n{settings.text()}")
+    print(f"\n{described.text()}")
     if not all_succeeded:
         sys.exit(1)
 
 
-def read_study(config: Path) -> Study:
-    """The study that a YAML file describes."""
-    options = _parser().parse_args(["--config", str(config)])
-    return Study(**{field.name: options[field.name] for field in dataclasses.fields(Study)})
-
-
-def _parser() -> ShortErrorParser:
+def study_parser() -> ShortErrorParser:
+    """The command's parser."""
     parser = command_parser(study, positional=("settings",))
     parser.example_config = "configs/studies/recipe.yaml"
-    parser.add_argument("--config", action="config", help="YAML file that sets these options.")
-    parser.add_class_arguments(Study, as_group=False)
+    parser.add_class_arguments(StudySettings, as_group=False)
     return parser

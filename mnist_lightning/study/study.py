@@ -1,13 +1,12 @@
 """A study: variants of a training, each over several seeds, with all reports in one folder."""
 
+import dataclasses
 import re
 import shlex
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mnist_lightning.bounds import Count, PathText
 from mnist_lightning.cli import resolved_settings
 from mnist_lightning.errors import PROGRAM, SettingError
 from mnist_lightning.report.drawing import png_of
@@ -19,6 +18,7 @@ from mnist_lightning.runs.report import Report
 from mnist_lightning.runs.report_text import report_markdown
 from mnist_lightning.runs.settings import Settings, command_text
 from mnist_lightning.study.chart import study_figure
+from mnist_lightning.study.command import StudySettings, study_parser
 from mnist_lightning.study.seed_runs import Outcome, SeedRun, Start
 from mnist_lightning.study.summary import (
     MeasuredRow,
@@ -34,27 +34,8 @@ from mnist_lightning.study.summary import (
 Engine = Callable[[list[SeedRun]], Generator[Start | Outcome]]
 
 
-@dataclass(frozen=True)
-class Study:
-    """Runs `fit` for each variant and seed, and writes one table of them all.
-
-    Args:
-        variants: What to compare: a name for each, and its arguments of `fit`.
-        output: Directory for the seeds' reports, the table and the chart. Finished seeds are not run again.
-        title: Heading of the table.
-        fit: Arguments of every variant, after its own.
-        seeds: Number of seeds; they are 0, 1, 2, …
-        compare: Compare each variant with the first.
-        note: A note below the table, such as how the settings were chosen.
-    """
-
-    variants: dict[str, str]
-    output: PathText
-    title: str = "Study"
-    fit: str = ""
-    seeds: Count = 3
-    compare: bool = False
-    note: str = ""
+class Study(StudySettings):
+    """Runs `fit` for each variant and seed, and writes one table of them all."""
 
     def args(self, variant: str) -> tuple[str, ...]:
         """The arguments of `fit`.
@@ -216,6 +197,12 @@ def _read_report(path: Path) -> Report:
         raise SettingError(
             f"{path} is damaged ({one_line(str(error))}). Restore it, or delete it to run the seed again."
         ) from None
+
+
+def read_study(config: Path) -> Study:
+    """The study that a YAML file describes."""
+    options = study_parser().parse_args(["--config", str(config)])
+    return Study(**{field.name: options[field.name] for field in dataclasses.fields(Study)})
 
 
 def _machine_text(report: Report) -> str:

@@ -1,0 +1,136 @@
+"""Writes a network to one file, and compares the file with the network."""
+
+import math
+import tempfile
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+import mnist_lightning
+from mnist_lightning.classifier import check_finite
+from mnist_lightning.datamodule import DigitsDataModule
+from mnist_lightning.errors import ExportError, SettingError
+from mnist_lightning.export.command import FormatName
+from mnist_lightning.export.comparison import (
+    MAX_INT8_ACCURACY_LOSS,
+    MAX_LOGIT_DIFFERENCE,
+    Comparison,
+    accuracy,
+    as_pixels,
+    compare,
+    compute_logits,
+)
+from mnist_lightning.export.formats import ExportFormat, Metadata
+from mnist_lightning.export.onnx_model import Int8OnnxFormat, OnnxFormat, check_packages
+from mnist_lightning.export.pixel_network import PixelNetwork, pixel_network
+from mnist_lightning.export.torch_program import TorchFormat
+from mnist_lightning.export.weights import WeightsFormat
+from mnist_lightning.network import NUM_CLASSES, num_trainable_parameters
+from mnist_lightning.runs.checkpoint import read_checkpoint
+from mnist_lightning.runs.files import atomic_write
+from mnist_lightning.runs.outputs import check_output
+
+NUM_CALIBRATION_IMAGES = 1000
+
+
+def export_checkpoint(ckpt_path: Path, name: FormatName, output: Path, data_dir: str | None) -> tuple[str, str, str]:
+    """Exports a checkpoint's network; the rest is as in `write_and_compare`, which this calls."""
+    export_format = _format(name, ckpt_path)
+    check_output(output, export_format.suffix)
+    checkpoint = read_checkpoint(ckpt_path)
+    network, data = pixel_network(checkpoint.classifier()), checkpoint.datamodule(data_dir)
+    data.setup("test")
+    return write_and_compare(network, export_format, data, output)
+
+
+def _format(name: FormatName, ckpt_path: Path) -> ExportFormat[Any]:
+    match name:
+        case "torch":
+            return TorchFormat()
+        case "weights":
+            return WeightsFormat(ckpt_path)
+        case "onnx" | "onnx_int8":
+            check_packages()
+            return OnnxFormat() if name == "onnx" else Int8OnnxFormat()
+
+
+def write_and_compare(
+    network: PixelNetwork, export_format: ExportFormat[Any], data: DigitsDataModule, output: Path
+) -> tuple[str, str, str]:
+    """Writes `output` and returns three lines: the network, the file and their comparison.
+
+    Raises:
+        DivergenceError: the network's logits are not finite.
+        ExportError: the file does not reproduce the network's outputs, or int8 loses accuracy; it is not written.
+        SettingError: `output` cannot be written.
+    """
+    test = data.images("test")
+    images, labels = as_pixels(test.images), test.labels
+    expected = compute_logits(network, images)  # (N, 10)
+    check_finite(expected)
+    model = export_format.build(network, as_pixels(data.images("train").images[:NUM_CALIBRATION_IMAGES]))
+    metadata: Metadata = {
+        "mnist_lightning": mnist_lightning.__version__,
+        "torch": str(torch.__version__),
+        "input": "images: (batch, 1, 28, 28) float32 in [0, 1], white on black",
+        "output": "logits: (batch, 10) float32, one per class",
+        "classes": [str(digit) for digit in range(NUM_CLASSES)],
+        "num_parameters": num_trainable_parameters(network),
+    }
+    try:
+        # On the same file system as the output, so that renaming is atomic.
+        with tempfile.TemporaryDirectory(prefix=".export-", dir=output.parent) as directory:
+            partial = Path(directory) / output.name
+            atomic_write(partial, export_format.content(model, metadata))
+            measured = accuracy(compute_logits(export_format.load(partial).logits, images), labels)
+            metadata |= {"accuracy": measured, "measured_on": f"{len(labels):,} {data.title} test images"}
+            atomic_write(partial, export_format.content(model, metadata))
+            comparison = compare(network, expected, export_format.load(partial), images, labels)
+            _check(comparison, export_format, output)
+            num_bytes = partial.stat().st_size
+            partial.replace(output)
+    except OSError as error:
+        raise SettingError(
+            f"--output {output} cannot be written ({error.strerror}). Use a file in a writable directory."
+        ) from None
+    return _lines(output, num_bytes, metadata, comparison)
+
+
+def _check(comparison: Comparison, export_format: ExportFormat[Any], output: Path) -> None:
+    difference, others = comparison.max_logit_difference, comparison.num_other_classes
+    if not math.isfinite(difference):
+        raise ExportError(f"{output} would give logits that are not finite. It was not written; try another --format.")
+    if export_format.is_exact and (others > 0 or difference > MAX_LOGIT_DIFFERENCE):
+        raise ExportError(
+            f"{output} would not reproduce the network's outputs: {others:,} of {comparison.num_images:,} predictions "
+            f"differ, and logits differ by up to {difference:.1e}. It was not written; try another --format."
+        )
+    loss = round(comparison.network_accuracy - comparison.exported_accuracy, 9)  # without float rounding
+    if not export_format.is_exact and loss >= MAX_INT8_ACCURACY_LOSS:
+        raise ExportError(
+            f"--format onnx_int8: {output} would lose {loss:.2%} of accuracy; the limit is "
+            f"{MAX_INT8_ACCURACY_LOSS:.1%}. It was not written; use --format onnx."
+        )
+
+
+def _lines(output: Path, num_bytes: int, metadata: Metadata, comparison: Comparison) -> tuple[str, str, str]:
+    width = max(len(output.name), len("the network"))
+    others = comparison.num_other_classes
+    classes = "the same classes" if others == 0 else f"{others:,} of another class"
+    ratios = comparison.speed_ratios
+    ratio = f"{median(ratios):.1f} times as many ({min(ratios):.1f}–{max(ratios):.1f})"
+    num_bytes_of_network = 4 * metadata["num_parameters"]
+    network = comparison.network_accuracy, comparison.network_images_per_second
+    file = comparison.exported_accuracy, comparison.exported_images_per_second
+    return (
+        _line("the network", width, num_bytes_of_network, *network),
+        f"{_line(output.name, width, num_bytes, *file)}, {ratio}",
+        f"Compared on {metadata['measured_on']}, one view of each: logits within "
+        f"{comparison.max_logit_difference:.1e}, {classes}.",
+    )
+
+
+def _line(name: str, width: int, num_bytes: int, measured: float, images_per_second: float) -> str:
+    return f"{name:<{width}}  {num_bytes / 1000:6.1f} kB  accuracy {measured:.2%}  {images_per_second:7,.0f} images/s"
