@@ -38,7 +38,7 @@ def test_leaks_fail_their_test_by_name(
     finally:
         (tmp_path / "end").touch()
     result.assert_outcomes(passed=2, errors=1)
-    for left in ("thread forgotten", "sleep 1001", "sleep 1002", "ended, and not waited for"):
+    for left in ("thread forgotten", "sleep 1001", "sleep 1002", "ended, but not waited for"):
         result.stdout.re_match_lines([rf"E +Failed: left running: .*\b{left}(;|$)"])
     result.stdout.fnmatch_lines(["ERROR *::test_that_leaves_something*"])
 
