@@ -15,7 +15,7 @@ from mnist_lightning.main import main
 from mnist_lightning.runs.checkpoint_file import load_checkpoint
 from support.runs import PROJECT, Fit, read_report
 
-REFUSED = "error: the network of this checkpoint gives numbers that are not finite: its weights are too large."
+REFUSED = "error: the outputs of this checkpoint's network are not finite: its weights are too large."
 POISON = ["--trainer.log_every_n_steps", "2", "--trainer.callbacks+=test_finite_loss.Poison"]
 
 

@@ -222,7 +222,7 @@ def test_another_networks_checkpoint_is_refused(best: str, capfd: pytest.Capture
     with pytest.raises(SystemExit) as ended:
         main(["test", "--ckpt_path", best, "--model.network", "baseline"])
     assert ended.value.code == 2
-    assert "the weights of another network" in capfd.readouterr().err
+    assert "the checkpoint's weights do not fit --model.network" in capfd.readouterr().err
 
 
 def test_nothing_to_validate_on_is_refused(fit: Fit, capfd: pytest.CaptureFixture[str]) -> None:

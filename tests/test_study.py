@@ -21,8 +21,8 @@ from mnist_lightning.runs.json_records import from_json, json_data, to_json
 from mnist_lightning.runs.outputs import csv_text
 from mnist_lightning.runs.report import EpochRow, FinalTest, Report
 from mnist_lightning.study.chart import off_axis, study_figure
+from mnist_lightning.study.command import read_study
 from mnist_lightning.study.seed_runs import Outcome, SeedRun, run_on_ray
-from mnist_lightning.study.study import read_study
 from mnist_lightning.study.summary import (
     MeasuredRow,
     StudyTable,

@@ -26,7 +26,8 @@ from mnist_lightning.runs.acceptance import is_accurate
 from mnist_lightning.runs.files import atomic_write
 from mnist_lightning.runs.markdown import markdown_table
 from mnist_lightning.runs.report import Report
-from mnist_lightning.study.study import Study, read_study
+from mnist_lightning.study.command import read_study
+from mnist_lightning.study.study import Study
 from mnist_lightning.study.summary import (
     MeasuredRow,
     StudyTable,
@@ -77,18 +78,18 @@ def headline() -> str:
     plain, fit = seconds_to_accuracy(process)
     ratio = median(a / b for a, b in zip(plain, fit, strict=True))
     return (
-        f"**{percent(fast.mean)} % on MNIST with {fast.num_parameters:,} parameters** (mean of "
-        f"{fast.num_seeds} seeds), **in {median(fit):.0f} seconds from the command to its end** on "
-        f"{process['hardware']['cores']} CPU cores ({process['hardware']['processor']}): a PyTorch Lightning project "
-        f"with YAML configs. A plain PyTorch script of the recipe takes {median(plain):.0f} seconds to 99.4 % on the "
-        f"same machine, {ratio:.1f} times as long ([Speed](docs/speed.md)). Every number here is measured, and one "
-        "command makes it again."
+        f"**{percent(fast.mean)} % on MNIST with {fast.num_parameters:,} parameters in {median(fit):.0f} seconds** "
+        f"from the command to its end, on {process['hardware']['cores']} CPU cores "
+        f"({process['hardware']['processor']}): a PyTorch Lightning project with YAML configs. The accuracy is the mean of {fast.num_seeds} seeds. A plain "
+        f"PyTorch script of the original recipe takes {median(plain):.0f} seconds to 99.4 % on the same machine, "
+        f"{ratio:.1f} times as long ([Speed](docs/speed.md)). Every number here is measured, and one command "
+        "reproduces it."
     )
 
 
 def summary_table() -> str:
     """The accuracy and speed of each config, at a glance."""
-    header = ["config", "test accuracy", "epochs", "seconds of training", "parameters", "the six requirements"]
+    header = ["config", "test accuracy", "epochs", "training seconds, one thread", "parameters", "requirements met"]
     rows = []
     for study, variant, title in SHOWN:
         row = _rows(study)[variant]
@@ -103,9 +104,9 @@ def summary_table() -> str:
     return (
         f"{markdown_table(header, rows)}\n\n"
         "Mean ± standard deviation over n seeds, after the last epoch. The requirements: at least 99.4 %, fewer than "
-        "20,000 parameters, fewer than 20 epochs, batch norm, dropout, global average pooling. Seconds: the median of "
-        f"the seeds, on one thread each, two side by side. {' '.join(machines)} Intervals and each seed: "
-        "[Results](docs/results.md)."
+        "20,000 parameters, fewer than 20 epochs, batch norm, dropout, global average pooling. Seconds: median over "
+        "seeds, one thread per seed, two seeds at a time, so they compare the configs; a run alone with all cores is "
+        f"faster. {' '.join(machines)} Intervals and each seed: [Results](docs/results.md)."
     )
 
 
@@ -114,9 +115,8 @@ def _requirements_text(report: Report, mean_accuracy: float) -> str:
     names = ("99.4 %", "parameters", "epochs", "batch norm", "dropout", "global average pooling")
     met = [is_accurate(mean_accuracy), *(requirement.is_met for requirement in report.requirements[1:])]
     missed = [name for name, is_met in zip(names, met, strict=True) if not is_met]
-    if len(missed) > 2:
-        return f"{len(names) - len(missed)} of {len(names)}"
-    return f"all but {' and '.join(missed)}" if missed else "all"
+    text = f"{len(names) - len(missed)} of {len(names)}"
+    return f"{text}: no {missed[0]}" if len(missed) == 1 else text
 
 
 def results_table() -> str:
@@ -138,7 +138,7 @@ def results_table() -> str:
         )
     return (
         f"{markdown_table(header, rows)}\n\n"
-        "Mean ± standard deviation over seeds; interval by Student's t. Each seed's report lies under "
+        "Mean ± standard deviation over seeds; interval by Student's t. Each seed's report is in "
         "[results/](../results); [Speed](speed.md) compares training times. "
         + " ".join(sorted({read_results(study).provenance() for study, _, _ in SHOWN}))
     )
@@ -148,9 +148,9 @@ def ablations_table() -> str:
     """The effect of each ingredient of the recipe: the recipe's accuracy minus that without it."""
     recipe, *others = _rows("ablations").values()
     baseline = _rows("baseline")["as listed"]
-    header = ["", "parameters", "test accuracy at the last epoch"]
-    header += ["what was taken away brings, in points (95 % interval)", ""]
-    rows = [[f"{recipe.variant}, 5 epochs", f"{recipe.num_parameters:,}", _accuracy(recipe), "", ""]]
+    header = ["after 5 epochs", "parameters", "test accuracy"]
+    header += ["effect of the ingredient, percentage points (95 % interval)", ""]
+    rows = [[recipe.variant, f"{recipe.num_parameters:,}", _accuracy(recipe), "", ""]]
     for row in others:
         ends = (row.difference, row.difference_high_95, row.difference_low_95)
         brings, low, high = (percent(None if end is None else -end, "+.2f") for end in ends)
@@ -159,15 +159,14 @@ def ablations_table() -> str:
     rows.append(["the baseline as published, 1 epoch", f"{baseline.num_parameters:,}", _accuracy(baseline), "", ""])
     return (
         f"{markdown_table(header, rows)}\n\n"
-        "Each is trained for five epochs with the recipe's other settings as they are; what it would reach with "
-        "settings of its own, such as a smaller rate without batch norm, was not looked for. Differences by Welch's "
-        "t-test, one by one: among so many, one interval in twenty misses by chance. "
+        "Each variant keeps the recipe's other settings; none was tuned, for example with a lower learning rate "
+        "without batch norm. Welch's t-test per row, without correction: one interval in twenty misses by chance. "
         + read_results("ablations").provenance()
     )
 
 
 def _effect(row: MeasuredRow) -> str:
-    """The effect of the ingredient that was taken away: `helps`, `costs` or `within the noise`."""
+    """The effect of the removed ingredient: `helps`, `costs` or `within the noise`."""
     if not differs(row):
         return "within the noise"
     return "helps" if (row.difference or 0) < 0 else "costs"
@@ -212,8 +211,8 @@ def claims_table() -> str:
     claims = [
         (
             "99.42 % in 12 epochs",
-            f"First 99.4 % after {first_epochs_text(recipe)} epochs of the 15. To stop there lets the test set choose, "
-            f"and gives a maximum, not an estimate: the last epoch has {_accuracy(recipe)}.",
+            f"The first epoch with 99.4 % is epoch {first_epochs_text(recipe)} of 15. Stopping there lets the test set "
+            f"choose, which gives a maximum, not an estimate. The last epoch has {_accuracy(recipe)}.",
         ),
         ("18,962 parameters", f"{recipe.num_parameters:,}: true."),
         ("the baseline has about 2.3 million parameters", f"{baseline.num_parameters:,} as its layers are listed."),
@@ -223,13 +222,13 @@ def claims_table() -> str:
         ),
         (
             "batch norm, dropout, global average pooling, augmentation and OneCycleLR make the difference",
-            "Taken away one at a time from a training of five epochs ([Ablations](ablations.md)): these "
-            f"help: {_ingredients('helps')}; these cost accuracy: {_ingredients('costs')}; of these no benefit could "
-            f"be measured: {_ingredients('within the noise')}.",
+            "Removed one at a time in trainings of five epochs ([Ablations](ablations.md)). Helps: "
+            f"{_ingredients('helps')}. Costs accuracy: {_ingredients('costs')}. Within the noise: "
+            f"{_ingredients('within the noise')}.",
         ),
         (
             "global average pooling is required, or optional",
-            f"Both are said. Here it is required: with a fully connected layer in its place there are "
+            f"The original says both. Here it is required: with a fully connected layer instead, the network has "
             f"{fully_connected:,} parameters.",
         ),
     ]
@@ -240,22 +239,20 @@ def reliability_text() -> str:
     """The counts of `make soak`."""
     counts = json.loads(RELIABILITY.read_text(encoding="utf-8"))
     kills, damage, odd = counts["kills"], counts["damaged_checkpoints"], counts["odd_input"]
+    compared = kills.get("compared", "weights, averages, optimizer state, schedule")
     return (
         f"`make soak`, {counts['date']}: runs were killed {kills['num_kills']} times with SIGKILL, "
-        f"{kills['num_kills_inside_a_write']} of them inside the write of a checkpoint. `last.ckpt` was whole each "
-        f"time, the runs went on, {kills['num_resumed_in_the_middle_of_an_epoch']} times in the middle of an epoch, "
-        f"and {kills['num_runs_that_ended_the_same']} of {kills['num_runs']} runs ended with the "
-        f"{kills.get('compared', 'weights, averages, optimizer state and schedule')} of one that was never killed, bit "
-        f"for bit. Of {damage['num_damaged']:,} "
-        f"checkpoints that were cut short, had a bit flipped or noise written over a part, {damage['num_refused']:,} "
-        f"were refused; the other {damage['num_unchanged']} held what they had held. No traceback came of "
-        f"{odd['num_command_lines']} odd command lines, {odd['num_configs']} odd configs and {odd['num_runs']} runs "
-        "with an odd setting."
+        f"{kills['num_kills_inside_a_write']} of them inside the write of a checkpoint. `last.ckpt` was intact each "
+        f"time, the runs resumed, {kills['num_resumed_in_the_middle_of_an_epoch']} times in the middle of an epoch, "
+        f"and {kills['num_runs_that_ended_the_same']} of {kills['num_runs']} runs ended like an "
+        f"uninterrupted one, bit for bit: {compared}. Of {damage['num_damaged']:,} checkpoints that were cut short, had "
+        f"a bit flipped or were overwritten with noise in part, {damage['num_refused']:,} were rejected; the other {damage['num_unchanged']} were unchanged. {odd['num_command_lines']} odd command lines, "
+        f"{odd['num_configs']} odd configs and {odd['num_runs']} runs with an odd setting produced no traceback."
     )
 
 
 def own_digits_table() -> str:
-    """How well digits are read that are not MNIST's, and how they were made."""
+    """Accuracy on digits that are not from MNIST."""
     figures = json.loads((RESULTS / "own_digits" / "own_digits.json").read_text(encoding="utf-8"))
     fonts, pens = figures["by_kind"]["font"], figures["by_kind"]["pen"]
     rows = {
@@ -264,15 +261,15 @@ def own_digits_table() -> str:
         **figures["by_polarity"],
         "all": figures["all"],
     }
-    header = ["pictures", "n", "read right", "resized to 28 × 28 without preparation"]
+    header = ["pictures", "n", "read correctly", "resized to 28 × 28 without preparation"]
     cells = [
         [title, str(row["n"]), f"{row['accuracy']:.1%}", f"{row['plain_accuracy']:.1%}"] for title, row in rows.items()
     ]
     empty, versions = figures["empty_papers"], figures["versions"]
     return (
         f"{markdown_table(header, cells)}\n\n"
-        f"On {empty['refused']} of {empty['n']} pictures of empty paper it says that there is no digit. "
-        "Fonts, ways of writing, pens and seeds are others than those that the preparation was chosen on. "
+        f"For {empty['refused']} of {empty['n']} pictures of empty paper, `read` reports no digit. "
+        "The preparation was developed on other fonts, handwriting, pens and seeds. "
         f"torch {versions['torch']}, pillow {versions['pillow']}, scipy {versions['scipy']}; {figures['date']}."
     )
 
@@ -287,17 +284,17 @@ def dashboards_text() -> str:
 
 
 def _output(command: str) -> str:
-    """What a command has printed, when `make readme` ran it."""
+    """The output of a command that `make readme` ran."""
     return f"```\n{(OUTPUTS / f'{command}.txt').read_text(encoding='utf-8').strip()}\n```"
 
 
 def export_output() -> str:
-    """What `export` has printed, and on which machine."""
+    """The output of `export`, and its machine."""
     machine = json.loads((OUTPUTS / "environment.json").read_text(encoding="utf-8"))
     hardware, versions = machine["hardware"], machine["versions"]
     return (
-        f"{_output('export')}\n\nImages a second in batches of {BATCH_SIZE}, and the median (range) of how many times "
-        f"as many, in {NUM_ROUNDS} turns. {hardware['processor']}, {hardware['cores']} cores; "
+        f"{_output('export')}\n\nImages per second in batches of {BATCH_SIZE}; speedup: median (range) of "
+        f"{NUM_ROUNDS} turns. {hardware['processor']}, {hardware['cores']} cores; "
         f"torch {versions['torch']}; {machine['date']}."
     )
 
@@ -321,7 +318,7 @@ TABLES: dict[str, Callable[[], str]] = {
 
 
 def with_tables(page: str) -> str:
-    """A page with its generated parts written anew, between `<!-- NAME -->` and `<!-- end of NAME -->`."""
+    """A page with its generated parts written again, between `<!-- NAME -->` and `<!-- end of NAME -->`."""
     return re.sub(
         r"(<!-- (\w+) -->\n).*?(<!-- end of \2 -->)",
         lambda part: f"{part[1]}{TABLES[part[2]]()}\n{part[3]}",

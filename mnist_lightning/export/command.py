@@ -2,12 +2,10 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 from mnist_lightning.bounds import PathText, Threads
+from mnist_lightning.export import FormatName
 from mnist_lightning.options.commands import command_parser, parse_options, use_threads
-
-FormatName = Literal["onnx", "onnx_int8", "torch", "weights"]
 
 
 def main(args: Sequence[str]) -> None:

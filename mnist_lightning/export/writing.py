@@ -12,7 +12,7 @@ import mnist_lightning
 from mnist_lightning.classifier import check_finite
 from mnist_lightning.datamodule import DigitsDataModule
 from mnist_lightning.errors import ExportError, SettingError
-from mnist_lightning.export.command import FormatName
+from mnist_lightning.export import FormatName
 from mnist_lightning.export.comparison import (
     MAX_INT8_ACCURACY_LOSS,
     MAX_LOGIT_DIFFERENCE,

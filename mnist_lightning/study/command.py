@@ -3,40 +3,22 @@
 import dataclasses
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mnist_lightning.bounds import Count, PathText, Threads
+from mnist_lightning.bounds import Threads
 from mnist_lightning.options.commands import command_parser, parse_options
 from mnist_lightning.options.parser import ShortErrorParser
+from mnist_lightning.study.settings import StudySettings
 
-
-@dataclass(frozen=True)
-class StudySettings:
-    """What a study trains, and where it writes the reports.
-
-    Args:
-        variants: What to compare: a name for each, and its arguments of `fit`.
-        output: Directory for the seeds' reports, the table and the chart. Finished seeds are not run again.
-        title: Heading of the table.
-        fit: Arguments of every variant, after its own.
-        seeds: Number of seeds; they are 0, 1, 2, …
-        compare: Compare each variant with the first.
-        note: A note below the table, such as how the settings were chosen.
-    """
-
-    variants: dict[str, str]
-    output: PathText
-    title: str = "Study"
-    fit: str = ""
-    seeds: Count = 3
-    compare: bool = False
-    note: str = ""
+if TYPE_CHECKING:
+    from mnist_lightning.study.study import Study
 
 
 def main(args: Sequence[str]) -> None:
     """Runs the command: `main(["--config", "configs/studies/fast.yaml"])`."""
-    options = parse_options(study_parser(), args)
+    options = parse_options(_parser(), args)
     settings = {field.name: options.pop(field.name) for field in dataclasses.fields(StudySettings)}
     study(StudySettings(**settings), **options)
 
@@ -78,9 +60,16 @@ def study(
         sys.exit(1)
 
 
-def study_parser() -> ShortErrorParser:
-    """The command's parser."""
+def _parser() -> ShortErrorParser:
     parser = command_parser(study, positional=("settings",))
     parser.example_config = "configs/studies/recipe.yaml"
     parser.add_class_arguments(StudySettings, as_group=False)
     return parser
+
+
+def read_study(config: Path) -> "Study":
+    """The study that a YAML file describes."""
+    from mnist_lightning.study.study import Study
+
+    options = _parser().parse_args(["--config", str(config)])
+    return Study(**{field.name: options[field.name] for field in dataclasses.fields(StudySettings)})

@@ -1,6 +1,5 @@
 """A study: variants of a training, each over several seeds, with all reports in one folder."""
 
-import dataclasses
 import re
 import shlex
 from collections.abc import Callable, Generator
@@ -18,8 +17,8 @@ from mnist_lightning.runs.report import Report
 from mnist_lightning.runs.report_text import report_markdown
 from mnist_lightning.runs.settings import Settings, command_text
 from mnist_lightning.study.chart import study_figure
-from mnist_lightning.study.command import StudySettings, study_parser
 from mnist_lightning.study.seed_runs import Outcome, SeedRun, Start
+from mnist_lightning.study.settings import StudySettings
 from mnist_lightning.study.summary import (
     MeasuredRow,
     Row,
@@ -197,12 +196,6 @@ def _read_report(path: Path) -> Report:
         raise SettingError(
             f"{path} is damaged ({one_line(str(error))}). Restore it, or delete it to run the seed again."
         ) from None
-
-
-def read_study(config: Path) -> Study:
-    """The study that a YAML file describes."""
-    options = study_parser().parse_args(["--config", str(config)])
-    return Study(**{field.name: options[field.name] for field in dataclasses.fields(Study)})
 
 
 def _machine_text(report: Report) -> str:

@@ -26,20 +26,20 @@ def report_text(directory: Path) -> str:
     text = ["# Benchmark", "", "Written by `make benchmark`: each table comes from a JSON file in this folder."]
     scaling = read_part(directory, "scaling")
     if epochs := read_part(directory, "epochs"):
-        text += ["", "## An epoch", "", epochs_table(epochs), *(["", precision_text(scaling)] if scaling else [])]
+        text += ["", "## One epoch", "", epochs_table(epochs), *(["", precision_text(scaling)] if scaling else [])]
         text += ["", f"![Training time per epoch: median and range of {epochs['num_rounds']} epochs](epochs.png)"]
     if trainer := read_part(directory, "trainer"):
-        text += ["", "## What the Trainer costs", "", f"{trainer_text(trainer)} {provenance(trainer)}"]
+        text += ["", "## Cost of the Trainer", "", f"{trainer_text(trainer)} {provenance(trainer)}"]
     if process := read_part(directory, "process"):
         text += ["", "## The whole process", "", process_table(process)]
-    if company := read_part(directory, "company"):
-        text += ["", "## Beside other work", "", company_table(company)]
+    if company := read_part(directory, "contention"):
+        text += ["", "## Beside other work", "", contention_table(contention)]
     if changes := read_part(directory, "changes"):
         text += ["", "## Effect of each optimisation", "", changes_table(changes)]
     if scaling:
         text += [
             "",
-            "## How cost grows",
+            "## Scaling",
             "",
             scaling_tables(scaling),
             "",
@@ -165,7 +165,7 @@ def process_table(figures: Figures) -> str:
     )
 
 
-def company_table(figures: Figures) -> str:
+def contention_table(figures: Figures) -> str:
     """The table of runs side by side and beside other work."""
     rows = {row["name"]: row for row in figures["contenders"]}
     alone = [rows["alone_1_thread"], rows["alone_2_threads"]]
