@@ -80,10 +80,10 @@ def headline() -> str:
     return (
         f"**{percent(fast.mean)} % on MNIST with {fast.num_parameters:,} parameters in {median(fit):.0f} seconds** "
         f"from the command to its end, on {process['hardware']['cores']} CPU cores "
-        f"({process['hardware']['processor']}): a PyTorch Lightning project with YAML configs. The accuracy is the mean of {fast.num_seeds} seeds. A plain "
-        f"PyTorch script of the original recipe takes {median(plain):.0f} seconds to 99.4 % on the same machine, "
-        f"{ratio:.1f} times as long ([Speed](docs/speed.md)). Every number here is measured, and one command "
-        "reproduces it."
+        f"({process['hardware']['processor']}): a PyTorch Lightning project with YAML configs. The accuracy is the "
+        f"mean of {fast.num_seeds} seeds. A plain PyTorch script of the original recipe takes {median(plain):.0f} "
+        f"seconds to 99.4 % on the same machine, {ratio:.1f} times as long ([Speed](docs/speed.md)). Every number here "
+        "is measured, and one command reproduces it."
     )
 
 
@@ -245,8 +245,9 @@ def reliability_text() -> str:
         f"{kills['num_kills_inside_a_write']} of them inside the write of a checkpoint. `last.ckpt` was intact each "
         f"time, the runs resumed, {kills['num_resumed_in_the_middle_of_an_epoch']} times in the middle of an epoch, "
         f"and {kills['num_runs_that_ended_the_same']} of {kills['num_runs']} runs ended like an "
-        f"uninterrupted one, bit for bit: {compared}. Of {damage['num_damaged']:,} checkpoints that were cut short, had "
-        f"a bit flipped or were overwritten with noise in part, {damage['num_refused']:,} were rejected; the other {damage['num_unchanged']} were unchanged. {odd['num_command_lines']} odd command lines, "
+        f"uninterrupted one, bit for bit: {compared}. Of {damage['num_damaged']:,} checkpoints that were cut short, "
+        f"had a bit flipped or were overwritten with noise in part, {damage['num_refused']:,} were rejected; the "
+        f"other {damage['num_unchanged']} were unchanged. {odd['num_command_lines']} odd command lines, "
         f"{odd['num_configs']} odd configs and {odd['num_runs']} runs with an odd setting produced no traceback."
     )
 

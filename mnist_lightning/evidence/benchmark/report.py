@@ -32,7 +32,7 @@ def report_text(directory: Path) -> str:
         text += ["", "## Cost of the Trainer", "", f"{trainer_text(trainer)} {provenance(trainer)}"]
     if process := read_part(directory, "process"):
         text += ["", "## The whole process", "", process_table(process)]
-    if company := read_part(directory, "contention"):
+    if contention := read_part(directory, "contention"):
         text += ["", "## Beside other work", "", contention_table(contention)]
     if changes := read_part(directory, "changes"):
         text += ["", "## Effect of each optimisation", "", changes_table(changes)]
