@@ -18,17 +18,18 @@ from typing_extensions import override
 
 from mnist_lightning.data.batches import LabelledImages
 from mnist_lightning.main import main
-from mnist_lightning.report import CheckpointName, drawing, evaluation, mistakes
+from mnist_lightning.report import CheckpointName, evaluation, mistakes
 from mnist_lightning.report.analysis import Analysis
 from mnist_lightning.report.calibration import expected_calibration_error, reliability_bins
 from mnist_lightning.report.confusion import confusion_counts, confusion_figure
-from mnist_lightning.report.drawing import png_of
 from mnist_lightning.report.evaluation import predict, read_test_images, robustness_of
 from mnist_lightning.report.finished_run import read_run
 from mnist_lightning.report.learning_curves import learning_curves_figure, learning_rates
 from mnist_lightning.report.mistakes import mistakes_figure
 from mnist_lightning.report.page import report_page
 from mnist_lightning.report.pictures import Picture
+from mnist_lightning.runs import drawing
+from mnist_lightning.runs.drawing import png_of
 from mnist_lightning.runs.json_records import from_json, to_json
 from mnist_lightning.runs.predictions import worst_mistakes
 from mnist_lightning.runs.report import Report

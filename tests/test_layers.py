@@ -46,3 +46,15 @@ def test_a_module_imports_only_from_layers_before_its_own(module: str) -> None:
 
 def test_there_are_no_import_cycles() -> None:
     TopologicalSorter({name: imported(path) for name, path in MODULES.items() if name != "__init__"}).prepare()
+
+
+def test_a_command_can_be_deleted_without_the_others() -> None:
+    """Only `demo` depends on another command."""
+    commands = LAYERS[-3]
+    pairs = {
+        (name.partition(".")[0], other.partition(".")[0])
+        for name, path in MODULES.items()
+        for other in imported(path)
+        if {name.partition(".")[0], other.partition(".")[0]} <= {*commands}
+    }
+    assert {(name, other) for name, other in pairs if name != other} == {("demo", "read")}

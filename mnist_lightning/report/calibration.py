@@ -8,7 +8,7 @@ from torch import Tensor
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from mnist_lightning.network import NUM_CLASSES
-from mnist_lightning.report.drawing import BLUE, INK, in_our_style, new_figure, wilson_interval
+from mnist_lightning.runs.drawing import BLUE, INK, in_our_style, new_figure, wilson_interval
 from mnist_lightning.runs.json_records import Count, Share
 
 NUM_BINS = 15  # as in Guo et al.

@@ -7,7 +7,7 @@ from torch import Tensor
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from mnist_lightning.network import NUM_CLASSES
-from mnist_lightning.report.drawing import INK, SHADE, in_our_style, new_figure
+from mnist_lightning.runs.drawing import INK, SHADE, in_our_style, new_figure
 
 
 def confusion_counts(labels: Tensor, probabilities: Tensor) -> Tensor:

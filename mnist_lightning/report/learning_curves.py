@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from mnist_lightning.recipe import Recipe
-from mnist_lightning.report.drawing import BLUE, GREEN, VERMILION, in_our_style, new_figure, scale_accuracy
+from mnist_lightning.runs.drawing import BLUE, GREEN, VERMILION, in_our_style, new_figure, scale_accuracy
 from mnist_lightning.runs.markdown import one_line
 from mnist_lightning.runs.report import Report
 

@@ -10,12 +10,12 @@ from mnist_lightning.network import IMAGE_SHAPE, NUM_CLASSES
 from mnist_lightning.report.analysis import Analysis
 from mnist_lightning.report.calibration import calibration_figure
 from mnist_lightning.report.confusion import confusion_figure
-from mnist_lightning.report.drawing import png_of
 from mnist_lightning.report.evaluation import Point
 from mnist_lightning.report.finished_run import FinishedRun
 from mnist_lightning.report.learning_curves import learning_curves_figure
 from mnist_lightning.report.mistakes import NUM_SHOWN, mistakes_figure
 from mnist_lightning.report.robustness import robustness_figure
+from mnist_lightning.runs.drawing import png_of
 from mnist_lightning.runs.report_text import optional_text
 
 

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 from matplotlib.figure import Figure
 
-from mnist_lightning.report.drawing import (
+from mnist_lightning.report.evaluation import Point, Robustness
+from mnist_lightning.runs.drawing import (
     BLUE,
     GREEN,
     SHADE,
@@ -14,7 +15,6 @@ from mnist_lightning.report.drawing import (
     scale_accuracy,
     wilson_interval,
 )
-from mnist_lightning.report.evaluation import Point, Robustness
 
 LABELS = {
     "rotation_degrees": ("rotation, degrees counter-clockwise", "rotated", BLUE, "o"),

@@ -1,13 +1,8 @@
 """Atomic file writes."""
 
-import io
 import os
 import secrets
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 def atomic_write(path: Path, content: str | bytes) -> None:
@@ -32,14 +27,3 @@ def atomic_write(path: Path, content: str | bytes) -> None:
             # The error would name the partial file, or no file at all.
             error.filename, error.filename2 = str(path), None
         raise
-
-
-def atomic_savefig(path: Path, figure: "Figure") -> None:
-    """Writes a figure as a PNG file atomically.
-
-    Raises:
-        OSError: the file cannot be written; the old one is unchanged.
-    """
-    content = io.BytesIO()
-    figure.savefig(content, dpi=120)
-    atomic_write(path, content.getvalue())

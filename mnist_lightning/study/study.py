@@ -8,7 +8,7 @@ from typing import Any
 
 from mnist_lightning.cli import resolved_settings
 from mnist_lightning.errors import PROGRAM, SettingError
-from mnist_lightning.report.drawing import png_of
+from mnist_lightning.runs.drawing import png_of
 from mnist_lightning.runs.files import atomic_write
 from mnist_lightning.runs.json_records import from_json, json_data, to_json
 from mnist_lightning.runs.markdown import one_line

@@ -8,8 +8,8 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import ScalarFormatter
 
-from mnist_lightning.report.drawing import BLUE, INK, VERMILION, in_our_style
-from mnist_lightning.runs.files import atomic_savefig
+from mnist_lightning.runs.drawing import BLUE, INK, VERMILION, in_our_style, png_of
+from mnist_lightning.runs.files import atomic_write
 
 GREY = "#999999"
 
@@ -44,7 +44,7 @@ def draw_epochs(figures: dict[str, Any], path: Path) -> None:
     axes.margins(x=0.12)
     axes.set_title(f"Training time per epoch: median and range of {figures['num_rounds']} epochs")
     axes.set_xlabel("seconds of training per epoch")
-    atomic_savefig(path, figure)
+    atomic_write(path, png_of(figure))
 
 
 @in_our_style
@@ -84,4 +84,4 @@ def draw_scaling(figures: dict[str, Any], path: Path) -> None:
     by_width.grid(visible=False, axis="x")
     by_width.set(xlabel="width of the network", ylabel="GFLOP/s")
     by_width.set_title(f"Computing speed, {threads[-1]} threads, 512 images per step")
-    atomic_savefig(path, figure)
+    atomic_write(path, png_of(figure))
