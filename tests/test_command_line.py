@@ -245,3 +245,20 @@ def test_threads_wait_passively_unless_told_otherwise(asked: dict[str, str], pol
     )
     assert done.returncode == 2
     assert f"OMP_WAIT_POLICY = '{policy}'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["--help"],
+        ["fitt"],
+        [],
+        *([command, "--help"] for command in COMMANDS),
+        *([command, "--n", "1"] for command in COMMANDS),
+    ],
+)
+def test_help_and_errors_of_our_commands_do_not_load_pytorch(args: list[str]) -> None:
+    code = f"import sys; from mnist_lightning.main import main\ntry: main({args})\nexcept SystemExit: pass\n"
+    code += "print({'torch', 'lightning', 'scipy', 'matplotlib'} & sys.modules.keys())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("set()\n")
