@@ -7,6 +7,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,8 @@ from support.runs import PROJECT, Fit, contents
 # Beside another busy process, two threads are several times slower than one: each waits for the other.
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"
+# `make test` does without Playwright; `make test-browser` installs it, and finds no tests where it is missing.
+collect_ignore_glob = [] if find_spec("playwright") else ["*_in_browser.py"]
 tqdm.monitor_interval = 0  # a thread that would redraw bars which nobody looks at
 
 

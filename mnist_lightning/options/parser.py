@@ -7,9 +7,12 @@ from typing import Any, NoReturn
 
 import yaml
 from jsonargparse import Namespace, set_loader
+from jsonargparse._actions import ActionConfigFile
 from jsonargparse._loaders_dumpers import yaml_load
 from lightning.pytorch.cli import LightningArgumentParser
 from typing_extensions import override
+
+from mnist_lightning.shipped import find_file
 
 MAX_ERROR_LINES = 6
 MAX_LINE_LENGTH = 300
@@ -59,6 +62,14 @@ def _num_values(value: Any, known: dict[int, int]) -> int:
 set_loader("yaml", load_yaml, exceptions=(yaml.YAMLError,))
 
 
+class ConfigFile(ActionConfigFile):
+    """`--config`, which also takes the configs that come with the package."""
+
+    @override
+    def __call__(self, parser: Any, cfg: Any, values: Any, option_string: str | None = None) -> None:
+        super().__call__(parser, cfg, find_file(values), option_string)  # type: ignore[no-untyped-call]
+
+
 class ShortErrorParser(LightningArgumentParser):
     """LightningCLI's parser, with errors for people."""
 
@@ -68,6 +79,8 @@ class ShortErrorParser(LightningArgumentParser):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         # argparse takes a unique prefix for the option: `--trainer.max_epoch 3` would train, and mean something else.
         super().__init__(*args, allow_abbrev=False, **kwargs)
+        for name in ("config", ActionConfigFile):
+            self.register("action", name, ConfigFile)
 
     @override
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from mnist_lightning.errors import CheckpointError
+from mnist_lightning.shipped import find_file
 
 NAME_ANOTHER = "Name a .ckpt file that `fit` wrote."
 
@@ -40,7 +41,7 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     try:
-        checkpoint = _read(path)
+        checkpoint = _read(Path(find_file(str(path))))
     except FileNotFoundError:
         raise CheckpointError(
             f"--ckpt_path {path}: there is no such file. Name a checkpoint that exists, "
