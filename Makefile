@@ -35,7 +35,7 @@ $(LOWEST)/.installed: pyproject.toml
 	$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST) --resolution lowest-direct --editable '.[test]'
 	@touch $@
 
-quickstart: $(PACKAGE) ## Install and train: on MNIST, or offline on scikit-learn's digits if MNIST cannot be had
+quickstart: $(PACKAGE) ## Install and train on MNIST, or on scikit-learn's offline digits if MNIST is unavailable
 	@if $(BIN)/python -m mnist_lightning.data.mnist_files; then \
 		$(MNIST_LIGHTNING) fit --config configs/optimized.yaml; \
 	else \
@@ -51,16 +51,16 @@ train: $(PACKAGE) ## Train configs/optimized.yaml; more options in ARGS="--train
 test: $(WITH)-test ## Run the tests
 	$(BIN)/python -m pytest
 
-test-slow: $(WITH)-dev ## Run the tests that take longer
+test-slow: $(WITH)-dev ## Run the slow tests
 	$(BIN)/python -m pytest -m slow
 
-test-browser: $(WITH)-dev ## Run the tests of what is shown in a browser: needs Chromium, on Debian `apt-get install chromium`
+test-browser: $(WITH)-dev ## Run the browser tests: they need Chromium, on Debian `apt-get install chromium`
 	$(BIN)/python -m pytest -m browser
 
 test-lowest: $(LOWEST)/.installed ## Run the tests with the oldest versions that pyproject.toml allows, in .venv-lowest
 	$(LOWEST)/bin/python -m pytest
 
-soak: $(WITH)-test ## Kill runs 50 times, damage checkpoints, try odd input at length: counts into results/ and docs/
+soak: $(WITH)-test ## Kill 50 runs, damage checkpoints and try odd input, and write the counts into results/ and docs/
 	PYTHONPATH=tests $(BIN)/python -m support.soak
 	$(BIN)/python -m mnist_lightning.evidence.tables
 
@@ -78,10 +78,10 @@ format: $(WITH)-test ## Format the code and sort the imports
 tensorboard: $(PACKAGE) ## Serve the dashboards of all runs on localhost
 	$(BIN)/tensorboard --logdir runs --host localhost
 
-dashboards-cost: $(PACKAGE) ## Measure what TensorBoard's callbacks cost of training: five minutes, with the machine left alone
+dashboards-cost: $(PACKAGE) ## Measure how much training time TensorBoard's callbacks cost: five minutes on an idle machine
 	$(BIN)/python -m mnist_lightning.evidence.dashboards_cost --output results/dashboards.json
 
-study-recipe: $(PACKAGE) ## Train the recipe over 3 seeds; like all studies, goes on where it stopped
+study-recipe: $(PACKAGE) ## Train the recipe over 3 seeds; like every study, it resumes where it stopped
 	$(STUDY)/recipe.yaml
 
 study-fast: $(PACKAGE) ## Train configs/fast.yaml over 10 seeds
@@ -90,20 +90,20 @@ study-fast: $(PACKAGE) ## Train configs/fast.yaml over 10 seeds
 study-best: $(PACKAGE) ## Train configs/best.yaml over 5 seeds
 	$(STUDY)/best.yaml
 
-study-ablations: $(PACKAGE) ## Train the recipe less one ingredient at a time, over 3 seeds
+study-ablations: $(PACKAGE) ## Train the recipe without one ingredient at a time, over 3 seeds
 	$(STUDY)/ablations.yaml
 
 study-baseline: $(PACKAGE) ## Train the original's first network
 	$(STUDY)/baseline.yaml
 
-results: study-recipe study-fast study-best study-ablations study-baseline ## Train what is missing under results/, and write all tables and charts
+results: study-recipe study-fast study-best study-ablations study-baseline ## Train the seeds that results/ lacks, and write all tables and charts
 	$(BIN)/python -m mnist_lightning.evidence.tables
 
-demo: $(WITH)-demo ## Serve a page to draw on, with the model that is there
+demo: $(WITH)-demo ## Serve a page to draw digits on, which models/mnist.ckpt reads
 	$(MNIST_LIGHTNING) demo
 
 EXPORTS := runs/exports
-readme: $(WITH)-dev ## Run again what README.md and docs/ show, with Chromium: of the model, and of its run RUN=runs/best/version_0
+readme: $(WITH)-dev ## Remake the outputs and pictures in README.md and docs/: needs Chromium and the model's run, RUN=runs/best/version_0
 	@test -f $(RUN)/report.json || { echo "There is no run in $(RUN): name one with RUN=, or train it with make model"; exit 1; }
 	rm -rf $(EXPORTS)
 	mkdir -p $(EXPORTS) results/outputs docs/report
@@ -118,21 +118,21 @@ readme: $(WITH)-dev ## Run again what README.md and docs/ show, with Chromium: o
 	PYTHONPATH=tests $(BIN)/python -m support.screenshots
 	$(BIN)/python -m mnist_lightning.evidence.tables
 
-model: $(PACKAGE) ## Train models/mnist.ckpt anew, by configs/best.yaml; its report goes beside it
+model: $(PACKAGE) ## Train models/mnist.ckpt with configs/best.yaml, and copy the run's report beside it
 	$(MNIST_LIGHTNING) fit --config configs/best.yaml --num_threads 1
 	rm -f models/mnist.ckpt
 	run=$$(ls -td runs/best/version_* | head -n 1) \
 	&& $(MNIST_LIGHTNING) export --ckpt_path $$run/checkpoints/last.ckpt --format weights --output models/mnist.ckpt \
 	&& cp $$run/report.json models/mnist.json && cp $$run/report.md models/mnist.md
 
-benchmark: $(PACKAGE) ## Measure speed anew, into results/benchmark and docs/: two hours, with the machine left alone
+benchmark: $(PACKAGE) ## Measure speed, into results/benchmark and docs/: two hours on an idle machine
 	$(BIN)/python -m mnist_lightning.evidence.benchmark --output results/benchmark
 	$(BIN)/python -m mnist_lightning.evidence.tables
 
-benchmark-quick: $(PACKAGE) ## The same with epochs of a few steps, into runs/benchmark: some minutes
+benchmark-quick: $(PACKAGE) ## The same with short epochs, into runs/benchmark: a few minutes
 	$(BIN)/python -m mnist_lightning.evidence.benchmark --quick --output runs/benchmark
 
-own-digits: $(WITH)-test ## Read digits that are not MNIST's with models/mnist.ckpt: figures into results/own_digits and docs/
+own-digits: $(WITH)-test ## Evaluate models/mnist.ckpt on digits from outside MNIST, into results/own_digits and docs/
 	$(BIN)/python -m mnist_lightning.evidence.own_digits.evaluation
 	$(BIN)/python -m mnist_lightning.evidence.tables
 
