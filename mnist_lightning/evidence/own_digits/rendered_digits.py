@@ -77,7 +77,7 @@ def rendered_digits(which: DrawnSet) -> Iterator[RenderedDigit]:
     """All pictures of a set, the same each time.
 
     Raises:
-        ModuleNotFoundError: a package of fonts is missing; the extra `dev` has them.
+        ModuleNotFoundError: a package of fonts is missing; the extra `test` has them.
     """
     sequence = np.random.SeedSequence(SEEDS[which])
     plans: list[tuple[Literal["font", "pen"], str, int, int]] = [
