@@ -1,25 +1,41 @@
-# Everything runs in .venv, made on first use and again when pyproject.toml changes.
+# Everything runs in .venv, which `uv sync` may have made. Each target installs what it needs, on first use and again when
+# pyproject.toml changes: the package alone, or with one of pyproject's extras on top.
 PYTHON ?= python3
 BIN := .venv/bin
-INSTALLED := .venv/.installed
+PACKAGE := .venv/.installed
+WITH := $(PACKAGE)-with
+LOWEST := .venv-lowest
 MNIST_LIGHTNING := $(BIN)/python -m mnist_lightning
 RUN ?= runs/best/version_0
 STUDY := $(MNIST_LIGHTNING) study --config configs/studies
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart train test test-slow test-browser soak lint check format tensorboard dashboards-cost study-recipe study-fast study-best study-ablations study-baseline results demo readme model benchmark benchmark-quick own-digits clean
+.PHONY: help quickstart train test test-slow test-browser test-lowest soak lint check format tensorboard dashboards-cost study-recipe study-fast study-best study-ablations study-baseline results demo readme model benchmark benchmark-quick own-digits clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-$(INSTALLED): pyproject.toml
+# uv's environments have no pip: ensurepip adds it.
+PIP_INSTALL := $(BIN)/python -m ensurepip > /dev/null && $(BIN)/python -m pip install --quiet --editable
+
+$(PACKAGE): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.11"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "Python's venv is missing. On Debian: apt-get install python3-venv"; exit 1; }
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(PIP_INSTALL) .
 	@touch $@
 
-quickstart: $(INSTALLED) ## Install and train: on MNIST, or offline on scikit-learn's digits if MNIST cannot be had
+$(WITH)-%: $(PACKAGE)
+	$(PIP_INSTALL) '.[$*]'
+	@touch $@
+
+$(LOWEST)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --quiet uv
+	$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST) --resolution lowest-direct --editable '.[test]'
+	@touch $@
+
+quickstart: $(PACKAGE) ## Install and train on MNIST, or on scikit-learn's offline digits if MNIST is unavailable
 	@if $(BIN)/python -m mnist_lightning.data.mnist_files; then \
 		$(MNIST_LIGHTNING) fit --config configs/optimized.yaml; \
 	else \
@@ -29,62 +45,65 @@ quickstart: $(INSTALLED) ## Install and train: on MNIST, or offline on scikit-le
 		$(MNIST_LIGHTNING) fit --config configs/offline.yaml; \
 	fi
 
-train: $(INSTALLED) ## Train configs/optimized.yaml; more options in ARGS="--trainer.max_epochs 5"
+train: $(PACKAGE) ## Train configs/optimized.yaml; more options in ARGS="--trainer.max_epochs 5"
 	$(MNIST_LIGHTNING) fit --config configs/optimized.yaml $(ARGS)
 
-test: $(INSTALLED) ## Run the tests
+test: $(WITH)-test ## Run the tests
 	$(BIN)/python -m pytest
 
-test-slow: $(INSTALLED) ## Run the tests that take longer
+test-slow: $(WITH)-dev ## Run the slow tests
 	$(BIN)/python -m pytest -m slow
 
-test-browser: $(INSTALLED) ## Run the tests of what is shown in a browser: needs Chromium, on Debian `apt-get install chromium`
+test-browser: $(WITH)-dev ## Run the browser tests: they need Chromium, on Debian `apt-get install chromium`
 	$(BIN)/python -m pytest -m browser
 
-soak: $(INSTALLED) ## Kill runs 50 times, damage checkpoints, try odd input at length: counts into results/ and docs/
+test-lowest: $(LOWEST)/.installed ## Run the tests with the oldest versions that pyproject.toml allows, in .venv-lowest
+	$(LOWEST)/bin/python -m pytest
+
+soak: $(WITH)-test ## Kill 50 runs, damage checkpoints and try odd input, and write the counts into results/ and docs/
 	PYTHONPATH=tests $(BIN)/python -m support.soak
 	$(BIN)/python -m mnist_lightning.evidence.tables
 
-lint: $(INSTALLED) ## Check format, lint and types
+lint: $(WITH)-test ## Check format, lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
 check: lint test ## Check format, lint and types, then run the tests
 
-format: $(INSTALLED) ## Format the code and sort the imports
+format: $(WITH)-test ## Format the code and sort the imports
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-tensorboard: $(INSTALLED) ## Serve the dashboards of all runs on localhost
+tensorboard: $(PACKAGE) ## Serve the dashboards of all runs on localhost
 	$(BIN)/tensorboard --logdir runs --host localhost
 
-dashboards-cost: $(INSTALLED) ## Measure what TensorBoard's callbacks cost of training: five minutes, with the machine left alone
+dashboards-cost: $(PACKAGE) ## Measure how much training time TensorBoard's callbacks cost: five minutes on an idle machine
 	$(BIN)/python -m mnist_lightning.evidence.dashboards_cost --output results/dashboards.json
 
-study-recipe: $(INSTALLED) ## Train the recipe over 3 seeds; like all studies, goes on where it stopped
+study-recipe: $(PACKAGE) ## Train the recipe over 3 seeds; like every study, it resumes where it stopped
 	$(STUDY)/recipe.yaml
 
-study-fast: $(INSTALLED) ## Train configs/fast.yaml over 10 seeds
+study-fast: $(PACKAGE) ## Train configs/fast.yaml over 10 seeds
 	$(STUDY)/fast.yaml
 
-study-best: $(INSTALLED) ## Train configs/best.yaml over 5 seeds
+study-best: $(PACKAGE) ## Train configs/best.yaml over 5 seeds
 	$(STUDY)/best.yaml
 
-study-ablations: $(INSTALLED) ## Train the recipe less one ingredient at a time, over 3 seeds
+study-ablations: $(PACKAGE) ## Train the recipe without one ingredient at a time, over 3 seeds
 	$(STUDY)/ablations.yaml
 
-study-baseline: $(INSTALLED) ## Train the original's first network
+study-baseline: $(PACKAGE) ## Train the original's first network
 	$(STUDY)/baseline.yaml
 
-results: study-recipe study-fast study-best study-ablations study-baseline ## Train what is missing under results/, and write all tables and charts
+results: study-recipe study-fast study-best study-ablations study-baseline ## Train the seeds that results/ lacks, and write all tables and charts
 	$(BIN)/python -m mnist_lightning.evidence.tables
 
-demo: $(INSTALLED) ## Serve a page to draw on, with the model that is there
+demo: $(WITH)-demo ## Serve a page to draw digits on, which models/mnist.ckpt reads
 	$(MNIST_LIGHTNING) demo
 
 EXPORTS := runs/exports
-readme: $(INSTALLED) ## Run again what README.md and docs/ show, with Chromium: of the model, and of its run RUN=runs/best/version_0
+readme: $(WITH)-dev ## Remake the outputs and pictures in README.md and docs/: needs Chromium and the model's run, RUN=runs/best/version_0
 	@test -f $(RUN)/report.json || { echo "There is no run in $(RUN): name one with RUN=, or train it with make model"; exit 1; }
 	rm -rf $(EXPORTS)
 	mkdir -p $(EXPORTS) results/outputs docs/report
@@ -99,24 +118,24 @@ readme: $(INSTALLED) ## Run again what README.md and docs/ show, with Chromium: 
 	PYTHONPATH=tests $(BIN)/python -m support.screenshots
 	$(BIN)/python -m mnist_lightning.evidence.tables
 
-model: $(INSTALLED) ## Train models/mnist.ckpt anew, by configs/best.yaml; its report goes beside it
+model: $(PACKAGE) ## Train models/mnist.ckpt with configs/best.yaml, and copy the run's report beside it
 	$(MNIST_LIGHTNING) fit --config configs/best.yaml --num_threads 1
 	rm -f models/mnist.ckpt
 	run=$$(ls -td runs/best/version_* | head -n 1) \
 	&& $(MNIST_LIGHTNING) export --ckpt_path $$run/checkpoints/last.ckpt --format weights --output models/mnist.ckpt \
 	&& cp $$run/report.json models/mnist.json && cp $$run/report.md models/mnist.md
 
-benchmark: $(INSTALLED) ## Measure speed anew, into results/benchmark and docs/: two hours, with the machine left alone
+benchmark: $(PACKAGE) ## Measure speed, into results/benchmark and docs/: two hours on an idle machine
 	$(BIN)/python -m mnist_lightning.evidence.benchmark --output results/benchmark
 	$(BIN)/python -m mnist_lightning.evidence.tables
 
-benchmark-quick: $(INSTALLED) ## The same with epochs of a few steps, into runs/benchmark: some minutes
+benchmark-quick: $(PACKAGE) ## The same with short epochs, into runs/benchmark: a few minutes
 	$(BIN)/python -m mnist_lightning.evidence.benchmark --quick --output runs/benchmark
 
-own-digits: $(INSTALLED) ## Read digits that are not MNIST's with models/mnist.ckpt: figures into results/own_digits and docs/
+own-digits: $(WITH)-test ## Evaluate models/mnist.ckpt on digits from outside MNIST, into results/own_digits and docs/
 	$(BIN)/python -m mnist_lightning.evidence.own_digits.evaluation
 	$(BIN)/python -m mnist_lightning.evidence.tables
 
-clean: ## Remove .venv and caches; runs, data and results stay
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache *.egg-info
+clean: ## Remove the environments and caches; runs, data and results stay
+	rm -rf .venv $(LOWEST) .mypy_cache .pytest_cache .ruff_cache *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

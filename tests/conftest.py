@@ -7,6 +7,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,8 @@ from support.runs import PROJECT, Fit, contents
 # Beside another busy process, two threads are several times slower than one, because each waits for the other.
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"
+# `make test` needs no Playwright; `make test-browser` installs it.
+collect_ignore_glob = [] if find_spec("playwright") else ["*_in_browser.py"]
 tqdm.monitor_interval = 0  # no thread that redraws progress bars
 
 

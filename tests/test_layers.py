@@ -10,7 +10,7 @@ from support.runs import PROJECT
 
 PACKAGE = PROJECT / "mnist_lightning"
 LAYERS = [
-    ["errors", "bounds", "runs.files", "runs.outputs", "runs.markdown", "runs.environment"],
+    ["errors", "bounds", "shipped", "runs.files", "runs.outputs", "runs.markdown", "runs.environment"],
     ["data", "fast", "network"],
     ["recipe", "classifier", "datamodule"],
     ["runs"],

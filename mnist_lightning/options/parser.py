@@ -6,9 +6,11 @@ import sys
 from typing import Any, NoReturn
 
 import yaml
-from jsonargparse import ArgumentParser, Namespace, set_loader
+from jsonargparse import ActionConfigFile, ArgumentParser, Namespace, set_loader  # type: ignore[attr-defined]
 from jsonargparse._loaders_dumpers import yaml_load
 from typing_extensions import override
+
+from mnist_lightning.shipped import find_file
 
 MAX_ERROR_LINES = 6
 MAX_LINE_LENGTH = 300
@@ -58,6 +60,14 @@ def _num_values(value: Any, known: dict[int, int]) -> int:
 set_loader("yaml", load_yaml, exceptions=(yaml.YAMLError,))
 
 
+class ConfigFile(ActionConfigFile):
+    """`--config`, which also finds the configs that come with the package."""
+
+    @override
+    def __call__(self, parser: Any, cfg: Any, values: Any, option_string: str | None = None) -> None:
+        super().__call__(parser, cfg, find_file(values), option_string)  # type: ignore[no-untyped-call]
+
+
 class ShortErrorParser(ArgumentParser):
     """jsonargparse's parser, with short errors."""
 
@@ -67,6 +77,8 @@ class ShortErrorParser(ArgumentParser):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         # argparse accepts unique prefixes: `--trainer.max_epoch 3` would train.
         super().__init__(*args, allow_abbrev=False, **kwargs)
+        for name in ("config", ActionConfigFile):
+            self.register("action", name, ConfigFile)
 
     @override
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from mnist_lightning.errors import CheckpointError
+from mnist_lightning.shipped import find_file
 
 CHECKPOINT_HINT = "Use a .ckpt file that `fit` wrote."
 
@@ -39,7 +40,7 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     try:
-        checkpoint = _read(path)
+        checkpoint = _read(Path(find_file(str(path))))
     except FileNotFoundError:
         raise CheckpointError(
             f"--ckpt_path {path}: no such file. Use a checkpoint that exists, "

@@ -6,11 +6,13 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-
-from playwright.sync_api import Page, expect
+from typing import TYPE_CHECKING
 
 from support import processes
 from support.runs import PROJECT
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 COMMAND = ["demo"]
 SEVEN = ((0.25, 0.2), (0.75, 0.2), (0.45, 0.85))  # points of a line, as fractions of the canvas
@@ -32,13 +34,15 @@ def served() -> Iterator[str]:
             server.terminate()
 
 
-def show(page: Page, url: str) -> None:
+def show(page: "Page", url: str) -> None:
     """Opens the page and waits until it is ready."""
+    from playwright.sync_api import expect  # not needed by tests outside a browser
+
     page.goto(url)
     expect(page.locator(".bars li")).to_have_count(10, timeout=60_000)
 
 
-def draw(page: Page, points: Sequence[tuple[float, float]]) -> None:
+def draw(page: "Page", points: Sequence[tuple[float, float]]) -> None:
     """Draws a line through the points with the mouse."""
     box = page.locator("canvas.paper").bounding_box()
     assert box is not None

@@ -77,7 +77,7 @@ def rendered_digits(which: DrawnSet) -> Iterator[RenderedDigit]:
     """All pictures of a set; reproducible.
 
     Raises:
-        ModuleNotFoundError: a font package is missing; install the extra `dev`.
+        ModuleNotFoundError: a font package is missing; install the extra `test`.
     """
     sequence = np.random.SeedSequence(SEEDS[which])
     plans: list[tuple[Literal["font", "pen"], str, int, int]] = [
