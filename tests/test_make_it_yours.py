@@ -87,8 +87,8 @@ def test_the_commands_kept_are_listed(project: Path) -> None:
     assert {"quickstart", "train", "test", "check"} <= set(targets)
     assert not {"soak", "results", "demo", "readme", "model", "benchmark", "own-digits"} & set(targets)
     extras = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
-    assert set(extras) == {"ray", "dev"}
-    assert not any(package.startswith("font-") for package in extras["dev"])
+    assert set(extras) == {"ray", "test", "dev"}
+    assert not any(package.startswith("font-") for package in extras["test"])
 
 
 def test_nothing_left_needs_what_is_gone(project: Path) -> None:

@@ -239,15 +239,14 @@ def reliability_text() -> str:
     """The counts of `make soak`."""
     counts = json.loads(RELIABILITY.read_text(encoding="utf-8"))
     kills, damage, odd = counts["kills"], counts["damaged_checkpoints"], counts["odd_input"]
-    compared = kills.get("compared", "weights, averages, optimizer state, schedule")
     return (
         f"`make soak`, {counts['date']}: runs were killed {kills['num_kills']} times with SIGKILL, "
         f"{kills['num_kills_inside_a_write']} of them inside the write of a checkpoint. `last.ckpt` was intact each "
         f"time, the runs resumed, {kills['num_resumed_in_the_middle_of_an_epoch']} times in the middle of an epoch, "
         f"and {kills['num_runs_that_ended_the_same']} of {kills['num_runs']} runs ended like an "
-        f"uninterrupted one, bit for bit: {compared}. Of {damage['num_damaged']:,} checkpoints that were cut short, "
-        f"had a bit flipped or were overwritten with noise in part, {damage['num_refused']:,} were rejected; the "
-        f"other {damage['num_unchanged']} were unchanged. {odd['num_command_lines']} odd command lines, "
+        f"uninterrupted one, bit for bit: {kills['compared'].rstrip(',')}. Of {damage['num_damaged']:,} checkpoints "
+        f"that were cut short, had a bit flipped or were overwritten with noise in part, {damage['num_refused']:,} were "
+        f"rejected; the other {damage['num_unchanged']} were unchanged. {odd['num_command_lines']} odd command lines, "
         f"{odd['num_configs']} odd configs and {odd['num_runs']} runs with an odd setting produced no traceback."
     )
 

@@ -32,7 +32,7 @@ class Kills:
     num_runs_that_ended_the_same: int = 0
     compared: str = (
         "weights, averages, optimizer state and schedule of `last.ckpt` and `best.ckpt`, and the report's figures of "
-        "each epoch and of the test that ends every other run,"
+        "each epoch and of the test that ends every other run"
     )
 
 
