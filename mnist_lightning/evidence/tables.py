@@ -245,7 +245,7 @@ def reliability_text() -> str:
         f"time, the runs resumed, {kills['num_resumed_in_the_middle_of_an_epoch']} times in the middle of an epoch, "
         f"and {kills['num_runs_that_ended_the_same']} of {kills['num_runs']} runs ended like an "
         f"uninterrupted one, bit for bit: {kills['compared'].rstrip(',')}. Of {damage['num_damaged']:,} checkpoints "
-        f"that were cut short, had a bit flipped or were overwritten with noise in part, {damage['num_refused']:,} were "
+        f"that were cut short, had a bit flipped or were partly overwritten with noise, {damage['num_refused']:,} were "
         f"rejected; the other {damage['num_unchanged']} were unchanged. {odd['num_command_lines']} odd command lines, "
         f"{odd['num_configs']} odd configs and {odd['num_runs']} runs with an odd setting produced no traceback."
     )
