@@ -262,3 +262,25 @@ def test_help_and_errors_of_our_commands_do_not_load_pytorch(args: list[str]) ->
     code += "print({'torch', 'lightning', 'scipy', 'matplotlib'} & sys.modules.keys())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.endswith("set()\n")
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "error"),
+    [
+        ("trainer.max_epochs", "three", "'three' is not a whole number\n  Given value: three"),
+        ("trainer.logger", "csv", "no class has the name csv\n    - Expected true or false\n  Given value: csv"),
+        ("model.max_lr", "abc", "'abc' is not a number"),
+        ("model.dropout", "2", "2 is out of range: v>=0 and v<1"),
+        ("model.nesterov", "3", "Expected true or false. Got value: 3"),
+        (
+            "model.network",
+            "foo",
+            "Expected one of ['optimized', 'baseline', 'baseline_relu_on_logits']. Got value: foo",
+        ),
+    ],
+)
+def test_errors_of_values_are_plain(option: str, value: str, error: str, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main([*FIT, f"--{option}", value])
+    hint = f"Change --{option}, on the command line or in the config; `--help` documents it."
+    assert capfd.readouterr().err == f"error: --{option}: {error}\n{hint}\n"

@@ -60,6 +60,31 @@ def _num_values(value: Any, known: dict[int, int]) -> int:
 set_loader("yaml", load_yaml, exceptions=(yaml.YAMLError,))
 
 
+# jsonargparse has no error types for mistakes, so its texts are reworded; tests/test_command_line.py holds the results.
+REWORDED = (
+    (r"(?m)^ *(- )?(Does not validate against any|Subtypes:|Errors:|Given value type:|Expected a path but).*\n?", ""),
+    (r"(?m)^ *- Expected an? <class '(NoneType|collections[\w.]+)'>\n?", ""),
+    (r'Parser key "([\w.]+)":\s*(- )?', r"--\1: "),
+    (r"(- )?Not of type \w+: ", ""),
+    ("does not conform to restriction", "is out of range:"),
+    (r"invalid literal for int\(\) with base 10: (.*)", r"\1 is not a whole number"),
+    ("could not convert string to float: (.*)", r"\1 is not a number"),
+    (r"Expected a (typing\.)?Literal", "Expected one of "),
+    ("<class 'list'>", "list"),
+    ("<class 'int'>", "whole number"),
+    ("<class 'float'>", "number"),
+    ("Expected a <class 'bool'>", "Expected true or false"),
+    ("Expected a dot import path string: ", "no class has the name "),
+)
+
+
+def _plain(message: str) -> str:
+    """A message of jsonargparse without Python's type names."""
+    for pattern, text in REWORDED:
+        message = re.sub(pattern, text, message)
+    return message
+
+
 class ConfigFile(ActionConfigFile):
     """`--config`, which also finds the configs that come with the package."""
 
@@ -82,7 +107,7 @@ class ShortErrorParser(ArgumentParser):
 
     @override
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        lines = [line.rstrip()[:MAX_LINE_LENGTH] for line in str(message).splitlines() if line.strip()]
+        lines = [line.rstrip()[:MAX_LINE_LENGTH] for line in _plain(str(message)).splitlines() if line.strip()]
         if len(lines) > MAX_ERROR_LINES:
             lines = [*lines[: MAX_ERROR_LINES - 1], lines[-1]]
         sys.stderr.write("\n".join([f"error: {lines[0]}", *lines[1:], self._hint(str(message))]) + "\n")
