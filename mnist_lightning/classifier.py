@@ -69,7 +69,7 @@ class DigitClassifier(LightningModule):
         width: Factor of the optimized network's channels, except for the last layer's.
         batch_norm: Batch norm after each convolution of the optimized network; without it, convolutions have a bias.
         head: Last layer of the optimized network: global `average_pooling`, or a `fully_connected` layer.
-        optimizer: `sgd`, or `muon`, which orthogonalizes the convolutions' updates: it learns faster, needs batch norm
+        optimizer: `sgd`, or `muon`, which orthogonalises the convolutions' updates: it learns faster, needs batch norm
             after every convolution, and uses `muon_lr` and `muon_momentum` for the convolutions.
         max_lr: Peak of the one-cycle learning rate, or the constant rate.
         schedule: `one_cycle` warms up to max_lr and anneals to almost 0 at the run's last step; `constant` stays at
@@ -151,14 +151,14 @@ class DigitClassifier(LightningModule):
     @override
     def forward(self, images: Tensor) -> Tensor:
         """Maps normalised images (B, 1, 28, 28) to logits (B, 10)."""
-        # Not the images' float32 in true half precision.
+        # With --trainer.precision 16-true or bf16-true, the network is in half precision, and the images are float32.
         images = images.to(self.net_dtype, memory_format=self.memory_format)
         if self.backend == "fused" and images.device.type == "cpu" and images.dtype in (torch.float32, torch.float64):
             return fused_forward(self.net.layers, images)
         logits: Tensor = self.net(images)
         return logits
 
-    def _views(self, images: Tensor) -> Tensor:
+    def _view_logits(self, images: Tensor) -> Tensor:
         """Logits (V, B, 10) that an evaluation averages: of the images (B, 1, 28, 28), then of their shifts."""
         views = one_pixel_shifts(images, BACKGROUND) if self.test_time_augmentation else images.unsqueeze(0)
         logits: Tensor = self(views.flatten(0, 1))
@@ -170,12 +170,12 @@ class DigitClassifier(LightningModule):
         Raises:
             DivergenceError: the logits are not finite.
         """
-        logits = self._views(images).mean(dim=0)
+        logits = self._view_logits(images).mean(dim=0)
         check_finite(logits)
         return logits.softmax(dim=1)
 
-    def _measure(self, logits: Tensor, labels: Tensor, metrics: MetricCollection) -> Tensor:
-        loss = F.cross_entropy(logits, labels)  # (), the NLL of log_softmax(logits)
+    def _loss(self, logits: Tensor, labels: Tensor, metrics: MetricCollection) -> Tensor:
+        loss = F.cross_entropy(logits, labels)  # ()
         # One value per image, so that a smaller last batch counts for less: with nan_strategy="disable", MeanMetric
         # ignores its `weight`.
         metrics.update(value=loss.detach().expand(len(labels)), preds=logits.detach(), target=labels)
@@ -187,23 +187,23 @@ class DigitClassifier(LightningModule):
             torch.manual_seed(batch.dropout_seed)
         images, labels = batch[:2]
         logits = self(images).float()  # (B, 10), float32 also under autocast
-        return self._measure(logits, labels, self.train_metrics)
+        return self._loss(logits, labels, self.train_metrics)
 
     @override
     def validation_step(self, batch: AnyBatch, batch_idx: int) -> Tensor:
         images, labels = batch[:2]
-        logits = self._views(images).mean(dim=0)  # (B, 10)
-        self._measure(logits, labels, self.val_metrics)
+        logits = self._view_logits(images).mean(dim=0)  # (B, 10)
+        self._loss(logits, labels, self.val_metrics)
         return logits  # for the callbacks
 
     @override
     def test_step(self, batch: AnyBatch, batch_idx: int) -> Tensor:
         images, labels = batch[:2]
-        views = self._views(images)
+        views = self._view_logits(images)
         logits = views.mean(dim=0)
-        self._measure(logits, labels, self.test_metrics)
+        self._loss(logits, labels, self.test_metrics)
         if self.test_time_augmentation:
-            self._measure(views[0], labels, self.single_view_metrics)
+            self._loss(views[0], labels, self.single_view_metrics)
         return logits
 
     @override
@@ -215,7 +215,7 @@ class DigitClassifier(LightningModule):
     @override
     def on_train_epoch_start(self) -> None:
         self.train_metrics.reset()
-        self.val_metrics.reset()  # an epoch without validation has no figures of an earlier one
+        self.val_metrics.reset()  # so that an epoch without validation does not report an earlier one's
 
     @override
     def on_train_epoch_end(self) -> None:

@@ -203,9 +203,9 @@ class CommandLine(LightningCLI):
                 f"`{PROGRAM} {subcommand} --ckpt_path runs/optimized/version_0/checkpoints/best.ckpt`."
             )
         # The settings that the checkpoint was trained with are defaults; configs and the command line override them.
-        trained = read_checkpoint(ckpt_path)
-        settings = {f"model.{name}": value for name, value in trained.model.items()}
-        settings |= {f"data.{name}": value for name, value in trained.data.items()}
+        checkpoint = read_checkpoint(ckpt_path)
+        settings = {f"model.{name}": value for name, value in checkpoint.model.items()}
+        settings |= {f"data.{name}": value for name, value in checkpoint.data.items()}
         known = {name: value for name, value in settings.items() if name in SETTINGS_OF_A_CHECKPOINT}
         self._parser(subcommand).set_defaults(known)
         super().parse_arguments(parser, args)
@@ -315,11 +315,11 @@ class CommandLine(LightningCLI):
 
     def _trainer(self) -> Trainer:
         parts = self.config_init[self.subcommand]
-        # Processes other than the first write nothing: for them only the name has to exist.
+        # Processes other than the first write nothing: a folder name and TensorBoard's logger stand in.
         folder = self.run_folder or Path(parts.trainer.default_root_dir, "version_0")
         options = parts.trainer.as_dict()
         if self.run_folder is None and options["logger"] is not False:
-            options["logger"] = True  # and for them TensorBoard's logger is enough
+            options["logger"] = True
         options = {name: make(f"--trainer.{name}", value, folder) for name, value in options.items()}
         added = _as_list(options["callbacks"])
         check_added(added, _as_list(options["plugins"]))
@@ -353,11 +353,11 @@ class CommandLine(LightningCLI):
         """The project's callbacks, in the order in which the Trainer calls them.
 
         Checkpoints come last: the Trainer calls them after all others. The report comes before the dashboards, some of
-        which show it; what ends a run for a bad loss comes before what would report or save it.
+        which show it. FiniteLoss comes before the callbacks that would report or save a bad loss.
 
         Args:
-            parts: what the command line's options were instantiated to.
-            options: the Trainer's own.
+            parts: the instantiated options.
+            options: the Trainer's options.
             added: the user's callbacks; a progress bar among them replaces the project's.
             has_loggers: whether scalars and dashboards are logged.
         """

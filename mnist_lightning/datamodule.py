@@ -110,7 +110,7 @@ class DigitsDataModule(LightningDataModule):
 
     @override
     def prepare_data(self) -> None:
-        # One process of several downloads, before the others read.
+        # Lightning calls this in one process, which downloads before the others read.
         if self.dataset == "mnist":
             self._read()
 
@@ -139,10 +139,7 @@ class DigitsDataModule(LightningDataModule):
         self._sets = {"train": train, "test": test, "val": test}
         if self.validation == "holdout":
             if self.num_holdout >= len(train.labels):
-                raise SettingError(
-                    f"--data.num_holdout {self.num_holdout} leaves nothing to train on: there are "
-                    f"{len(train.labels)} training images. Hold out fewer."
-                )
+                raise _too_large_holdout(self.num_holdout, len(train.labels))
             kept, held_out = stratified_split(train.labels, self.num_holdout, self.split_seed)
             self._sets["train"] = LabelledImages(train.images[kept], train.labels[kept])
             self._sets["val"] = LabelledImages(train.images[held_out], train.labels[held_out])
@@ -224,7 +221,11 @@ def check_holdout(data: Any) -> None:
     """
     num_images = NUM_TRAINING_IMAGES[data.dataset]
     if data.validation == "holdout" and data.num_holdout >= num_images:
-        raise SettingError(
-            f"--data.num_holdout {data.num_holdout} leaves nothing to train on: there are {num_images} training "
-            "images. Hold out fewer."
-        )
+        raise _too_large_holdout(data.num_holdout, num_images)
+
+
+def _too_large_holdout(num_holdout: int, num_images: int) -> SettingError:
+    return SettingError(
+        f"--data.num_holdout {num_holdout} leaves nothing to train on: there are {num_images} training images. "
+        f"Use at most {num_images - 1}."
+    )

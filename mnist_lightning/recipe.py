@@ -32,7 +32,7 @@ class Recipe:
     muon_momentum: float = 0.6
 
     def build(self, parameters: Iterable[nn.Parameter], total_steps: float) -> tuple[Optimizer, OneCycleLR | None]:
-        """Returns the optimizer, and its schedule, to be stepped after each optimizer step; None if it is constant.
+        """Returns the optimizer and its schedule, which is stepped after each optimizer step; None for a constant rate.
 
         Args:
             parameters: of the network; those with four dimensions are its convolutions' weights.
@@ -52,6 +52,7 @@ class Recipe:
         pct_start = self.pct_start
         if abs(pct_start * total_steps - 1) < 1e-6:
             pct_start += 1e-6 / total_steps  # OneCycleLR divides by zero where the warm-up is exactly one step
+        # Starts at max_lr / 25 and ends at max_lr / 250,000; momentum 0.95 to 0.85 and back: OneCycleLR's defaults.
         return optimizer, OneCycle(
             optimizer,
             [group["lr"] for group in optimizer.param_groups],
@@ -75,7 +76,7 @@ class Recipe:
 
 
 class OneCycle(OneCycleLR):
-    """PyTorch's schedule, which ends at its lowest rate: one step more would turn the rate upwards again."""
+    """OneCycleLR that ignores steps after its last one, where the rate would rise again."""
 
     @override
     def step(self, epoch: int | None = None) -> None:

@@ -479,7 +479,7 @@ FAULTS = {
     no_checkpoint: "--checkpoint last: the run has no .*last.ckpt. Try --checkpoint best",
     a_damaged_checkpoint: "--checkpoint last: .*last.ckpt is not a valid checkpoint: .* Try --checkpoint best",
     half_a_report: "report.json is damaged",
-    a_report_of_something_else: "report.json is damaged, or no report",
+    a_report_of_something_else: "report.json is damaged, or was not written by `fit`",
     a_report_that_is_no_text: "report.json is damaged",
     an_epoch_that_is_none: "report.json is damaged",
     a_file_where_figures_go: "figures cannot be written",

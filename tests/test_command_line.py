@@ -183,7 +183,7 @@ def test_a_config_that_is_no_text(tmp_path: Path, capfd: pytest.CaptureFixture[s
                 *("fit", "--config", "configs/offline.yaml", "--data.validation", "holdout", "--data.num_holdout"),
                 "5000",
             ],
-            "Hold out fewer",
+            "Use at most",
         ),
     ],
 )

@@ -53,7 +53,10 @@ DAMAGED: dict[str, tuple[Change, str]] = {
         "train_loss cannot be nan",
     ),
     "a loss without end": (lambda report: report["epochs"][1].update(val_loss=float("inf")), "val_loss cannot be inf"),
-    "an accuracy without a loss": (lambda report: report["epochs"][0].pop("val_loss"), "epoch 1 has only one of two"),
+    "an accuracy without a loss": (
+        lambda report: report["epochs"][0].pop("val_loss"),
+        "epoch 1 lacks one of val_accuracy and val_loss",
+    ),
     "seconds below 0": (lambda report: report["epochs"][0].update(seconds=-1.0), "seconds cannot be -1.0"),
     "a test without a loss": (lambda report: report.update(test={"accuracy": 0.5}), "test cannot be {'accuracy': 0.5}"),
     "a requirement that is a text": (

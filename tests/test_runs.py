@@ -108,7 +108,7 @@ def test_the_console(fit: Fit, capfd: pytest.CaptureFixture[str]) -> None:
     assert (
         len(
             re.findall(
-                r"^epoch  \d/2  training .*% loss \d\.\d{4}  validation .*% loss \d\.\d{4}  lr 0\.\d{6}  [\d.]+ s$",
+                r"^epoch  \d/2  training .*% loss \d\.\d{4}  validation .*% loss \d\.\d{4}  lr [\d.e-]+  [\d.]+ s$",
                 out,
                 re.MULTILINE,
             )

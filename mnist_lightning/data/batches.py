@@ -45,6 +45,7 @@ class BatchDataset(Dataset[Batch]):
         self.data = data
 
     def __len__(self) -> int:
+        """Number of images; the sampler determines the number of batches."""
         return len(self.data.labels)
 
     def __getitem__(self, key: BatchKey) -> Batch:
@@ -54,7 +55,7 @@ class BatchDataset(Dataset[Batch]):
 class ShuffledBatches(Sampler[BatchKey]):
     """Every image once an epoch, in an order that depends on (seed, epoch).
 
-    Each batch of `batch_size × num_ranks` images is divided evenly among the ranks, the last one too: all ranks take
+    The ranks share the `batch_size × num_ranks` images of each step evenly, also in the last step: all ranks take
     the same number of steps, and no image is seen twice.
 
     Args:

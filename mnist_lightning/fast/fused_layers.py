@@ -1,4 +1,4 @@
-"""The optimized network's layers in fewer passes over memory, which take most of the time on a CPU.
+"""Computes the optimized network's layers in fewer passes over memory, which take most of the time on a CPU.
 
 The modules of network.py keep their weights and statistics; only the order of the arithmetic differs:
 

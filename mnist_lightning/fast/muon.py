@@ -73,9 +73,9 @@ class Muon(Optimizer):
         state: dict[str, Tensor] = self.state[parameter]
         if "momentum_buffer" not in state:
             state["momentum_buffer"] = torch.zeros_like(parameter)
-        average = state["momentum_buffer"]
-        average.mul_(momentum).add_(gradient)
-        return gradient.add(average, alpha=momentum)
+        buffer = state["momentum_buffer"]
+        buffer.mul_(momentum).add_(gradient)
+        return gradient.add(buffer, alpha=momentum)
 
 
 def orthogonalise(matrix: Tensor) -> Tensor:

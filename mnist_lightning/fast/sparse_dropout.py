@@ -1,4 +1,7 @@
-"""Dropout that draws the dropped positions instead of one number per activation: ten times as fast on a CPU."""
+"""Dropout that draws the dropped positions instead of one number per activation, which is faster on a CPU.
+
+results/benchmark/README.md has the effect on a step.
+"""
 
 import math
 

@@ -43,7 +43,10 @@ def check_groups(config: Any) -> None:
     """
     for name in ("trainer", "model", "data", "early_stopping", "weight_average"):
         if name in config and not isinstance(config[name], Namespace):
-            raise SettingError(f"{name}: {config[name]} in a config replaces a whole group of options. Omit it.")
+            raise SettingError(
+                f"--config: {name}: {config[name]} in a config replaces a whole group of options. Write options below "
+                "it, or omit it."
+            )
 
 
 def check_run_name(name: str) -> None:
@@ -139,7 +142,7 @@ def check_trainer(trainer: Any) -> None:
         ),
         "strategy": (
             re.search("spawn|fork|notebook", str(trainer.strategy)) is not None,
-            "it starts processes that cannot take over the run. Use --trainer.strategy ddp.",
+            "it starts processes that cannot continue the run. Use --trainer.strategy ddp.",
         ),
         "num_nodes": (
             trainer.num_nodes > 1 and not _is_launched(),

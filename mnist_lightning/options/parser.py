@@ -40,7 +40,7 @@ def load_yaml(text: str) -> Any:
 
 
 def _num_values(value: Any, known: dict[int, int]) -> int:
-    """Number of values in it; those that aliases repeat count each time.
+    """Number of values, with aliases expanded.
 
     Args:
         value: lists, mappings and plain values.

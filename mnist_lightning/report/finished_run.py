@@ -89,8 +89,8 @@ def _read_report(folder: Path) -> Report:
         raise SettingError(f"RUN {folder}: report.json cannot be read ({error.strerror}). Name another run.") from None
     except ValueError as error:
         raise SettingError(
-            f"RUN {folder}: {path} is damaged, or no report of `fit` ({one_line(str(error))}). To write it again, "
-            f"resume the run: `fit` with its config and --ckpt_path {folder / 'checkpoints' / 'last.ckpt'}."
+            f"RUN {folder}: {path} is damaged, or was not written by `fit` ({one_line(str(error))}). To write it "
+            f"again, resume the run: `fit` with its config and --ckpt_path {folder / 'checkpoints' / 'last.ckpt'}."
         ) from None
 
 

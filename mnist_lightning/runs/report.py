@@ -39,7 +39,9 @@ class EpochRow:
     def __post_init__(self) -> None:
         pairs = ((self.val_accuracy, self.val_loss), (self.batches, self.batches_per_epoch))
         if any((one is None) != (other is None) for one, other in pairs):
-            raise ValueError(f"epoch {self.epoch} has only one of two fields that belong together")
+            raise ValueError(
+                f"epoch {self.epoch} lacks one of val_accuracy and val_loss, or of batches and batches_per_epoch"
+            )
 
     @property
     def is_whole(self) -> bool:

@@ -19,11 +19,11 @@ def epoch_line(row: EpochRow, max_epochs: int | None) -> str:
     if row.val_accuracy is not None:
         validation = f"  validation {row.val_accuracy:6.2%} loss {row.val_loss:.4f}"
     training = f"training {row.train_accuracy:6.2%} loss {row.train_loss:.4f}"
-    rate = f"lr {row.learning_rate:.6f}"
-    return f"{epoch_title(row.epoch, max_epochs)}{_part_text(row)}  {training}{validation}  {rate}  {row.seconds:.1f} s"
+    title = f"{epoch_title(row.epoch, max_epochs)}{_incomplete_text(row)}"
+    return f"{title}  {training}{validation}  lr {row.learning_rate:.3g}  {row.seconds:.1f} s"
 
 
-def _part_text(row: EpochRow) -> str:
+def _incomplete_text(row: EpochRow) -> str:
     return "" if row.is_whole else f" ({row.batches} of {row.batches_per_epoch} batches)"
 
 
@@ -74,12 +74,12 @@ def report_markdown(report: Report) -> str:
     header = "epoch|training accuracy|training loss|validation accuracy|validation loss|learning rate|seconds"
     rows = [
         [
-            f"{row.epoch}{as_text(_part_text(row))}",
+            f"{row.epoch}{as_text(_incomplete_text(row))}",
             f"{row.train_accuracy:.2%}",
             f"{row.train_loss:.4f}",
             optional_text(row.val_accuracy, ".2%"),
             optional_text(row.val_loss, ".4f"),
-            f"{row.learning_rate:.6f}",
+            f"{row.learning_rate:.3g}",
             f"{row.seconds:.1f}",
         ]
         for row in report.epochs
@@ -107,7 +107,7 @@ The learning rate is read after the epoch's last step; seconds include validatio
 
 
 def _notes(report: Report) -> str:
-    """What else to know of the table of epochs."""
+    """Notes below the table of epochs."""
     notes = ""
     if report.settings["model"].get("optimizer") == "muon":
         notes += " The rate is that of batch norm's parameters; the convolutions have their own under Muon."

@@ -45,7 +45,7 @@ class Study(StudySettings):
         try:
             return (*shlex.split(self.variants[variant]), *shlex.split(self.fit))
         except ValueError as error:
-            raise SettingError(f"--variants.{variant} or --fit: {error}. Write it as in a shell.") from None
+            raise SettingError(f"--variants.{variant} or --fit: {error}. Close each quotation mark.") from None
 
     def report_path(self, variant: str, seed: int) -> Path:
         """The path of a finished seed's report; a failed seed has a file with its error there instead."""
@@ -128,7 +128,10 @@ class Study(StudySettings):
         for variant in self.variants:
             folder = self.report_path(variant, 0).parent
             if folder == Path(self.output) or folder in folders:
-                raise SettingError(f"--variants.{variant}: use a name of its own, with a letter or digit in it.")
+                raise SettingError(
+                    f"--variants.{variant}: two variants have this folder name, or it has no letter or digit. Use "
+                    "another name."
+                )
             folders[folder] = variant
             try:
                 settings = resolved_settings(["fit", *self.args(variant)])
