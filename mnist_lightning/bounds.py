@@ -1,9 +1,12 @@
 """Types with bounds: the command line rejects a value out of range before any work starts, and names the option."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
 from jsonargparse import ArgumentParser
 from jsonargparse.typing import restricted_number_type, restricted_string_type
+
+from mnist_lightning.errors import SettingError
 
 if TYPE_CHECKING:
     Degrees = float
@@ -80,3 +83,20 @@ def bound_trainer_options(parser: ArgumentParser) -> None:
     for action in parser._actions:  # jsonargparse has no public way to change the type of a class's option
         if (name := action.dest.removeprefix("trainer.")) in TRAINER_TYPES:
             action._typehint = TRAINER_TYPES[name]  # type: ignore[attr-defined]
+
+
+def check_arguments(function: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
+    """Checks arguments against the function's bounded types and Literals, as the command line's parser does.
+
+    Raises:
+        SettingError: one does not fit.
+    """
+    for name, hint in get_type_hints(function).items():
+        value = arguments.get(name)
+        if get_origin(hint) is Literal and value not in get_args(hint):
+            raise SettingError(f"{name}={value!r}: use one of {', '.join(map(repr, get_args(hint)))}.")
+        if getattr(hint, "__module__", "") == BelowOne.__module__:
+            try:
+                hint(value)
+            except ValueError as error:
+                raise SettingError(f"{name}={value!r}: {error}. Use another value.") from None

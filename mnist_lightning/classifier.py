@@ -12,7 +12,7 @@ from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 from typing_extensions import override
 
-from mnist_lightning.bounds import BelowOne, Rate, RateOrZero, Width
+from mnist_lightning.bounds import BelowOne, Rate, RateOrZero, Width, check_arguments
 from mnist_lightning.data.augmentation import one_pixel_shifts
 from mnist_lightning.data.batches import Batch
 from mnist_lightning.data.mnist_files import BACKGROUND
@@ -109,6 +109,7 @@ class DigitClassifier(LightningModule):
         backend: Backend = "fused",
     ) -> None:
         super().__init__()
+        check_arguments(self.__init__, locals())  # type: ignore[misc]
         if optimizer == "muon" and not (network == "optimized" and batch_norm):
             raise SettingError(
                 "--model.optimizer muon fixes the norm of each convolution's weights and needs batch norm after each. "

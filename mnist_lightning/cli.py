@@ -209,6 +209,8 @@ class CommandLine(LightningCLI):
         known = {name: value for name, value in settings.items() if name in SETTINGS_OF_A_CHECKPOINT}
         self._parser(subcommand).set_defaults(known)
         super().parse_arguments(parser, args)
+        if self.config[subcommand].ckpt_path == "last":
+            _note(f"--ckpt_path last: {ckpt_path}")
         self.config[subcommand].ckpt_path = ckpt_path
         for name, value in known.items():
             requested = self.config[subcommand][name]
@@ -440,7 +442,10 @@ class CommandLine(LightningCLI):
 
     def after_fit(self) -> None:
         """Tests the last weights once if nothing was validated on, and completes the report."""
-        if self.datamodule.validation == "none" and not self.config.fit.trainer.fast_dev_run:
+        if self.config.fit.trainer.fast_dev_run:
+            _note("fast_dev_run: training and validation ran without error. Nothing was written.")
+            return
+        if self.datamodule.validation == "none":
             self.trainer.test(self.model, datamodule=self.datamodule, verbose=False)
         assert self.run_report is not None
         self.run_report.finish(self.trainer, self.model)

@@ -8,7 +8,17 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from typing_extensions import override
 
-from mnist_lightning.bounds import BatchSize, Count, Degrees, PathText, Percent, Processes, Seed, ShearDegrees
+from mnist_lightning.bounds import (
+    BatchSize,
+    Count,
+    Degrees,
+    PathText,
+    Percent,
+    Processes,
+    Seed,
+    ShearDegrees,
+    check_arguments,
+)
 from mnist_lightning.data.augmentation import Interpolation, RandomAffine
 from mnist_lightning.data.batches import Batch, BatchDataset, LabelledImages, OrderedBatches, ShuffledBatches
 from mnist_lightning.data.mnist_files import default_data_dir, normalise_, read_mnist
@@ -68,6 +78,7 @@ class DigitsDataModule(LightningDataModule):
         seed: Seed = 0,
     ) -> None:
         super().__init__()
+        check_arguments(self.__init__, locals())  # type: ignore[misc]
         if on_device and num_workers:
             raise SettingError(
                 f"--data.num_workers {num_workers} with --data.on_device true: loader processes cannot reach the "

@@ -99,7 +99,7 @@ def test_no_proxy_is_used_and_ctrl_c_stops_the_server(in_project: None, tmp_path
     command = ["demo", "--ckpt_path", str(SHIPPED), "--port", str(port)]
     (tmp_path / "log").touch()
     process = processes.start(command, tmp_path / "log", proxy | no_proxy)
-    processes.wait_until(lambda: not process.is_alive() or "Draw on" in (tmp_path / "log").read_text())
+    processes.wait_until(lambda: not process.is_alive() or "Draw at" in (tmp_path / "log").read_text())
     assert process.pid is not None
     os.kill(process.pid, signal.SIGINT)
     assert processes.end(process) == 130

@@ -130,4 +130,4 @@ def test_a_run_resumes_only_with_the_same_number_of_processes(
     args = [*SHORT_RUN, "--ckpt_path", str(folder / "checkpoints" / "last.ckpt")]
     ranks = processes.start_ranks(2, args, tmp_path / "log")
     assert [processes.end(rank) for rank in ranks] == [2, 2]
-    assert "started with 1 processes, and cannot resume with 2" in (tmp_path / "log.0").read_text()
+    assert "started with 1 processes and cannot continue with 2" in (tmp_path / "log.0").read_text()

@@ -49,7 +49,7 @@ def test_a_full_disk_keeps_the_previous_checkpoint(tmp_path: Path, in_project: N
     process = processes.start([*command, "--ckpt_path", "last"], log, max_file_bytes=len(before) // 2)
     assert processes.end(process) == 2
     error = log.read_text().split("error: ")[1]
-    assert re.match(rf"{last.parent}/\w+.ckpt cannot be written \(File too large\).* make room", error)
+    assert re.match(rf"{last.parent}/\w+.ckpt cannot be written \(File too large\).* free some space", error)
     assert "Traceback" not in log.read_text()
     assert last.read_bytes() == before
     assert sorted(path.name for path in last.parent.iterdir()) == ["best.ckpt", "last.ckpt"]
@@ -64,7 +64,9 @@ def test_a_full_disk_during_an_event_write(tmp_path: Path, in_project: None) -> 
     assert processes.end(process) == 2
     printed = (tmp_path / "log").read_text()
     events = rf"{tmp_path}/offline/version_0/events\.out\.tfevents\.\S+"
-    assert re.search(rf"^error: {events} cannot be written \(File too large\): make room\.$", printed, re.MULTILINE)
+    assert re.search(
+        rf"^error: {events} cannot be written \(File too large\)\. Free some space\.$", printed, re.MULTILINE
+    )
     assert "Traceback" not in printed
 
 

@@ -111,7 +111,10 @@ ODD_FOR_FIT: dict[str, tuple[Callable[[Content], Any], str]] = {
     ),
     "a report without epochs": (report(lambda changed: changed.update(epochs=None)), "its report is incomplete"),
     "a report without a field": (report(lambda changed: changed.pop("hardware")), "its report is incomplete"),
-    "a report with a lone surrogate": (report(lambda changed: changed.update(command="\ud800")), "report is not whole"),
+    "a report with a lone surrogate": (
+        report(lambda changed: changed.update(command="\ud800")),
+        "report is incomplete",
+    ),
     "no settings": (report(lambda changed: changed.update(settings={})), "its report is incomplete"),
     "no schedule": (
         report(lambda changed: changed["settings"]["model"].pop("schedule")),
@@ -131,10 +134,10 @@ ODD_FOR_FIT: dict[str, tuple[Callable[[Content], Any], str]] = {
     ),
     "no position in the data": (
         replaced("DigitsDataModule", {"epoch": None, "step": 0}),
-        "does not say where in the run",
+        "does not state at which step",
     ),
-    "no number of steps": (replaced("global_step", "abc"), "does not say where in the run"),
-    "a negative number of steps": (replaced("global_step", -5), "does not say where in the run"),
+    "no number of steps": (replaced("global_step", "abc"), "does not state at which step"),
+    "a negative number of steps": (replaced("global_step", -5), "does not state at which step"),
     "no optimizer": (replaced("optimizer_states", [{}]), "a run cannot resume from it"),
     "an optimizer of another network": (replaced("optimizer_states", 3), "a run cannot resume from it"),
     "no callbacks": (replaced("callbacks", 3), "not what a run needs to resume"),

@@ -7,6 +7,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from mnist_lightning.classifier import DigitClassifier
 from mnist_lightning.datamodule import DigitsDataModule
+from mnist_lightning.errors import SettingError
 from support.runs import quiet_trainer
 
 
@@ -43,3 +44,21 @@ def test_a_loader_of_images_and_labels() -> None:
     predictions = trainer.predict(module, DataLoader(TensorDataset(data.dataset.tensors[0]), batch_size=16))  # type: ignore[attr-defined]
     assert predictions is not None
     assert torch.equal(torch.cat([batch.digits for batch in predictions]), logits.argmax(dim=1))  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "value"),
+    [
+        (DigitClassifier, "network", "resnet"),
+        (DigitClassifier, "optimizer", "adam"),
+        (DigitClassifier, "max_lr", -1.0),
+        (DigitClassifier, "width", 0),
+        (DigitsDataModule, "dataset", "x"),
+        (DigitsDataModule, "validation", "x"),
+        (DigitsDataModule, "batch_size", 0),
+        (DigitsDataModule, "rotation_degrees", -1.0),
+    ],
+)
+def test_arguments_are_checked(kind: type, name: str, value: object) -> None:
+    with pytest.raises(SettingError, match=f"{name}={value!r}: "):
+        kind(**{name: value})

@@ -189,6 +189,8 @@ def test_a_seed_that_fails_does_not_end_the_others(
         (["--variants.wrong", SHORT_OFFLINE, "--variants.WRONG", SHORT_OFFLINE], ["WRONG", "Use another name"]),
         (["--variants.wrong", SHORT_OFFLINE, "--seeds", "0"], ["seeds"]),
         (["--config", "configs/studies/none.yaml"], ["none.yaml"]),
+        (["--variants.wrong", f"{SHORT_OFFLINE} --seed_everything 3"], ["--seed_everything", "Use --seeds"]),
+        (["--variants.wrong", SHORT_OFFLINE, "--output", "README.md"], ["--output README.md is not a folder"]),
     ],
 )
 def test_mistakes_are_told_before_any_work(

@@ -116,6 +116,7 @@ class RunReport(Callback):
         self._start_seconds, self._epoch_start_seconds = (now - seconds for seconds in self._seconds_before)
         if self.report.resumed:
             self.report.resumed[-1].after_steps = trainer.global_step
+            print_above_bar(f"Resuming after step {trainer.global_step:,}.")
 
     @override
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

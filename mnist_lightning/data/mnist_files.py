@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from mnist_lightning.data.batches import LabelledImages
-from mnist_lightning.errors import DataFilesError, UserError
+from mnist_lightning.errors import PROGRAM, DataFilesError, UserError
 
 # Mean and standard deviation of the pixels of the 60,000 training images, in [0, 1], rounded as is common.
 PIXEL_MEAN = 0.1307
@@ -170,7 +170,7 @@ def _help_text(raw_dir: Path, problems: list[str], mirrors: list[str]) -> str:
         + f"Download them from {' or '.join(mirrors)}\n"
         + "If they are elsewhere, pass the directory above MNIST/raw as --data.data_dir (`report` and `export`: "
         + "--data_dir) or set MNIST_DATA_DIR.\n"
-        + "To train without MNIST and without a network: `python -m mnist_lightning fit --config configs/offline.yaml`"
+        + f"To train without MNIST or a connection: `{PROGRAM} fit --config configs/offline.yaml`"
     )
 
 

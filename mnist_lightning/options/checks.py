@@ -135,6 +135,10 @@ def check_trainer(trainer: Any) -> None:
             trainer.gradient_clip_algorithm is not None and not trainer.gradient_clip_val,
             "without --trainer.gradient_clip_val, nothing is clipped. Add --trainer.gradient_clip_val 1.",
         ),
+        "max_time": (
+            isinstance(trainer.max_time, str) and not re.fullmatch(r"\d+(:\d\d){3}", trainer.max_time),
+            "write DD:HH:MM:SS, such as 00:00:10:00 for ten minutes.",
+        ),
         "profiler": (trainer.profiler == "xla", "it is for TPUs. Use simple, advanced or pytorch."),
         "min_epochs": (
             0 < (trainer.max_epochs or 0) < (trainer.min_epochs or 0),

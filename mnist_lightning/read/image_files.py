@@ -49,7 +49,7 @@ def read_image(path: Path) -> Image.Image:
     """
     try:
         if path.is_dir():
-            raise ImageFileError("a folder without image files: name image files")
+            raise ImageFileError("a folder without image files")
         if not path.is_file():
             raise ImageFileError("not a file" if path.exists() else "no such file")
         with warnings.catch_warnings():

@@ -27,7 +27,7 @@ class FinishedRun:
     @property
     def weights_title(self) -> str:
         """Which weights these are: `last.ckpt, after epoch 15 (step 1,770)`."""
-        epochs = [row.epoch for row in self.report.epochs if row.steps == self.num_steps]
+        epochs = [row.epoch for row in self.report.epochs if row.steps == self.num_steps and row.is_whole]
         place = f"after epoch {epochs[0]} (step {self.num_steps:,})" if epochs else f"after step {self.num_steps:,}"
         return f"{self.checkpoint}.ckpt, {place}"
 

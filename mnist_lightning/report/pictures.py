@@ -73,7 +73,8 @@ def confusion_picture(analysis: Analysis, measured_on: str) -> Picture:
     alt = f"{analysis.num_correct:,} of {analysis.num_images:,} images are classified correctly."
     if off_diagonal.any():
         most = int(off_diagonal[true, predicted])
-        alt += f" The most frequent mistake, made {most} times: a {true} is classified as {predicted}."
+        times = "once" if most == 1 else f"{most} times"
+        alt += f" The most frequent mistake, made {times}: a {true} is classified as {predicted}."
     return Picture(
         "confusion",
         "Confusion matrix",
@@ -154,6 +155,8 @@ def robustness_picture(run: FinishedRun, analysis: Analysis, measured_on: str) -
     robustness = analysis.robustness
     augmentation = run.data.augmentation
     shift_pixels = augmentation.translation_percent / 100 * IMAGE_SHAPE[-1]
+    if augmentation.interpolation == "nearest":
+        shift_pixels = float(round(shift_pixels))  # it translates by whole pixels
     trained_up_to = {
         "rotation_degrees": augmentation.rotation_degrees,
         "translation_x_pixels": shift_pixels,

@@ -161,11 +161,22 @@ def why_nothing_is_left(report: Report, requested: Settings) -> str:
         return f"nothing is left to train: {report.status}. To train on, add --early_stopping.stopping_threshold null."
     if report.settings["model"]["schedule"] == "constant":
         return "nothing is left to train. To train on, add a larger --trainer.max_epochs or --trainer.max_steps."
+    if started_steps := _ended_by_steps(report):
+        return (
+            f"nothing is left to train: the one-cycle learning rate ended at step {started_steps}, and cannot be "
+            "extended. For more steps start a new run: the same command without --ckpt_path."
+        )
     longer = f"--trainer.max_epochs {max_epochs}" if (max_epochs or 0) > num_epochs else "a larger --trainer.max_epochs"
     return (
         f"nothing is left to train: the one-cycle learning rate ended at the last step, in epoch {num_epochs}, and "
         f"cannot be extended. For more epochs start a new run: the same command without --ckpt_path, with {longer}."
     )
+
+
+def _ended_by_steps(report: Report) -> int | None:
+    """--trainer.max_steps of a run that ended there; None if its epochs ended it."""
+    max_steps: int = report.settings["trainer"]["max_steps"]
+    return max_steps if report.epochs and report.epochs[-1].steps == max_steps else None
 
 
 def _uses_new_value(group: str, name: str, started: Settings) -> bool:

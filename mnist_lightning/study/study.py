@@ -124,8 +124,14 @@ class Study(StudySettings):
         Raises:
             SettingError: a variant would not run, two share a folder, or a finished seed has other settings.
         """
+        if Path(self.output).exists() and not Path(self.output).is_dir():
+            raise SettingError(f"--output {self.output} is not a folder. Name a new one, or that of this study.")
         folders: dict[Path, str] = {}
         for variant in self.variants:
+            if any(arg.startswith("--seed_everything") for arg in self.args(variant)):
+                raise SettingError(
+                    f"--variants.{variant} or --fit sets --seed_everything, which a study sets itself. Use --seeds."
+                )
             folder = self.report_path(variant, 0).parent
             if folder == Path(self.output) or folder in folders:
                 raise SettingError(
