@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Literal
+from typing import Any
 from unittest.mock import patch
 
 import torch
@@ -129,15 +129,14 @@ class Contender:
     num_threads: int | None = None
     num_processes: int = 1
     is_beside_busy_process: bool = False
-    wait_policy: Literal["passive", "active"] = "passive"  # of OpenMP's threads; passive is the command line's default
 
     def start(self, num_epochs: int, max_steps: int | None) -> list[Run]:
         """Starts the processes, each `fit` with its own seed."""
         seeds = (
             [("--seed_everything", str(seed)) for seed in range(self.num_processes)] if self.work is run_fit else [()]
         )
-        # The plain script keeps PyTorch's default.
-        environment = {} if self.work is run_plain_script else {"OMP_WAIT_POLICY": self.wait_policy}
+        # As the command line does for `fit`; the plain script keeps PyTorch's default.
+        environment = {} if self.work is run_plain_script else {"OMP_WAIT_POLICY": "passive"}
         with patch.dict(os.environ, environment):
             return [
                 Run(self.title, self.work, (num_epochs, max_steps, *self.args, *seed), self.num_threads)
@@ -172,14 +171,6 @@ CONTENTION = (
     Contender("busy_2_threads", "2 threads, beside a busy process", run_fit, CPU, 2, 1, True),
     Contender("busy_1_thread", "1 thread, beside a busy process", run_fit, CPU, 1, 1, True),
     Contender("two_runs", "2 threads each, two seeds side by side", run_fit, CPU, 2, num_processes=2),
-    *(
-        Contender(f"{name}_spinning", f"{title}, spinning", run_fit, CPU, 2, num_processes, is_busy, "active")
-        for name, title, num_processes, is_busy in (
-            ("alone_2_threads", "2 threads, alone", 1, False),
-            ("busy_2_threads", "2 threads, beside a busy process", 1, True),
-            ("two_runs", "2 threads each, two seeds side by side", 2, False),
-        )
-    ),
 )
 
 

@@ -186,15 +186,9 @@ def contention_table(figures: Figures) -> str:
     lines += [
         "",
         f"{_epochs_method(figures)} Two seeds side by side are {_median_and_range(gain, '.2f')} times as fast as one "
-        f"after the other. The busy process computes without pause. {_waiting_text(rows)}{provenance(figures)}",
+        f"after the other. The busy process computes without pause. {provenance(figures)}",
     ]
     return "\n".join(lines)
-
-
-def _waiting_text(rows: dict[str, Figures]) -> str:
-    if not any(name.endswith("_spinning") for name in rows):
-        return ""
-    return "Threads wait passively, the command line's default, or spin (OMP_WAIT_POLICY=active). "
 
 
 def changes_table(figures: Figures) -> str:
