@@ -13,7 +13,7 @@ from mnist_lightning.bounds import CountOrZero
 from mnist_lightning.callbacks.training_totals import running_metrics
 from mnist_lightning.classifier import DigitClassifier
 from mnist_lightning.recipe import current_learning_rate
-from mnist_lightning.runs.report_text import epoch_title
+from mnist_lightning.runs.report_text import epoch_title, rate_text
 
 
 @rank_zero_only
@@ -103,5 +103,5 @@ class EpochProgressBar(TQDMProgressBar):
         return {
             "loss": f"{loss:.4f}",
             "acc": f"{accuracy:.2%}",
-            "lr": f"{current_learning_rate(trainer):.6f}",
+            "lr": rate_text(current_learning_rate(trainer)),
         }

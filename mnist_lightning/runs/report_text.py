@@ -20,7 +20,12 @@ def epoch_line(row: EpochRow, max_epochs: int | None) -> str:
         validation = f"  validation {row.val_accuracy:6.2%} loss {row.val_loss:.4f}"
     training = f"training {row.train_accuracy:6.2%} loss {row.train_loss:.4f}"
     title = f"{epoch_title(row.epoch, max_epochs)}{_incomplete_text(row)}"
-    return f"{title}  {training}{validation}  lr {row.learning_rate:.3g}  {row.seconds:.1f} s"
+    return f"{title}  {training}{validation}  lr {rate_text(row.learning_rate)}  {row.seconds:.1f} s"
+
+
+def rate_text(learning_rate: float) -> str:
+    """A learning rate with three digits, so that the last ones of a schedule are not 0."""
+    return f"{learning_rate:.3g}"
 
 
 def _incomplete_text(row: EpochRow) -> str:
@@ -79,7 +84,7 @@ def report_markdown(report: Report) -> str:
             f"{row.train_loss:.4f}",
             optional_text(row.val_accuracy, ".2%"),
             optional_text(row.val_loss, ".4f"),
-            f"{row.learning_rate:.3g}",
+            rate_text(row.learning_rate),
             f"{row.seconds:.1f}",
         ]
         for row in report.epochs
