@@ -10,7 +10,7 @@ RUN ?= runs/best/version_0
 STUDY := $(MNIST_LIGHTNING) study --config configs/studies
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart train test test-slow test-browser test-lowest soak lint check format tensorboard dashboards-cost study-recipe study-fast study-best study-ablations study-baseline results demo readme model benchmark benchmark-quick own-digits clean
+.PHONY: help quickstart train test test-slow test-browser test-lowest soak lint check format tensorboard dashboards-cost study-recipe study-fast study-best study-ablations study-baseline results demo readme tutorial model benchmark benchmark-quick own-digits clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -117,6 +117,9 @@ readme: $(WITH)-dev ## Remake the outputs and pictures in README.md and docs/: n
 	cp $(RUN)/figures/robustness.png docs/report/
 	PYTHONPATH=tests $(BIN)/python -m support.screenshots
 	$(BIN)/python -m mnist_lightning.evidence.tables
+
+tutorial: $(WITH)-dev ## Run docs/tutorial.ipynb and keep its outputs
+	MNIST_DATA_DIR="$(abspath $(or $(MNIST_DATA_DIR),data))" $(BIN)/jupyter execute --inplace docs/tutorial.ipynb
 
 model: $(PACKAGE) ## Train models/mnist.ckpt with configs/best.yaml, and copy the run's report beside it
 	$(MNIST_LIGHTNING) fit --config configs/best.yaml --num_threads 1

@@ -51,6 +51,9 @@ def main(args: "ArgsType" = None) -> None:
                 case ["-h" | "--help", *_]:
                     print(_help())
                     sys.exit(0)
+                case ["--version"]:
+                    print(f"mnist_lightning {mnist_lightning.__version__}")
+                    sys.exit(0)
                 case [str(name), *rest] if name in COMMANDS:
                     import_module(f"mnist_lightning.{name}.command").main(rest)
                 case [str(name), *_] if name not in TRAINER_COMMANDS and not name.startswith("-"):
@@ -84,7 +87,7 @@ def _help() -> str:
         [
             f"usage: {PROGRAM} COMMAND [options]\n\n{mnist_lightning.__doc__}\n\ncommands:",
             *lines,
-            f"\nRun `{PROGRAM} COMMAND --help` for the options of a command.",
+            f"\nRun `{PROGRAM} COMMAND --help` for the options of a command, `{PROGRAM} --version` for the version.",
         ]
     )
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+import mnist_lightning
 from mnist_lightning.main import COMMANDS, main
 
 FIT = ["fit", "--config", "configs/offline.yaml"]
@@ -220,6 +221,12 @@ def test_help_names_every_command(capfd: pytest.CaptureFixture[str]) -> None:
     assert out.startswith("usage: python -m mnist_lightning")
     for command in ["fit", "validate", "test", "predict", *COMMANDS]:
         assert re.search(rf"^    {command}  ", out, re.MULTILINE), command
+
+
+def test_version(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["--version"])
+    assert capfd.readouterr().out == f"mnist_lightning {mnist_lightning.__version__}\n"
 
 
 @pytest.mark.parametrize("command", [*COMMANDS, "predict"])
