@@ -35,9 +35,8 @@ def demo(ckpt_path: PathText = "models/mnist.ckpt", port: Port | None = None) ->
     if port is None:
         path = Path(tempfile.mkdtemp(prefix="mnist_lightning-"), "digits.html")
         path.write_bytes(page)
-        print(f"The page: {path}", flush=True)
-        if not webbrowser.open(path.as_uri()):
-            print("No browser was found. Open the file in one, on any machine, or use --port 8000.", flush=True)
+        print(f"The page: {path}\nIf no browser shows it, open the file in one, or use --port 8000.", flush=True)
+        webbrowser.open(path.as_uri())
         return
     with page_server(page, port) as server:
         print(f"Draw at http://{HOST}:{port} (stop with Ctrl-C)", flush=True)

@@ -2,24 +2,28 @@
 
 const model = JSON.parse(document.getElementById("model").textContent);
 const network = loadNetwork(model);
-const { classes, accuracy, measured_on: measuredOn, num_parameters: numParameters, mnist_lightning: version } = model.metadata;
-const [answer, hint, paper, undo, clear, bars, seen, layers, maps] =
-  ["answer", "hint", "paper", "undo", "clear", "bars", "seen", "layers", "maps"].map((id) => document.getElementById(id));
+const { classes, accuracy } = model.metadata;
+const [answer, hint, paper, undo, clear, bars, seen, layers, maps] = [
+  "answer", "hint", "paper", "undo", "clear", "bars", "seen", "layers", "maps",
+].map((id) => document.getElementById(id));
 const pen = paper.getContext("2d", { willReadFrequently: true });
-const NOTHING = { answer: "", hint: "Draw in the box with a mouse, pen or finger." };
+const START = { answer: "Draw a digit", hint: "In the box, with a mouse, pen or finger." };
+const NOTHING = { answer: "", hint: "" };
 let strokes = []; // lists of points [x, y] in canvas pixels
+let pointer = null; // that draws: a palm beside a pen does not
 
 const rows = classes.map((name) => {
   const row = document.createElement("li");
-  row.innerHTML = '<span class="name"></span><span class="bar" aria-hidden="true"></span><span class="percent"></span>';
+  row.innerHTML = '<span class="name"></span><span class="bar"></span><span class="percent"></span>';
   row.firstChild.textContent = name;
   bars.append(row);
   return row;
 });
-const measured = accuracy === undefined ? "" : `, which reads ${(100 * accuracy).toFixed(2)} % of ${measuredOn} correctly`;
+bars.style.setProperty("--name", `${Math.max(...classes.map((name) => name.length))}ch`);
+const measured = `, which reads ${(100 * accuracy).toFixed(2)} % of ${model.metadata.measured_on} correctly`;
 document.getElementById("about").textContent =
-  `A network with ${numParameters.toLocaleString("en")} parameters${measured}. ` +
-  `It sees one view of the drawing. Made with mnist_lightning ${version}.`;
+  `A network with ${model.metadata.num_parameters.toLocaleString("en")} parameters${accuracy ? measured : ""}. ` +
+  `It sees one view of the drawing. Made with mnist_lightning ${model.metadata.mnist_lightning}.`;
 
 function verdict(probabilities) {
   const [first, second] = probabilities.map((_, i) => i).sort((i, j) => probabilities[j] - probabilities[i]);
@@ -31,7 +35,8 @@ function verdict(probabilities) {
 function update() {
   drawStrokes(pen, strokes, PEN_WIDTH * paper.width);
   undo.disabled = clear.disabled = strokes.length === 0;
-  const { pixels, problem } = strokes.length === 0 ? { problem: NOTHING } : prepare(strokes, pen);
+  const found = strokes.length === 0 ? { problem: START } : prepare(strokes, pen), { pixels } = found;
+  const problem = pointer === null ? found.problem : NOTHING; // a stroke begins as a dot
   const { logits, outputs } = runNetwork(network, pixels || new Uint8Array(28 * 28));
   const probabilities = pixels ? softmax(logits) : null;
   const text = pixels ? verdict(probabilities) : problem.answer;
@@ -63,18 +68,14 @@ function drawPlanes(canvas, { channels, side, values }, low, high) {
 
 function drawLayers(outputs) {
   const shown = outputs.filter(({ side }, i) => side > 1 && (outputs[i + 1] || {}).kind !== "relu");
-  while (maps.children.length < shown.length) {
-    const figure = document.createElement("figure");
-    figure.append(document.createElement("figcaption"), document.createElement("canvas"));
-    maps.append(figure);
-  }
-  shown.forEach((output, i) => {
-    const [caption, canvas] = maps.children[i].children;
-    const { kind, channels, side, values } = output;
+  maps.replaceChildren(...shown.map((output) => {
+    const { kind, channels, side, values } = output, figure = document.createElement("figure");
     const name = kind === "relu" ? "convolution, ReLU" : kind.replace("_", " ");
-    caption.textContent = `${name}: ${channels} × ${side}×${side}`;
-    drawPlanes(canvas, output, ...values.reduce(([low, high], v) => [Math.min(low, v), Math.max(high, v)], [0, 0]));
-  });
+    figure.innerHTML = `<figcaption>${name}: ${channels} × ${side}×${side}</figcaption><canvas></canvas>`;
+    const [low, high] = [Math.min, Math.max].map((most) => values.reduce((one, other) => most(one, other)));
+    drawPlanes(figure.lastChild, output, low, high);
+    return figure;
+  }));
 }
 
 let isScheduled = false;
@@ -96,7 +97,6 @@ function addPoint(event) {
   schedule();
 }
 
-let pointer = null; // that draws: a palm beside a pen does not
 paper.addEventListener("pointerdown", (event) => {
   if (pointer !== null || event.button !== 0) return;
   pointer = event.pointerId;
@@ -109,11 +109,10 @@ paper.addEventListener("pointermove", (event) => {
   const events = event.getCoalescedEvents ? event.getCoalescedEvents() : [];
   for (const each of events.length > 0 ? events : [event]) addPoint(each);
 });
-for (const end of ["pointerup", "pointercancel"]) {
-  paper.addEventListener(end, (event) => {
-    if (event.pointerId === pointer) pointer = null;
-  });
-}
+paper.addEventListener("lostpointercapture", () => {
+  pointer = null;
+  schedule();
+});
 
 function change(newStrokes) {
   if (pointer !== null) return;

@@ -14,7 +14,8 @@ function loadNetwork({ mean, std, layers }) {
 
 // Maps 28×28 pixels in 0..255 to { logits, outputs }, with the output of each layer.
 function runNetwork({ mean, std, layers }, pixels) {
-  let output = { channels: 1, side: Math.sqrt(pixels.length), values: Float32Array.from(pixels, (pixel) => (pixel / 255 - mean) / std) };
+  const values = Float32Array.from(pixels, (pixel) => (pixel / 255 - mean) / std);
+  let output = { channels: 1, side: Math.sqrt(pixels.length), values };
   const outputs = layers.map((layer) => (output = { kind: layer.kind, ...LAYERS[layer.kind](output, layer) }));
   return { logits: output.values, outputs };
 }
