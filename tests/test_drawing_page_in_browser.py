@@ -161,8 +161,9 @@ def test_undo_and_clear() -> None:
         ([[[100.0, 100.0], [100.0, 300.0]], [[300.0, 100.0], [300.0, 300.0]]], "Two digits?"),
         ([[[200.0, 80.0], [200.0, 320.0]], [[20.0, 20.0]]], "Looks like 1"),  # with a speck
         ([[[-1.0, -1.0], [-1.0, 300.0]]], "Looks like 1"),  # along the canvas's edge
+        ([[[50.0, 390.0], [50.0, 500.0], [200.0, 500.0], [200.0, 370.0], [200.0, 50.0]]], "Looks like 1"),  # and back
     ],
-    ids=["nothing", "dot", "scribble", "two", "speck", "edge"],
+    ids=["nothing", "dot", "scribble", "two", "speck", "edge", "outside"],
 )
 def test_what_is_not_one_digit_is_said(strokes: list[Stroke], text: str) -> None:
     with shown() as page:

@@ -44,8 +44,8 @@ function prepare(strokes, context) {
   [canvas.width, canvas.height] = [w, h];
   const pen = canvas.getContext("2d", { willReadFrequently: true });
   const clamp = (value, size) => Math.min(Math.max(0, Math.floor(value)), size - 1);
-  const isKept = ([[x, y]]) => kept.includes(pieces[labels[clamp(y, height) * width + clamp(x, width)] - 1]);
-  drawStrokes(pen, strokes.filter(isKept), PEN_WIDTH * width, scale, left, top);
+  const isKept = ([x, y]) => kept.includes(pieces[labels[clamp(y, height) * width + clamp(x, width)] - 1]);
+  drawStrokes(pen, strokes.filter((stroke) => stroke.some(isKept)), PEN_WIDTH * width, scale, left, top);
   return toMnistFormat(readMask(pen, w, h));
 }
 
