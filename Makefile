@@ -10,7 +10,7 @@ RUN ?= runs/best/version_0
 STUDY := $(MNIST_LIGHTNING) study --config configs/studies
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart train test test-slow test-browser test-lowest soak lint check format tensorboard dashboards-cost study-recipe study-fast study-best study-ablations study-baseline results demo readme tutorial model benchmark benchmark-quick own-digits clean
+.PHONY: help quickstart train test test-slow test-browser test-lowest soak lint check format tensorboard dashboards-cost study-recipe study-fast study-best study-ablations study-baseline results demo demo-page readme tutorial model benchmark benchmark-quick own-digits clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -99,7 +99,7 @@ study-baseline: $(PACKAGE) ## Train the original's first network
 results: study-recipe study-fast study-best study-ablations study-baseline ## Train the seeds that results/ lacks, and write all tables and charts
 	$(BIN)/python -m mnist_lightning.evidence.tables
 
-demo: $(WITH)-demo ## Serve a page to draw digits on, which models/mnist.ckpt reads
+demo: $(PACKAGE) ## Open a page to draw digits on, which models/mnist.ckpt reads
 	$(MNIST_LIGHTNING) demo
 
 EXPORTS := runs/exports
@@ -121,12 +121,17 @@ readme: $(WITH)-dev ## Remake the outputs and pictures in README.md and docs/: n
 tutorial: $(WITH)-dev ## Run docs/tutorial.ipynb and keep its outputs
 	MNIST_DATA_DIR="$(abspath $(or $(MNIST_DATA_DIR),data))" $(BIN)/jupyter execute --inplace docs/tutorial.ipynb
 
+demo-page: $(PACKAGE) ## Write docs/digits.html, the page of models/mnist.ckpt
+	rm -f docs/digits.html
+	$(MNIST_LIGHTNING) export --ckpt_path models/mnist.ckpt --format html --output docs/digits.html
+
 model: $(PACKAGE) ## Train models/mnist.ckpt with configs/best.yaml, and copy the run's report beside it
 	$(MNIST_LIGHTNING) fit --config configs/best.yaml --num_threads 1
 	rm -f models/mnist.ckpt
 	run=$$(ls -td runs/best/version_* | head -n 1) \
 	&& $(MNIST_LIGHTNING) export --ckpt_path $$run/checkpoints/last.ckpt --format weights --output models/mnist.ckpt \
 	&& cp $$run/report.json models/mnist.json && cp $$run/report.md models/mnist.md
+	$(MAKE) demo-page
 
 benchmark: $(PACKAGE) ## Measure speed, into results/benchmark and docs/: two hours on an idle machine
 	$(BIN)/python -m mnist_lightning.evidence.benchmark --output results/benchmark

@@ -23,7 +23,7 @@ class DivergenceError(UserError):
 
 
 class ExportError(UserError):
-    """An exported file does not reproduce the network's outputs."""
+    """An exported file cannot hold the network, or does not reproduce its outputs."""
 
 
 class SettingError(UserError):

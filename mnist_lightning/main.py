@@ -29,7 +29,7 @@ COMMANDS = {
     "study": "Train several configs over several seeds, into one table.",
     "report": "Draw the figures of a finished run.",
     "export": "Write a trained network as one file.",
-    "demo": "Serve a page to draw digits on.",
+    "demo": "Open a page to draw digits on.",
 }
 
 _START = f"Start with `{PROGRAM} fit --config configs/optimized.yaml`, or run `{PROGRAM} --help`."

@@ -1,67 +1,91 @@
-"""The demo's server. Its page: tests/test_demo_in_browser.py."""
+"""`demo`: the page in a file and on its server. What the page does: tests/test_drawing_page_in_browser.py."""
 
-import base64
-import io
+import http.client
 import os
 import signal
 import socket
+import tempfile
+import webbrowser
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from PIL import Image, ImageDraw
+import torch
 
-from mnist_lightning.demo.page import PNG_URL, drawing_reader
+from mnist_lightning.export.drawing_page import PageFormat
+from mnist_lightning.export.pixel_network import pixel_network
 from mnist_lightning.main import main
 from mnist_lightning.runs.checkpoint import load_classifier
 from support import processes
+from support.demo_page import served
 from support.runs import PROJECT
 
 SHIPPED = PROJECT / "models" / "mnist.ckpt"
 
 
-def url_of(image: Image.Image, kind: str = "PNG") -> str:
-    content = io.BytesIO()
-    image.save(content, kind)
-    return PNG_URL + base64.b64encode(content.getvalue()).decode()
+def test_the_page_is_written_and_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr(webbrowser, "open", opened.append)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    capfd.readouterr()
+    main(["demo", "--ckpt_path", str(SHIPPED)])
+    (path,) = tmp_path.glob("*/digits.html")
+    assert capfd.readouterr().out.startswith(f"The page: {path}\nIf no browser shows it, ")
+    assert opened == [path.as_uri()]
+    images = torch.rand(5, 1, 28, 28)
+    with torch.no_grad():
+        expected = pixel_network(load_classifier(SHIPPED))(images)
+    torch.testing.assert_close(PageFormat().load(path).logits(images), expected, rtol=0, atol=1e-4)
 
 
-def drawing(points: list[tuple[int, int]]) -> Image.Image:
-    image = Image.new("RGB", (280, 280), "white")
-    ImageDraw.Draw(image).line(points, "black", width=20, joint="curve")
-    return image
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    with served() as number:
+        yield number
 
 
-def test_a_drawing_is_read() -> None:
-    reply = drawing_reader(load_classifier(SHIPPED))(url_of(drawing([(80, 60), (200, 60), (130, 230)])))
-    assert reply["message"] == "This is a 7."
-    assert len(reply["probabilities"]) == 10
-    assert sum(reply["probabilities"]) == pytest.approx(1, abs=1e-4)
-    assert reply["probabilities"][7] > 0.5
-    assert len(reply["pixels"]) == 28 * 28
-    assert (min(reply["pixels"]), max(reply["pixels"])) == (0, 255)
-
-
-def test_an_empty_canvas_has_no_digit() -> None:
-    assert drawing_reader(load_classifier(SHIPPED))(url_of(Image.new("RGB", (280, 280), "white"))) == {
-        "message": "No digit yet."
-    }
-
-
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    "url",
+    ("method", "path", "host", "status"),
     [
-        "",
-        "data:text/html;base64,PGI+",
-        f"{PNG_URL}%%%",
-        f"{PNG_URL}{base64.b64encode(b'no picture').decode()}",
-        url_of(drawing([(80, 60), (200, 60)]), "JPEG"),
-        url_of(drawing([(80, 60), (200, 60)]))[:-400],
-        url_of(Image.new("L", (5000, 5000))),
-        PNG_URL + "A" * 2_000_000,
+        ("GET", "/", "127.0.0.1:PORT", 200),
+        ("GET", "/", "localhost:PORT", 200),
+        ("GET", "/", "localhost:9000", 200),  # through a tunnel
+        ("GET", "/", "example.org", 403),
+        ("GET", "/", "127.0.0.1.example.org:PORT", 403),
+        ("GET", "/", "", 403),
+        ("GET", "/index.html", "localhost", 404),
+        ("GET", "/../pyproject.toml", "localhost", 404),
+        ("POST", "/", "localhost", 501),
     ],
 )
-def test_a_drawing_that_is_not_from_the_page(url: str) -> None:
-    assert drawing_reader(load_classifier(SHIPPED))(url) == {"message": "This drawing is not from this page."}
+def test_only_the_page_is_served_and_only_to_this_machine(
+    method: str, path: str, host: str, status: int, port: int
+) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", port)
+    connection.putrequest(method, path, skip_host=True)
+    connection.putheader("Host", host.replace("PORT", str(port)))
+    connection.endheaders()
+    response = connection.getresponse()
+    content = response.read()
+    connection.close()
+    assert response.status == status
+    assert (b'id="paper"' in content) == (status == 200)
+
+
+@pytest.mark.slow
+def test_the_port_is_closed_to_other_machines(port: int) -> None:
+    listening = [
+        address
+        for table in ("tcp", "tcp6")
+        for address, its_port in (
+            line.split()[1].split(":") for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]
+        )
+        if int(its_port, 16) == port
+    ]
+    assert set(listening) == {"0100007F"}  # 127.0.0.1, its bytes from the last to the first
 
 
 @pytest.mark.parametrize(
@@ -72,35 +96,31 @@ def test_a_drawing_that_is_not_from_the_page(url: str) -> None:
         (["--ckpt_path", str(SHIPPED), "--port", "0"], ["port"]),
     ],
 )
-def test_mistakes(options: list[str], words: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_mistakes(options: list[str], words: list[str], capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["demo", *options])
     error = capfd.readouterr().err
     assert all(word in error for word in words), error
 
 
-@pytest.mark.slow
-def test_a_port_in_use(in_project: None, tmp_path: Path) -> None:
+def test_a_port_in_use(capfd: pytest.CaptureFixture[str]) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        # In a separate process, because gradio leaves sockets open.
-        process = processes.start(["demo", "--ckpt_path", str(SHIPPED), "--port", str(port)], tmp_path / "log")
-        assert processes.end(process) == 2
-    assert f"error: --port {port} is in use by another program" in (tmp_path / "log").read_text()
+        with pytest.raises(SystemExit, match="2"):
+            main(["demo", "--ckpt_path", str(SHIPPED), "--port", str(port)])
+    assert f"error: --port {port} cannot be used (Address already in use)" in capfd.readouterr().err
 
 
 @pytest.mark.slow
-def test_no_proxy_is_used_and_ctrl_c_stops_the_server(in_project: None, tmp_path: Path) -> None:
+def test_ctrl_c_stops_the_server(in_project: None, tmp_path: Path) -> None:
     port = processes.free_port()
-    proxy = dict.fromkeys(("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY"), "http://127.0.0.1:9")
-    no_proxy = {"NO_PROXY": "example.org", "no_proxy": ""}
-    command = ["demo", "--ckpt_path", str(SHIPPED), "--port", str(port)]
-    (tmp_path / "log").touch()
-    process = processes.start(command, tmp_path / "log", proxy | no_proxy)
-    processes.wait_until(lambda: not process.is_alive() or "Draw at" in (tmp_path / "log").read_text())
+    log = tmp_path / "log"
+    log.touch()
+    process = processes.start(["demo", "--ckpt_path", str(SHIPPED), "--port", str(port)], log)
+    processes.wait_until(lambda: not process.is_alive() or "Draw at" in log.read_text())
     assert process.pid is not None
     os.kill(process.pid, signal.SIGINT)
     assert processes.end(process) == 130
-    assert (tmp_path / "log").read_text() == f"Draw at http://127.0.0.1:{port} (stop with Ctrl-C)\n\nended by Ctrl-C\n"
+    assert log.read_text() == f"Draw at http://127.0.0.1:{port} (stop with Ctrl-C)\n\nended by Ctrl-C\n"

@@ -57,4 +57,4 @@ def test_a_command_can_be_deleted_without_the_others() -> None:
         for other in imported(path)
         if {name.partition(".")[0], other.partition(".")[0]} <= {*commands}
     }
-    assert {(name, other) for name, other in pairs if name != other} <= {("demo", "read")}
+    assert {(name, other) for name, other in pairs if name != other} <= {("demo", "export")}

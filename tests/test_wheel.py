@@ -61,6 +61,9 @@ def test_the_wheel_holds_the_configs_and_the_model_and_no_evidence(wheel: Path) 
     names = set(zipfile.ZipFile(wheel).namelist())
     ours = [*(PROJECT / "configs").rglob("*.yaml"), PROJECT / "models" / "mnist.ckpt"]
     assert {f"mnist_lightning/{path.relative_to(PROJECT)}" for path in ours} <= names
+    pages = [path for path in (PROJECT / "mnist_lightning").rglob("page*/*") if path.suffix != ".py"]
+    assert len(pages) == 5
+    assert {str(path.relative_to(PROJECT)) for path in pages} <= names
     modules = {str(path.relative_to(PROJECT)) for path in (PROJECT / "mnist_lightning").rglob("*.py")}
     evidence = {name for name in modules if name.startswith("mnist_lightning/evidence/")}
     assert len(evidence) > 1

@@ -1,1 +1,1 @@
-"""`demo`: a local web page to draw digits on."""
+"""`demo`: the page to draw digits on, in the browser."""

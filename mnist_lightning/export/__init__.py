@@ -2,4 +2,4 @@
 
 from typing import Literal
 
-FormatName = Literal["onnx", "onnx_int8", "torch", "weights"]
+FormatName = Literal["onnx", "onnx_int8", "torch", "weights", "html"]

@@ -25,8 +25,8 @@ def export(
     Args:
         ckpt_path: Checkpoint of the network.
         format: onnx; onnx_int8, smaller, rejected if it loses 0.1 % of accuracy or more; torch, for torch.export.load;
-            weights, a small checkpoint for this project's commands that cannot be resumed.
-        output: New file: .onnx, .pt2 for torch, .ckpt for weights.
+            weights, a small checkpoint for this project's commands that cannot be resumed; html, a page to draw on.
+        output: New file: .onnx, .pt2 for torch, .ckpt for weights, .html.
         data_dir: Directory that holds MNIST/raw; by default the environment variable MNIST_DATA_DIR, else `data`.
         num_threads: Number of CPU threads; one per core by default.
 
@@ -35,7 +35,7 @@ def export(
         CheckpointError: the checkpoint cannot be read.
         DataFilesError: the data files are missing and could not be downloaded.
         DivergenceError: the network's logits are not finite.
-        ExportError: the file does not reproduce the network's outputs; it is not written.
+        ExportError: the format cannot hold the network, or does not reproduce its outputs; no file is written.
     """
     from mnist_lightning.export.writing import export_checkpoint
 

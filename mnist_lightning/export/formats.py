@@ -5,9 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
+import torch
 from torch import Tensor
 
+import mnist_lightning
 from mnist_lightning.export.pixel_network import PixelNetwork
+from mnist_lightning.network import NUM_CLASSES, num_trainable_parameters
 
 Metadata = dict[str, Any]  # JSON values
 Model = TypeVar("Model")
@@ -28,10 +31,12 @@ class ExportFormat(ABC, Generic[Model]):
     Attributes:
         suffix: File name suffix.
         is_exact: Whether the outputs equal the network's up to float32 rounding.
+        note: If Python cannot run the file, what computes its outputs instead; its speed is then not reported.
     """
 
     suffix: str
     is_exact = True
+    note = ""
 
     @abstractmethod
     def build(self, network: PixelNetwork, calibration: Tensor) -> Model:
@@ -49,3 +54,15 @@ class ExportFormat(ABC, Generic[Model]):
     @abstractmethod
     def load(self, path: Path) -> Exported:
         """Loads a file of this format."""
+
+
+def describe(network: PixelNetwork) -> Metadata:
+    """The metadata that does not need the data set."""
+    return {
+        "mnist_lightning": mnist_lightning.__version__,
+        "torch": str(torch.__version__),
+        "input": "images: (batch, 1, 28, 28) float32 in [0, 1], white on black",
+        "output": "logits: (batch, 10) float32, one per class",
+        "classes": [str(digit) for digit in range(NUM_CLASSES)],
+        "num_parameters": num_trainable_parameters(network),
+    }

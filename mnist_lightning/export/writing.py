@@ -6,9 +6,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import torch
-
-import mnist_lightning
 from mnist_lightning.classifier import check_finite
 from mnist_lightning.datamodule import DigitsDataModule
 from mnist_lightning.errors import ExportError, SettingError
@@ -22,12 +19,12 @@ from mnist_lightning.export.comparison import (
     compare,
     compute_logits,
 )
-from mnist_lightning.export.formats import ExportFormat, Metadata
+from mnist_lightning.export.drawing_page import PageFormat
+from mnist_lightning.export.formats import ExportFormat, Metadata, describe
 from mnist_lightning.export.onnx_model import Int8OnnxFormat, OnnxFormat, check_packages
 from mnist_lightning.export.pixel_network import PixelNetwork, pixel_network
 from mnist_lightning.export.torch_program import TorchFormat
 from mnist_lightning.export.weights import WeightsFormat
-from mnist_lightning.network import NUM_CLASSES, num_trainable_parameters
 from mnist_lightning.runs.checkpoint import read_checkpoint
 from mnist_lightning.runs.files import atomic_write
 from mnist_lightning.runs.outputs import check_output
@@ -51,6 +48,8 @@ def _format(name: FormatName, ckpt_path: Path) -> ExportFormat[Any]:
             return TorchFormat()
         case "weights":
             return WeightsFormat(ckpt_path)
+        case "html":
+            return PageFormat()
         case "onnx" | "onnx_int8":
             check_packages()
             return OnnxFormat() if name == "onnx" else Int8OnnxFormat()
@@ -71,14 +70,7 @@ def write_and_compare(
     expected = compute_logits(network, images)  # (N, 10)
     check_finite(expected)
     model = export_format.build(network, as_pixels(data.images("train").images[:NUM_CALIBRATION_IMAGES]))
-    metadata: Metadata = {
-        "mnist_lightning": mnist_lightning.__version__,
-        "torch": str(torch.__version__),
-        "input": "images: (batch, 1, 28, 28) float32 in [0, 1], white on black",
-        "output": "logits: (batch, 10) float32, one per class",
-        "classes": [str(digit) for digit in range(NUM_CLASSES)],
-        "num_parameters": num_trainable_parameters(network),
-    }
+    metadata = describe(network)
     try:
         # On the same file system as the output, so that renaming is atomic.
         with tempfile.TemporaryDirectory(prefix=".export-", dir=output.parent) as directory:
@@ -95,7 +87,7 @@ def write_and_compare(
         raise SettingError(
             f"--output {output} cannot be written ({error.strerror}). Use a file in a writable directory."
         ) from None
-    return _lines(output, num_bytes, metadata, comparison)
+    return _lines(output, num_bytes, metadata, comparison, export_format.note)
 
 
 def _check(comparison: Comparison, export_format: ExportFormat[Any], output: Path) -> None:
@@ -115,22 +107,26 @@ def _check(comparison: Comparison, export_format: ExportFormat[Any], output: Pat
         )
 
 
-def _lines(output: Path, num_bytes: int, metadata: Metadata, comparison: Comparison) -> tuple[str, str, str]:
+def _lines(
+    output: Path, num_bytes: int, metadata: Metadata, comparison: Comparison, note: str = ""
+) -> tuple[str, str, str]:
     width = max(len(output.name), len("the network"))
     others = comparison.num_other_classes
     classes = "the same classes" if others == 0 else f"{others:,} of another class"
     ratios = comparison.speed_ratios
     ratio = f"{median(ratios):.1f} times as many ({min(ratios):.1f}–{max(ratios):.1f})"
-    num_bytes_of_network = 4 * metadata["num_parameters"]
-    network = comparison.network_accuracy, comparison.network_images_per_second
-    file = comparison.exported_accuracy, comparison.exported_images_per_second
+    network = _line("the network", width, 4 * metadata["num_parameters"], comparison.network_accuracy)
+    file = _line(output.name, width, num_bytes, comparison.exported_accuracy)
+    if not note:
+        network += f"  {comparison.network_images_per_second:7,.0f} images/s"
+        file += f"  {comparison.exported_images_per_second:7,.0f} images/s, {ratio}"
     return (
-        _line("the network", width, num_bytes_of_network, *network),
-        f"{_line(output.name, width, num_bytes, *file)}, {ratio}",
+        network,
+        file,
         f"Compared on {metadata['measured_on']}, one view of each: logits within "
-        f"{comparison.max_logit_difference:.1e}, {classes}.",
+        f"{comparison.max_logit_difference:.1e}, {classes}.{note}",
     )
 
 
-def _line(name: str, width: int, num_bytes: int, measured: float, images_per_second: float) -> str:
-    return f"{name:<{width}}  {num_bytes / 1000:6.1f} kB  accuracy {measured:.2%}  {images_per_second:7,.0f} images/s"
+def _line(name: str, width: int, num_bytes: int, measured: float) -> str:
+    return f"{name:<{width}}  {num_bytes / 1000:6.1f} kB  accuracy {measured:.2%}"

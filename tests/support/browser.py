@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from playwright.sync_api import ConsoleMessage, Page, Route, sync_playwright
 
@@ -14,13 +15,16 @@ OPTIONS = [
 
 
 @contextmanager
-def open_page(width: int = 1000, height: int = 800, allow_outside_requests: bool = False) -> Iterator[Page]:
+def open_page(
+    width: int = 1000, height: int = 800, allow_outside_requests: bool = False, **context: Any
+) -> Iterator[Page]:
     """Opens a page that can reach this machine only.
 
     Args:
         width: width of the window, in pixels.
         height: height of the window, in pixels.
         allow_outside_requests: block requests to other machines without failing, for pages of other projects.
+        context: further properties of the browser's context, such as its colour scheme.
 
     Raises:
         AssertionError: Chromium is not installed; or, at the end, the page had an error or requested another machine.
@@ -44,7 +48,7 @@ def open_page(width: int = 1000, height: int = 800, allow_outside_requests: bool
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=OPTIONS)
         try:
-            page = browser.new_page(viewport={"width": width, "height": height})
+            page = browser.new_page(viewport={"width": width, "height": height}, **context)
             page.route("**/*", route)
             page.on("console", listen)
             page.on("pageerror", lambda error: errors.append(str(error)))

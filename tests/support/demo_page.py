@@ -1,13 +1,15 @@
-"""The demo's server, and strokes on its canvas."""
+"""The demo's server, and strokes on its page."""
 
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from mnist_lightning.evidence.own_digits.pen_strokes import WAYS, _smooth
 from support import processes
 from support.runs import PROJECT
 
@@ -19,9 +21,33 @@ SEVEN = ((0.25, 0.2), (0.75, 0.2), (0.45, 0.85))  # points of a line, as fractio
 ONE = ((0.5, 0.15), (0.5, 0.85))
 
 
+Stroke = list[list[float]]  # points [x, y]
+
+
+def written(digit: int, way: int, rng: np.random.Generator, side: float = 1, height: float = 0.7) -> list[Stroke]:
+    """A digit as someone may write it on a canvas.
+
+    Args:
+        digit: 0..9.
+        way: the way of writing, 0..2.
+        rng: for wobble, slant, proportions and place.
+        side: side of the canvas.
+        height: height of the digit, as a fraction of the side.
+    """
+    slant, stretch = rng.normal(0.12, 0.12), rng.uniform(0.85, 1.25)
+    left, top = rng.uniform(0.05, 0.95 - height, 2)
+    strokes = []
+    for text in WAYS[digit][way].split("/"):
+        points = np.array([[int(number) / 100 for number in point.split(",")] for point in text.split()])
+        x, y = _smooth(points + rng.normal(0, 0.02, points.shape), 8).T
+        x, y = (x * stretch - y * slant + 0.2) * height + left, y * height + top
+        strokes.append((side * np.stack([x, y], axis=1)).tolist())
+    return strokes
+
+
 @contextmanager
-def served() -> Iterator[str]:
-    """Serves the page in a separate process until the block ends; yields its address."""
+def served() -> Iterator[int]:
+    """Serves the page in a separate process until the block ends; yields its port."""
     port = processes.free_port()
     command = [sys.executable, "-m", "mnist_lightning", *COMMAND, "--port", str(port)]
     environment = os.environ | {"PYTHONPATH": str(PROJECT)}
@@ -29,27 +55,18 @@ def served() -> Iterator[str]:
         try:
             assert server.stdout is not None
             assert server.stdout.readline() == f"Draw at http://127.0.0.1:{port} (stop with Ctrl-C)\n"
-            yield f"http://127.0.0.1:{port}"
+            yield port
         finally:
             server.terminate()
 
 
-def show(page: "Page", url: str) -> None:
-    """Opens the page and waits until it is ready."""
-    from playwright.sync_api import expect  # not needed by tests outside a browser
-
-    page.goto(url)
-    expect(page.locator(".bars li")).to_have_count(10, timeout=60_000)
-
-
-def draw(page: "Page", points: Sequence[tuple[float, float]]) -> None:
+def draw(page: "Page", points: Sequence[Sequence[float]]) -> None:
     """Draws a line through the points with the mouse."""
-    box = page.locator("canvas.paper").bounding_box()
+    box = page.locator("#paper").bounding_box()
     assert box is not None
     places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in points]
     page.mouse.move(*places[0])
     page.mouse.down()
     for place in places[1:]:
-        page.mouse.move(*place, steps=15)
-        time.sleep(0.1)
+        page.mouse.move(*place, steps=10)
     page.mouse.up()

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 from playwright.sync_api import Page
 
@@ -76,10 +77,11 @@ def take_tensorboard(root: Path) -> None:
 
 
 def take_demo() -> None:
-    """Draws a digit on the demo's page and takes a screenshot."""
-    with demo_page.served() as url, open_page(860, 430) as page:
-        demo_page.show(page, url)
-        demo_page.draw(page, demo_page.SEVEN)
+    """Draws a digit on the shipped model's page and takes a screenshot."""
+    with open_page(860, 700) as page:
+        page.goto((DOCS / "digits.html").as_uri())
+        for stroke in demo_page.written(3, 0, np.random.default_rng(4)):
+            demo_page.draw(page, stroke)
         save(page, DOCS / "demo.png")
 
 
