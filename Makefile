@@ -36,7 +36,7 @@ $(LOWEST)/.installed: pyproject.toml
 	@touch $@
 
 quickstart: $(PACKAGE) ## Install and train on MNIST, or on scikit-learn's offline digits if MNIST is unavailable
-	@if $(BIN)/python -m mnist_lightning.data.mnist_files; then \
+	@if $(BIN)/python -m mnist_lightning.data.datasets; then \
 		$(MNIST_LIGHTNING) fit --config configs/optimized.yaml; \
 	else \
 		echo; \

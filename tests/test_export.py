@@ -15,7 +15,6 @@ from onnx import ModelProto
 from torch import Tensor
 from typing_extensions import override
 
-from mnist_lightning.data.mnist_files import PIXEL_MEAN, PIXEL_STD
 from mnist_lightning.errors import ExportError
 from mnist_lightning.export import writing
 from mnist_lightning.export.comparison import Comparison
@@ -74,11 +73,11 @@ def test_a_file_reproduces_the_networks_outputs(
         r"logits within \d\.\de[-+]\d\d, the same classes\.",
         compared,
     )
-    net = load_classifier(checkpoint).net
+    classifier = load_classifier(checkpoint)
     for num_images in (1, 3, 64):
         images = torch.rand(num_images, 1, 28, 28)
         logits, metadata = logits_by_others(output, images)
-        torch.testing.assert_close(logits, net((images - PIXEL_MEAN) / PIXEL_STD), rtol=0, atol=1e-4)
+        torch.testing.assert_close(logits, classifier(images), rtol=0, atol=1e-4)
     assert metadata["classes"] == list("0123456789")
     assert metadata["num_parameters"] == 18_962
     assert f"accuracy {metadata['accuracy']:.2%}" in file
@@ -267,7 +266,7 @@ def test_a_missing_package_is_named(
 
 def test_the_network_is_copied() -> None:
     net = OptimizedNet().double().train()
-    PixelNetwork(net)
+    PixelNetwork(net, 0.1, 0.3)
     assert net.training
     assert next(net.parameters()).dtype == torch.float64
 

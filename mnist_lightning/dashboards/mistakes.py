@@ -27,7 +27,7 @@ class Mistakes(NamedTuple):
 
 def most_confident_mistakes(result: EvaluationResult, num: int) -> Mistakes:
     """The `num` mistakes with the highest probabilities, or all if there are fewer."""
-    probabilities = result.logits.softmax(dim=1)  # (N, 10)
+    probabilities = result.logits.softmax(dim=1)  # (N, num_classes)
     chosen = worst_mistakes(result.labels, probabilities)[:num]
     images = result.data.images[result.indices[chosen]]
     confidences, predictions = probabilities[chosen].max(dim=1)
@@ -53,6 +53,7 @@ class ConfidentMistakes(EvaluationDashboard):
             left, top = column * _CELL_WIDTH, _TITLE_HEIGHT + row * _CELL_HEIGHT
             digit = Image.fromarray(255 - image[0].numpy()).resize((_DIGIT_SIDE, _DIGIT_SIDE))
             picture.paste(digit, (left + (_CELL_WIDTH - _DIGIT_SIDE) // 2, top))
-            text = f"predicted {prediction} ({probability:.1%})\ntrue {label}"
+            names = result.class_names
+            text = f"predicted {names[prediction]} ({probability:.1%})\ntrue {names[label]}"
             draw.text((left + _CELL_WIDTH / 2, top + _DIGIT_SIDE), text, anchor="ma", align="center", font=font)
         writer.add_image(f"{stage}/confident_mistakes", np.asarray(picture), result.epoch, dataformats="HW")

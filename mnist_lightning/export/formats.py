@@ -18,7 +18,7 @@ METADATA = "mnist_lightning.json"  # key of the metadata in the file
 class Exported(NamedTuple):
     """A loaded file."""
 
-    logits: Callable[[Tensor], Tensor]  # from images (B, 1, 28, 28) float32 in [0, 1], any B, to (B, 10)
+    logits: Callable[[Tensor], Tensor]  # from images (B, 1, 28, 28) float32 in [0, 1], any B, to (B, num_classes)
     metadata: Metadata
 
 

@@ -27,9 +27,10 @@ from mnist_lightning.export.onnx_model import Int8OnnxFormat, OnnxFormat, check_
 from mnist_lightning.export.pixel_network import PixelNetwork, pixel_network
 from mnist_lightning.export.torch_program import TorchFormat
 from mnist_lightning.export.weights import WeightsFormat
-from mnist_lightning.network import NUM_CLASSES, num_trainable_parameters
+from mnist_lightning.network import num_trainable_parameters
 from mnist_lightning.runs.checkpoint import read_checkpoint
 from mnist_lightning.runs.files import atomic_write
+from mnist_lightning.runs.markdown import one_line
 from mnist_lightning.runs.outputs import check_output
 
 NUM_CALIBRATION_IMAGES = 1000
@@ -68,15 +69,21 @@ def write_and_compare(
     """
     test = data.images("test")
     images, labels = as_pixels(test.images), test.labels
-    expected = compute_logits(network, images)  # (N, 10)
+    expected = compute_logits(network, images)  # (N, num_classes)
     check_finite(expected)
-    model = export_format.build(network, as_pixels(data.images("train").images[:NUM_CALIBRATION_IMAGES]))
+    calibration = as_pixels(data.images("train").images[:NUM_CALIBRATION_IMAGES])
+    try:
+        model = export_format.build(network, calibration)
+    except Exception as error:  # PyTorch's exporters raise any type for a network of the user's
+        raise ExportError(
+            f"{output}: the network cannot be exported: {one_line(str(error))[:300]}. Try another --format."
+        ) from error
     metadata: Metadata = {
         "mnist_lightning": mnist_lightning.__version__,
         "torch": str(torch.__version__),
         "input": "images: (batch, 1, 28, 28) float32 in [0, 1], white on black",
-        "output": "logits: (batch, 10) float32, one per class",
-        "classes": [str(digit) for digit in range(NUM_CLASSES)],
+        "output": f"logits: (batch, {len(data.class_names)}) float32, one per class",
+        "classes": list(data.class_names),
         "num_parameters": num_trainable_parameters(network),
     }
     try:
