@@ -107,9 +107,10 @@ class DigitClassifier(LightningModule):
     ) -> None:
         super().__init__()
         check_arguments(self.__init__, locals())  # type: ignore[misc]
-        if len(set(class_names)) < max(2, len(class_names)) or not all(map(str.isprintable, class_names)):
+        is_printable = all(name.isprintable() and "$" not in name for name in class_names)  # matplotlib's formulas
+        if len(set(class_names)) < max(2, len(class_names)) or not is_printable:
             raise SettingError(
-                f"class_names={class_names!r}: use at least two different names of printable characters."
+                f"class_names={class_names!r}: use at least two different names of printable characters, without $."
             )
         self.save_hyperparameters(ignore=["_instantiator"])  # added by the framework's command line
         # Plain floats: the command line passes subclasses, which a checkpoint must not hold.
@@ -130,7 +131,9 @@ class DigitClassifier(LightningModule):
         self.class_names = tuple(class_names)
         self.pixel_mean = pixel_mean
         self.pixel_std = pixel_std
-        net = build_network(network, len(class_names), dropout=dropout, width=width, batch_norm=batch_norm, head=head)
+        net = build_network(
+            network, num_classes=len(class_names), dropout=dropout, width=width, batch_norm=batch_norm, head=head
+        )
         num_normed, num_convolutions = count_normed_convolutions(net)
         if optimizer == "muon" and not num_normed == num_convolutions > 0:
             raise SettingError(

@@ -281,7 +281,10 @@ class CommandLine(LightningCLI):
 
     @override
     def instantiate_classes(self) -> None:
-        self.config_init = self.parser.instantiate_classes(self.config)
+        try:
+            self.config_init = self.parser.instantiate_classes(self.config)
+        except ValueError as error:  # jsonargparse's, around errors of the data that the model is linked to
+            raise error.__cause__ if isinstance(error.__cause__, UserError) else error from None
         self.datamodule = self.config_init[self.subcommand].data
         self.model = self.config_init[self.subcommand].model
         if self.subcommand != "fit":

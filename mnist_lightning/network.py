@@ -4,6 +4,8 @@
 """
 
 import inspect
+from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from typing import Any, Literal
 
@@ -118,43 +120,46 @@ class BaselineNet(LayeredNet):
         )
 
 
-_NETWORKS = {"optimized": OptimizedNet, "baseline": BaselineNet, "baseline_relu_on_logits": BaselineNet}
+_NETWORKS: dict[str, Callable[..., nn.Module]] = {
+    "optimized": OptimizedNet,
+    "baseline": BaselineNet,
+    "baseline_relu_on_logits": partial(BaselineNet, relu_on_logits=True),
+}
 
 
-def build_network(name: str, num_classes: int, **settings: Any) -> nn.Module:
+def build_network(name: str, **settings: Any) -> nn.Module:
     """Builds the network of this name, with those of the settings that its class has as arguments.
 
     Args:
         name: `optimized`, `baseline`, `baseline_relu_on_logits`, or the path of a class, such as `my_package.MyNet`.
-        num_classes: number of classes, which is an argument too.
-        settings: the other arguments.
+        settings: `num_classes` and other arguments.
 
     Raises:
         SettingError: there is no such class, or it is no network that maps images to one logit for each class.
     """
-    settings |= {"num_classes": num_classes, "relu_on_logits": name == "baseline_relu_on_logits"}
-    if (ours := _NETWORKS.get(name)) is not None:
-        return _build(ours, settings)
+    if name in _NETWORKS:
+        return _build(_NETWORKS[name], settings)
     cls = _network_class(name)
     try:
         net = _build(cls, settings)
-        next(net.parameters())
+        if not any(True for _ in net.parameters()):
+            raise ValueError("it has no parameters")
         with torch.no_grad():
             shape = tuple(net.eval()(torch.zeros(2, *IMAGE_SHAPE)).shape)
     except Exception as error:  # the class may raise any type
         raise SettingError(
-            f"--model.network {name} cannot be built or computed: {type(error).__name__}: {str(error)[:300]}. It needs "
-            f"parameters, images (B, 1, 28, 28), and no argument without a default except {', '.join(settings)}."
+            f"--model.network {name} cannot be built, or cannot classify images (2, 1, 28, 28): {_text(error)}. An "
+            f"argument of the class needs a default, or one of the names {', '.join(settings)}."
         ) from None
-    if shape != (2, num_classes):
+    if shape != (2, settings["num_classes"]):
         raise SettingError(
-            f"--model.network {name} maps images (2, 1, 28, 28) to {shape} instead of (2, {num_classes}): it must give "
-            "one logit for each class."
+            f"--model.network {name} maps images (2, 1, 28, 28) to {shape} instead of (2, {settings['num_classes']}): "
+            "it must give one logit for each class."
         )
     return net.train()
 
 
-def _build(cls: type[nn.Module], settings: dict[str, Any]) -> nn.Module:
+def _build(cls: Callable[..., nn.Module], settings: dict[str, Any]) -> nn.Module:
     accepted = inspect.signature(cls).parameters
     return cls(**{name: value for name, value in settings.items() if name in accepted})
 
@@ -170,14 +175,18 @@ def _network_class(path: str) -> type[nn.Module]:
         if not module:
             raise ImportError("no network has this name")
         cls = getattr(import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
+    except Exception as error:  # the module may raise any type
         raise SettingError(
-            f"--model.network {path}: {error}. Use {', '.join(_NETWORKS)}, or the path of a class "
-            "such as my_package.MyNet, whose module can be imported from the current directory."
+            f"--model.network {path}: {_text(error)}. Use {', '.join(_NETWORKS)}, or the path of a class such as "
+            "my_package.MyNet, whose module can be imported from the current directory."
         ) from None
     if not (isinstance(cls, type) and issubclass(cls, nn.Module)):
         raise SettingError(f"--model.network {path} is not a class of networks. Name a subclass of torch.nn.Module.")
     return cls
+
+
+def _text(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
 
 
 def count_normed_convolutions(net: nn.Module) -> tuple[int, int]:

@@ -92,6 +92,15 @@ def mnist_dir() -> Path:
 
 
 @pytest.fixture(scope="session")
+def fashion_dir(mnist_dir: Path) -> Path:
+    """The directory of Fashion-MNIST's files: beside MNIST's, or where Debian's package puts them."""
+    for directory in (mnist_dir, mnist_dir.with_name("fashion_mnist"), Path("/usr/share/datasets/fashion-mnist")):
+        if (directory / "FashionMNIST" / "raw").is_dir() or (directory.name == "fashion-mnist" and directory.is_dir()):
+            return directory
+    pytest.skip("needs Fashion-MNIST's files, in Debian's package dataset-fashion-mnist")
+
+
+@pytest.fixture(scope="session")
 def mnist(mnist_dir: Path) -> tuple[LabelledImages, LabelledImages]:
     return MNIST_FILES.read(mnist_dir)
 

@@ -14,6 +14,6 @@ def network_copy(module: DigitClassifier) -> nn.Module:
     """
     settings = {name: module.hparams[name] for name in ("dropout", "width", "batch_norm", "head")}
     with torch.random.fork_rng(devices=[]):  # initial weights draw from the random numbers that training uses
-        net = build_network(module.hparams["network"], len(module.class_names), **settings)
+        net = build_network(module.hparams["network"], num_classes=len(module.class_names), **settings)
     net.load_state_dict(module.net.state_dict())
     return net.to(module.device, module.net_dtype).eval()

@@ -123,7 +123,8 @@ def data_set(name: DatasetName | str, data_dir: str) -> DataSet:
         DataFilesError: it is `folder`, and `data_dir` does not hold one folder for each class.
     """
     if name == "folder":
-        return DataSet(f"images in {Path(data_dir).resolve().name}", find_classes(data_dir), read_image_folder)
+        title = "".join(letter for letter in Path(data_dir).resolve().name if letter.isprintable() and letter != "$")
+        return DataSet(f"{title} (image folder)", find_classes(data_dir), read_image_folder)
     return DATA_SETS[name]
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from mnist_lightning.data.datasets import noun_of
 from mnist_lightning.runs.drawing import SHADE, VERMILION, in_our_style, new_figure
 from mnist_lightning.runs.predictions import worst_mistakes
 
@@ -36,8 +37,8 @@ def mistakes_figure(images: Tensor, labels: Tensor, probabilities: Tensor, class
     for axes, index in zip(grid.flat, shown, strict=False):
         axes.imshow(images[index, 0].numpy(), cmap="gray_r", vmin=0, vmax=255, interpolation="nearest")
         predicted = int(probabilities[index].argmax())
-        title = f"{class_names[int(labels[index])]}, not {class_names[predicted]}"
-        size = 11 if len(title) < 12 else 7
+        size, gap = (11, " ") if noun_of(class_names) == "digit" else (8, "\n")
+        title = f"{class_names[int(labels[index])]},{gap}not {class_names[predicted]}"
         axes.set_title(title, loc="center", color=VERMILION, weight="bold", size=size)
         axes.set_xlabel(f"{probabilities[index, predicted]:.1%}, no. {index:,}", size=8)
     return figure
