@@ -120,7 +120,7 @@ class BaselineNet(LayeredNet):
         )
 
 
-_NETWORKS: dict[str, Callable[..., nn.Module]] = {
+NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "optimized": OptimizedNet,
     "baseline": BaselineNet,
     "baseline_relu_on_logits": partial(BaselineNet, relu_on_logits=True),
@@ -137,8 +137,8 @@ def build_network(name: str, **settings: Any) -> nn.Module:
     Raises:
         SettingError: there is no such class, or it is no network that maps images to one logit for each class.
     """
-    if name in _NETWORKS:
-        return _build(_NETWORKS[name], settings)
+    if name in NETWORKS:
+        return _build(NETWORKS[name], settings)
     cls = _network_class(name)
     try:
         net = _build(cls, settings)
@@ -177,7 +177,7 @@ def _network_class(path: str) -> type[nn.Module]:
         cls = getattr(import_module(module), name)
     except Exception as error:  # the module may raise any type
         raise SettingError(
-            f"--model.network {path}: {_text(error)}. Use {', '.join(_NETWORKS)}, or the path of a class such as "
+            f"--model.network {path}: {_text(error)}. Use {', '.join(NETWORKS)}, or the path of a class such as "
             "my_package.MyNet, whose module can be imported from the current directory."
         ) from None
     if not (isinstance(cls, type) and issubclass(cls, nn.Module)):

@@ -1,5 +1,6 @@
 """Images in folders: one for each class, in `train` and in `test`."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from mnist_lightning.data.image_folder import find_classes, read_image_folder
 from mnist_lightning.data.offline_digits import read_offline_digits
 from mnist_lightning.errors import DataFilesError
 from mnist_lightning.main import main
-from mnist_lightning.runs.checkpoint_file import load_checkpoint
 from support.runs import Fit, read_report
 
 NAMES = ("eight", "zero", "ünö")
@@ -98,46 +99,40 @@ def test_fewer_than_two_classes(images: Path) -> None:
         read_image_folder(images)
 
 
-@pytest.mark.parametrize("network", ["optimized", "baseline"])
 def test_a_folder_from_training_to_export(
-    network: str, images: Path, tmp_path: Path, fit: Fit, capfd: pytest.CaptureFixture[str]
+    images: Path, tmp_path: Path, fit: Fit, capfd: pytest.CaptureFixture[str]
 ) -> None:
     data = ("--data.dataset", "folder", "--data.data_dir", str(images))
-    args = (*data, "--data.validation", "holdout", "--data.num_holdout", "30", "--model.network", network)
-    run = fit(*args, "--data.batch_size", "30", dashboards=network == "optimized")
+    run = fit(
+        *data, "--data.validation", "holdout", "--data.num_holdout", "30", "--data.batch_size", "30", dashboards=True
+    )
     assert read_report(run)["dataset"] == "mydigits (image folder)"  # without a sign of formulas
-    checkpoint = run / "checkpoints" / "last.ckpt"
-    weights = load_checkpoint(checkpoint)["state_dict"]
-    assert next(reversed(weights.values())).shape[:1] in {(), (3,)}
+    events = EventAccumulator(str(run), {"images": 0, "tensors": 0})
+    events.Reload()
+    assert "validation/accuracy_per_class" in events.Tags()["images"]
+    assert {f"validation_precision_recall/class_{name}" for name in NAMES} <= set(events.Tags()["tensors"])
+    (metadata_file,) = run.glob("0*/features/metadata.tsv")
+    labels = {row.split("\t")[0] for row in metadata_file.read_text(encoding="utf-8").splitlines()[1:]}
+    assert labels == set(NAMES)
+    checkpoint = str(run / "checkpoints" / "last.ckpt")
     capfd.readouterr()
-    main(["test", "--ckpt_path", str(checkpoint), "--data.data_dir", str(images)])
+    main(["test", "--ckpt_path", checkpoint, "--data.data_dir", str(images)])
     assert "mydigits (image folder), test images: accuracy" in capfd.readouterr().out
-    main(["predict", "--ckpt_path", str(checkpoint), "--data.data_dir", str(images)])
+    main(["predict", "--ckpt_path", checkpoint, "--data.data_dir", str(images)])
     header, *rows = capfd.readouterr().out.splitlines()
     assert header == "dataset,index,class,probability"
     assert len(rows) == 30
     assert {row.split(",")[2] for row in rows} <= set(NAMES)
-    if network == "optimized":
-        main(["report", str(run), "--data_dir", str(images)])
-        assert "30 test images" in capfd.readouterr().out
-        assert all(name in (run / "analysis.json").read_text(encoding="utf-8") for name in NAMES)
+    main(["report", str(run), "--data_dir", str(images)])
+    assert json.loads((run / "analysis.json").read_text(encoding="utf-8"))["class_names"] == list(NAMES)
     output = tmp_path / "mine.pt2"
-    main(
-        [
-            "export",
-            "--ckpt_path",
-            str(checkpoint),
-            "--format",
-            "torch",
-            "--output",
-            str(output),
-            "--data_dir",
-            str(images),
-        ]
-    )
+    main(["export", "--ckpt_path", checkpoint, "--format", "torch", "--output", str(output), "--data_dir", str(images)])
     metadata = {"mnist_lightning.json": ""}
     torch.export.load(output, extra_files=metadata)
-    assert '"classes": ["eight", "zero", "ünö"]' in metadata["mnist_lightning.json"]
+    assert json.loads(metadata["mnist_lightning.json"])["classes"] == list(NAMES)
     with pytest.raises(SystemExit, match="2"):
-        main(["test", "--ckpt_path", str(checkpoint), "--data.data_dir", str(images / "train")])
+        main(["test", "--ckpt_path", checkpoint, "--data.data_dir", str(images / "train")])
     assert "--data.dataset folder reads DATA_DIR/train/CLASS" in capfd.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        main(["test", "--ckpt_path", checkpoint, "--data.dataset", "offline_digits"])
+    assert "trained on the classes eight, zero, ünö" in capfd.readouterr().err

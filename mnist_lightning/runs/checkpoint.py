@@ -15,6 +15,7 @@ from mnist_lightning.classifier import DigitClassifier
 from mnist_lightning.data.datasets import DIGITS, MNIST_PIXELS
 from mnist_lightning.datamodule import DigitsDataModule
 from mnist_lightning.errors import CheckpointError, SettingError
+from mnist_lightning.network import NETWORKS
 from mnist_lightning.runs.checkpoint_file import CHECKPOINT_HINT, load_checkpoint
 
 # Arguments of DigitClassifier that the training images determine; the first versions knew MNIST's digits only.
@@ -59,7 +60,10 @@ def read_checkpoint(ckpt_path: str | Path) -> LoadedCheckpoint:
     data = checked_settings(ckpt_path, "data", DigitsDataModule, content["datamodule_hyper_parameters"])
     try:
         DigitsDataModule(**data)
-        with torch.device("meta"):  # allocates nothing: the settings may describe a far larger network than the file
+        # The meta device allocates nothing: the settings may describe a far larger network than the file. A network of
+        # the user's may not work there, and is built without a change to the random numbers.
+        is_ours = model.get("network", "optimized") in NETWORKS
+        with torch.device("meta") if is_ours else torch.random.fork_rng(devices=[]):
             expected = DigitClassifier(**model)
     except SettingError as error:
         raise CheckpointError(f"--ckpt_path {ckpt_path}: its settings cannot be used: {error}") from None
