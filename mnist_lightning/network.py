@@ -146,16 +146,13 @@ def build_network(name: str, **settings: Any) -> nn.Module:
             raise ValueError("it has no parameters")
         with torch.no_grad():
             shape = tuple(net.eval()(torch.zeros(2, *IMAGE_SHAPE)).shape)
+        if shape != (2, settings["num_classes"]):
+            raise ValueError(f"it gives {shape} instead of (2, {settings['num_classes']}), a logit for each class")
     except Exception as error:  # the class may raise any type
         raise SettingError(
             f"--model.network {name} cannot be built, or cannot classify images (2, 1, 28, 28): {_text(error)}. An "
             f"argument of the class needs a default, or one of the names {', '.join(settings)}."
         ) from None
-    if shape != (2, settings["num_classes"]):
-        raise SettingError(
-            f"--model.network {name} maps images (2, 1, 28, 28) to {shape} instead of (2, {settings['num_classes']}): "
-            "it must give one logit for each class."
-        )
     return net.train()
 
 
@@ -165,23 +162,18 @@ def _build(cls: Callable[..., nn.Module], settings: dict[str, Any]) -> nn.Module
 
 
 def _network_class(path: str) -> type[nn.Module]:
-    """The class of this path.
-
-    Raises:
-        SettingError: there is none, or it is no `nn.Module`.
-    """
     module, _, name = path.rpartition(".")
     try:
         if not module:
             raise ImportError("no network has this name")
         cls = getattr(import_module(module), name)
+        if not (isinstance(cls, type) and issubclass(cls, nn.Module)):
+            raise TypeError("it is not a subclass of torch.nn.Module")
     except Exception as error:  # the module may raise any type
         raise SettingError(
             f"--model.network {path}: {_text(error)}. Use {', '.join(NETWORKS)}, or the path of a class such as "
             "my_package.MyNet, whose module can be imported from the current directory."
         ) from None
-    if not (isinstance(cls, type) and issubclass(cls, nn.Module)):
-        raise SettingError(f"--model.network {path} is not a class of networks. Name a subclass of torch.nn.Module.")
     return cls
 
 

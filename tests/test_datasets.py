@@ -60,7 +60,7 @@ class Served:
             (folder / f"{file.name}.gz").write_bytes(content)
         md5s = [hashlib.md5(content, usedforsecurity=False).hexdigest() for content in packed]
         known = [file._replace(gz_md5=md5) for file, md5 in zip(files.files, md5s, strict=True)]
-        self.files = replace(files, files=tuple(known))  # type: ignore[arg-type]
+        self.files = replace(files, files=tuple(known))
 
 
 @pytest.fixture

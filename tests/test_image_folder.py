@@ -33,8 +33,8 @@ def images(tmp_path: Path) -> Path:
 def test_stored_images_are_read_unchanged(images: Path) -> None:
     (images / "train" / ".cache").mkdir()
     (images / "train" / "zero" / "notes.txt").write_text("not an image")
-    train, test = read_image_folder(images)
-    assert find_classes(images) == NAMES
+    train, test = read_image_folder(str(images))
+    assert find_classes(str(images)) == NAMES
     assert train.labels.bincount().tolist() == [40] * 3
     assert test.labels.bincount().tolist() == [10] * 3
     digits = read_offline_digits()[0]
@@ -45,7 +45,7 @@ def test_other_images_become_grey_and_fit_into_the_square(images: Path) -> None:
     colours = np.zeros((100, 50, 3), dtype=np.uint8)
     colours[..., 1] = 200  # green
     Image.fromarray(colours).save(images / "test" / "eight" / "tall.jpg", quality=95)
-    image = read_image_folder(images)[1].images[10, 0]
+    image = read_image_folder(str(images))[1].images[10, 0]
     assert int((image > 0).any(dim=0).sum()) == 14  # 50 of 100 pixels
     assert int((image > 0).any(dim=1).sum()) == 28
     assert (image[:, :7] == 0).all()  # black on both sides
@@ -89,14 +89,14 @@ def test_a_mistake_is_named(name: str, images: Path) -> None:
     change, message = MISTAKES[name]
     change(images)
     with pytest.raises(DataFilesError, match=message):
-        read_image_folder(images)
+        read_image_folder(str(images))
 
 
 def test_fewer_than_two_classes(images: Path) -> None:
     for name in NAMES[1:]:
         (images / "train" / name).rename(images / name)
     with pytest.raises(DataFilesError, match="needs a folder for each of at least two classes"):
-        read_image_folder(images)
+        read_image_folder(str(images))
 
 
 def test_a_folder_from_training_to_export(

@@ -144,11 +144,11 @@ def test_a_network_that_cannot_be_traced_trains_without_a_graph(
         ("nowhere.Net", "No module named 'nowhere'. .*can be imported from the current directory"),
         ("broken_of_mine.Net", "ZeroDivisionError"),
         ("networks_of_mine.Net", "has no attribute 'Net'"),
-        ("networks_of_mine.number", "is not a class of networks"),
-        ("networks_of_mine.SevenClasses", r"to \(2, 7\) instead of \(2, 10\)"),
+        ("networks_of_mine.number", "it is not a subclass of torch.nn.Module"),
+        ("networks_of_mine.SevenClasses", r"it gives \(2, 7\) instead of \(2, 10\)"),
         ("networks_of_mine.Deep", "missing 1 required positional argument: 'depth'"),
         ("torch.nn.Identity", "it has no parameters"),
-        ("os.system", "is not a class of networks"),
+        ("os.system", "it is not a subclass of torch.nn.Module"),
     ],
 )
 def test_a_mistake_is_named(name: str, message: str, mine: str, finished: Path, tmp_path: Path) -> None:

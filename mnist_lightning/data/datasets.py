@@ -22,10 +22,7 @@ from mnist_lightning.errors import SettingError, UserError
 DatasetName = Literal["mnist", "fashion_mnist", "kmnist", "qmnist", "qmnist50k", "offline_digits", "folder"]
 
 DIGITS = tuple("0123456789")
-CLOTHES = (
-    *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
-    *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
-)
+CLOTHES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 HIRAGANA = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
 
 
@@ -57,48 +54,36 @@ class DataSet:
     statistics: PixelStatistics | None = None
 
 
-MNIST = IdxFiles(
-    "MNIST",
-    "MNIST",
-    (
-        IdxFile("train-images-idx3-ubyte", "6bbc9ace898e44ae57da46a324031adb", "f68b3c2dcbeaaa9fbdd348bbdeb94873"),
-        IdxFile("train-labels-idx1-ubyte", "a25bea736e30d166cdddb491f175f624", "d53e105ee54ea40749a09fcbcd1e9432"),
-        IdxFile("t10k-images-idx3-ubyte", "2646ac647ad5339dbf082846283269ea", "9fb629c4189551a2d022fa330f9573f3"),
-        IdxFile("t10k-labels-idx1-ubyte", "27ae3e4e09519cfbb04c329615203637", "ec29112dd5afa0611ce80d1b7f02629c"),
-    ),
-)
-FASHION_MNIST = IdxFiles(
-    "Fashion-MNIST",
-    "FashionMNIST",
-    (
-        IdxFile("train-images-idx3-ubyte", "f4a8712d7a061bf5bd6d2ca38dc4d50a", "8d4fb7e6c68d591d4c3dfef9ec88bf0d"),
-        IdxFile("train-labels-idx1-ubyte", "9018921c3c673c538a1fc5bad174d6f9", "25c81989df183df01b3e8a0aad5dffbe"),
-        IdxFile("t10k-images-idx3-ubyte", "8181f5470baa50b63fa0f6fddb340f0a", "bef4ecab320f06d8554ea6380940ec79"),
-        IdxFile("t10k-labels-idx1-ubyte", "15d484375f8d13e6eb1aabb0c3f46965", "bb300cfdad3c16e7a12a480ee83cd310"),
-    ),
-)
-# The checksums of the unpacked content of the next two are not published, only those of the .gz files.
-KMNIST = IdxFiles(
-    "Kuzushiji-MNIST",
-    "KMNIST",
-    (
-        IdxFile("train-images-idx3-ubyte", None, "bdb82020997e1d708af4cf47b453dcf7"),
-        IdxFile("train-labels-idx1-ubyte", None, "e144d726b3acfaa3e44228e80efcd344"),
-        IdxFile("t10k-images-idx3-ubyte", None, "5c965bf0a639b31b8f53240b1b52f4d7"),
-        IdxFile("t10k-labels-idx1-ubyte", None, "7320c461ea6c1c855c0b718fb2a4b134"),
-    ),
-)
-QMNIST = IdxFiles(
-    "QMNIST",
-    "QMNIST",
-    (
-        IdxFile("qmnist-train-images-idx3-ubyte", None, "ed72d4157d28c017586c42bc6afe6370"),
-        IdxFile("qmnist-train-labels-idx2-int", None, "0058f8dd561b90ffdd0f734c6a30e5e4"),
-        IdxFile("qmnist-test-images-idx3-ubyte", None, "1394631089c404de565df7b7aeaf9412"),
-        IdxFile("qmnist-test-labels-idx2-int", None, "5b5b05890a5e13444e108efe57b788aa"),
-    ),
-    end_of_test_images=10_000,  # those of MNIST's test images
-)
+# Folder, file, MD5 of its content (- if unknown: it is not published), and of the published .gz, as in torchvision.
+_FILES = """
+MNIST        train-images-idx3-ubyte        6bbc9ace898e44ae57da46a324031adb f68b3c2dcbeaaa9fbdd348bbdeb94873
+MNIST        train-labels-idx1-ubyte        a25bea736e30d166cdddb491f175f624 d53e105ee54ea40749a09fcbcd1e9432
+MNIST        t10k-images-idx3-ubyte         2646ac647ad5339dbf082846283269ea 9fb629c4189551a2d022fa330f9573f3
+MNIST        t10k-labels-idx1-ubyte         27ae3e4e09519cfbb04c329615203637 ec29112dd5afa0611ce80d1b7f02629c
+FashionMNIST train-images-idx3-ubyte        f4a8712d7a061bf5bd6d2ca38dc4d50a 8d4fb7e6c68d591d4c3dfef9ec88bf0d
+FashionMNIST train-labels-idx1-ubyte        9018921c3c673c538a1fc5bad174d6f9 25c81989df183df01b3e8a0aad5dffbe
+FashionMNIST t10k-images-idx3-ubyte         8181f5470baa50b63fa0f6fddb340f0a bef4ecab320f06d8554ea6380940ec79
+FashionMNIST t10k-labels-idx1-ubyte         15d484375f8d13e6eb1aabb0c3f46965 bb300cfdad3c16e7a12a480ee83cd310
+KMNIST       train-images-idx3-ubyte        -                                bdb82020997e1d708af4cf47b453dcf7
+KMNIST       train-labels-idx1-ubyte        -                                e144d726b3acfaa3e44228e80efcd344
+KMNIST       t10k-images-idx3-ubyte         -                                5c965bf0a639b31b8f53240b1b52f4d7
+KMNIST       t10k-labels-idx1-ubyte         -                                7320c461ea6c1c855c0b718fb2a4b134
+QMNIST       qmnist-train-images-idx3-ubyte -                                ed72d4157d28c017586c42bc6afe6370
+QMNIST       qmnist-train-labels-idx2-int   -                                0058f8dd561b90ffdd0f734c6a30e5e4
+QMNIST       qmnist-test-images-idx3-ubyte  -                                1394631089c404de565df7b7aeaf9412
+QMNIST       qmnist-test-labels-idx2-int    -                                5b5b05890a5e13444e108efe57b788aa
+"""
+
+
+def _files(title: str, folder: str) -> IdxFiles:
+    rows = [row.split() for row in _FILES.splitlines() if row.startswith(f"{folder} ")]
+    return IdxFiles(title, folder, tuple(IdxFile(name, md5, gz_md5) for _, name, md5, gz_md5 in rows))
+
+
+MNIST = _files("MNIST", "MNIST")
+FASHION_MNIST = _files("Fashion-MNIST", "FashionMNIST")
+KMNIST = _files("Kuzushiji-MNIST", "KMNIST")
+QMNIST = replace(_files("QMNIST", "QMNIST"), end_of_test_images=10_000)  # those of MNIST's test images
 QMNIST50K = replace(QMNIST, first_test_image=10_000, end_of_test_images=None)
 
 DATA_SETS = {
@@ -108,10 +93,7 @@ DATA_SETS = {
     "qmnist": DataSet("QMNIST", DIGITS, QMNIST.read),
     "qmnist50k": DataSet("QMNIST with its 50,000 further test digits", DIGITS, QMNIST50K.read),
     "offline_digits": DataSet(
-        "NOT MNIST (scikit-learn's offline digits)",
-        DIGITS,
-        lambda _: read_offline_digits(),
-        PixelStatistics(0.1557, 0.2774),
+        "NOT MNIST (scikit-learn's offline digits)", DIGITS, read_offline_digits, PixelStatistics(0.1557, 0.2774)
     ),
 }
 

@@ -29,7 +29,7 @@ class IdxFile(NamedTuple):
     """One of a data set's files, with MD5 checksums."""
 
     name: str
-    md5: str | None  # of the unpacked file; None if unknown: only the published .gz is accepted then
+    md5: str  # of the unpacked file; `-` if unknown: only the published .gz is accepted then
     gz_md5: str  # of `name`.gz, as in torchvision
 
 
@@ -41,13 +41,13 @@ class IdxFiles:
         title: The data set's name.
         folder: Name of torchvision's class, which names the folder of the files and has their mirrors.
         files: Training images and labels, test images and labels.
-        first_test_image: The first image in the test files that is used.
-        end_of_test_images: The first one after them that is not; None if all are used.
+        first_test_image: The first image of the test files that is used.
+        end_of_test_images: The first one after those; None uses all.
     """
 
     title: str
     folder: str
-    files: tuple[IdxFile, IdxFile, IdxFile, IdxFile]
+    files: tuple[IdxFile, ...]
     first_test_image: int = 0
     end_of_test_images: int | None = None
 
@@ -89,7 +89,7 @@ class IdxFiles:
                 continue
             if content is not None:
                 return content
-            if path.suffix == ".gz" or file.md5 is not None:
+            if path.suffix == ".gz" or file.md5 != "-":
                 problems.append(f"{path} is damaged: its content is not that of {self.title}")
         for problem in problems:
             print(f"{problem}; downloading it again.", file=sys.stderr)
@@ -135,10 +135,7 @@ class IdxFiles:
         from torchvision import datasets
 
         if self.folder == "QMNIST":  # has whole addresses instead
-            return [
-                url.removesuffix("qmnist-train-images-idx3-ubyte.gz")
-                for url, _ in datasets.QMNIST.resources["train"][:1]
-            ]
+            return [datasets.QMNIST.resources["train"][0][0].removesuffix(f"{self.files[0].name}.gz")]
         mirrors: list[str] = getattr(datasets, self.folder).mirrors
         return mirrors
 
