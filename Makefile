@@ -10,7 +10,7 @@ RUN ?= runs/best/version_0
 STUDY := $(MNIST_LIGHTNING) study --config configs/studies
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart train test test-slow test-browser test-lowest soak lint check format tensorboard dashboards-cost study-recipe study-fast study-best study-ablations study-baseline results demo demo-page readme tutorial model benchmark benchmark-quick own-digits clean
+.PHONY: help quickstart train test test-slow test-browser test-lowest soak lint check format tensorboard dashboards-cost study-recipe study-fast study-best study-ablations study-baseline study-fashion results demo demo-page readme tutorial model benchmark benchmark-quick own-digits clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,7 +36,7 @@ $(LOWEST)/.installed: pyproject.toml
 	@touch $@
 
 quickstart: $(PACKAGE) ## Install and train on MNIST, or on scikit-learn's offline digits if MNIST is unavailable
-	@if $(BIN)/python -m mnist_lightning.data.mnist_files; then \
+	@if $(BIN)/python -m mnist_lightning.data.datasets; then \
 		$(MNIST_LIGHTNING) fit --config configs/optimized.yaml; \
 	else \
 		echo; \
@@ -96,7 +96,10 @@ study-ablations: $(PACKAGE) ## Train the recipe without one ingredient at a time
 study-baseline: $(PACKAGE) ## Train the original's first network
 	$(STUDY)/baseline.yaml
 
-results: study-recipe study-fast study-best study-ablations study-baseline ## Train the seeds that results/ lacks, and write all tables and charts
+study-fashion: $(PACKAGE) ## Train configs/fashion.yaml over 5 seeds
+	$(STUDY)/fashion.yaml
+
+results: study-recipe study-fast study-best study-ablations study-baseline study-fashion ## Train the seeds that results/ lacks, and write all tables and charts
 	$(BIN)/python -m mnist_lightning.evidence.tables
 
 demo: $(PACKAGE) ## Open a page to draw digits on, which models/mnist.ckpt reads

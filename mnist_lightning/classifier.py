@@ -3,7 +3,7 @@
 from typing import Literal, NamedTuple
 
 import torch
-from jsonargparse.typing import OpenUnitInterval
+from jsonargparse.typing import OpenUnitInterval, PositiveFloat
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
@@ -15,40 +15,29 @@ from typing_extensions import override
 from mnist_lightning.bounds import BelowOne, Rate, RateOrZero, Width, check_arguments
 from mnist_lightning.data.augmentation import one_pixel_shifts
 from mnist_lightning.data.batches import Batch
-from mnist_lightning.data.mnist_files import BACKGROUND
+from mnist_lightning.data.datasets import DIGITS, MNIST_PIXELS
 from mnist_lightning.errors import DivergenceError, SettingError
 from mnist_lightning.fast.fused_layers import fused_forward
-from mnist_lightning.network import IMAGE_SHAPE, NUM_CLASSES, BaselineNet, Head, OptimizedNet
+from mnist_lightning.network import IMAGE_SHAPE, Head, LayeredNet, build_network, count_normed_convolutions
 from mnist_lightning.recipe import OptimizerName, Recipe, Schedule
 
-NetworkName = Literal["optimized", "baseline", "baseline_relu_on_logits"]
 Backend = Literal["fused", "layers"]
-# A batch of the data module, or of any loader of images (B, 1, 28, 28) float and labels (B,) int64.
+# A batch of the data module, or of any loader of images (B, 1, 28, 28) float in [0, 1] and labels (B,) int64.
 AnyBatch = Batch | tuple[Tensor, Tensor] | list[Tensor]
 
 
 class Predictions(NamedTuple):
-    """The likeliest digit of each image."""
+    """The likeliest class of each image."""
 
-    digits: Tensor  # (B,) int64 in 0..9
-    probabilities: Tensor  # (B,) float32, of that digit
-
-
-Net = OptimizedNet | BaselineNet
-
-
-def build_network(name: NetworkName, dropout: float, width: int, batch_norm: bool, head: Head) -> Net:
-    """Builds the network of this name; the other arguments apply to the optimized one only."""
-    if name == "optimized":
-        return OptimizedNet(dropout, width, batch_norm, head)
-    return BaselineNet(relu_on_logits=name == "baseline_relu_on_logits")
+    classes: Tensor  # (B,) int64, places in the classifier's class_names
+    probabilities: Tensor  # (B,) float32, of that class
 
 
 def check_finite(outputs: Tensor) -> None:
     """Checks the output of a checkpoint's network.
 
     Args:
-        outputs: logits (..., 10), or a loss ().
+        outputs: logits (..., num_classes), or a loss ().
 
     Raises:
         DivergenceError: they are not all finite.
@@ -64,7 +53,9 @@ class DigitClassifier(LightningModule):
     """Trains a network on digits with cross-entropy and a one-cycle learning rate.
 
     Args:
-        network: Which network: `optimized` has 18,962 parameters, `baseline` 6,379,786.
+        network: Which network: `optimized` has 18,962 parameters, `baseline` and `baseline_relu_on_logits` 6,379,786;
+            or the path of a class, such as `my_package.MyNet`: it gets `num_classes`, `dropout`, `width`, `batch_norm`
+            and `head` if it has arguments of these names.
         dropout: Probability of dropping an activation, before each pooling of the optimized network.
         width: Factor of the optimized network's channels, except for the last layer's.
         batch_norm: Batch norm after each convolution of the optimized network; without it, convolutions have a bias.
@@ -84,13 +75,16 @@ class DigitClassifier(LightningModule):
             accurate, at nine times the cost. The test also reports the accuracy without it.
         channels_last: Use channels-last memory order, which is faster; the results are equal up to rounding.
         backend: How the network is computed, with equal results up to rounding: `fused` computes convolution, batch
-            norm, ReLU, dropout and pooling together on a CPU, and is `layers` elsewhere; `layers` calls PyTorch's
-            layers one by one.
+            norm, ReLU, dropout and pooling together on a CPU, and is `layers` elsewhere, and with a network of yours
+            unless it is a `LayeredNet`; `layers` calls PyTorch's layers one by one.
+        class_names: Names of the classes, in the order of the labels; `fit` takes them from the data.
+        pixel_mean: Mean of the training images' pixels, in [0, 1], which is subtracted; `fit` takes it from the data.
+        pixel_std: Standard deviation of the training images' pixels, which divides; `fit` takes it from the data.
     """
 
     def __init__(
         self,
-        network: NetworkName = "optimized",
+        network: str = "optimized",
         dropout: BelowOne = 0.05,
         width: Width = 1,
         batch_norm: bool = True,
@@ -107,13 +101,16 @@ class DigitClassifier(LightningModule):
         test_time_augmentation: bool = False,
         channels_last: bool = True,
         backend: Backend = "fused",
+        class_names: tuple[str, ...] = DIGITS,
+        pixel_mean: float = MNIST_PIXELS.mean,
+        pixel_std: PositiveFloat = MNIST_PIXELS.std,
     ) -> None:
         super().__init__()
         check_arguments(self.__init__, locals())  # type: ignore[misc]
-        if optimizer == "muon" and not (network == "optimized" and batch_norm):
+        is_printable = all(name.isprintable() and "$" not in name for name in class_names)  # matplotlib's formulas
+        if len(set(class_names)) < max(2, len(class_names)) or not is_printable:
             raise SettingError(
-                "--model.optimizer muon fixes the norm of each convolution's weights and needs batch norm after each. "
-                "Use --model.network optimized with --model.batch_norm true, or --model.optimizer sgd."
+                f"class_names={class_names!r}: use at least two different names of printable characters, without $."
             )
         self.save_hyperparameters(ignore=["_instantiator"])  # added by the framework's command line
         # Plain floats: the command line passes subclasses, which a checkpoint must not hold.
@@ -131,12 +128,25 @@ class DigitClassifier(LightningModule):
         self.test_time_augmentation = test_time_augmentation
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.backend = backend
-        self.net = build_network(network, dropout, width, batch_norm, head).to(memory_format=self.memory_format)
+        self.class_names = tuple(class_names)
+        self.pixel_mean = pixel_mean
+        self.pixel_std = pixel_std
+        net = build_network(
+            network, num_classes=len(class_names), dropout=dropout, width=width, batch_norm=batch_norm, head=head
+        )
+        num_normed, num_convolutions = count_normed_convolutions(net)
+        if optimizer == "muon" and not num_normed == num_convolutions > 0:
+            raise SettingError(
+                "--model.optimizer muon fixes the norm of each convolution's weights and needs batch norm after each: "
+                f"{network} has it after {num_normed} of {num_convolutions}. Use --model.network optimized with "
+                "--model.batch_norm true, or --model.optimizer sgd."
+            )
+        self.net = net.to(memory_format=self.memory_format)
         self.example_input_array = torch.zeros(1, *IMAGE_SHAPE)
         metrics = MetricCollection(
             {
                 "loss": MeanMetric(nan_strategy="disable"),
-                "accuracy": MulticlassAccuracy(NUM_CLASSES, average="micro", validate_args=False),
+                "accuracy": MulticlassAccuracy(len(class_names), average="micro", validate_args=False),
             }
         )
         self.train_metrics = metrics.clone(prefix="train/")
@@ -151,22 +161,28 @@ class DigitClassifier(LightningModule):
 
     @override
     def forward(self, images: Tensor) -> Tensor:
-        """Maps normalised images (B, 1, 28, 28) to logits (B, 10)."""
+        """Maps images (B, 1, 28, 28) float in [0, 1] to logits (B, num_classes)."""
         # With --trainer.precision 16-true or bf16-true, the network is in half precision, and the images are float32.
-        images = images.to(self.net_dtype, memory_format=self.memory_format)
-        if self.backend == "fused" and images.device.type == "cpu" and images.dtype in (torch.float32, torch.float64):
+        images = self.normalised(images).to(self.net_dtype, memory_format=self.memory_format)
+        is_fusible = images.device.type == "cpu" and images.dtype in (torch.float32, torch.float64)
+        if self.backend == "fused" and is_fusible and isinstance(self.net, LayeredNet):
             return fused_forward(self.net.layers, images)
         logits: Tensor = self.net(images)
         return logits
 
+    def normalised(self, images: Tensor) -> Tensor:
+        """Images of any shape, float in [0, 1], normalised by the training images' mean and standard deviation."""
+        normalised: Tensor = (images - self.pixel_mean) / self.pixel_std
+        return normalised
+
     def _view_logits(self, images: Tensor) -> Tensor:
-        """Logits (V, B, 10) that an evaluation averages: of the images (B, 1, 28, 28), then of their shifts."""
-        views = one_pixel_shifts(images, BACKGROUND) if self.test_time_augmentation else images.unsqueeze(0)
+        """Logits (V, B, num_classes) that an evaluation averages: of the images (B, 1, 28, 28) and their shifts."""
+        views = one_pixel_shifts(images, background=0) if self.test_time_augmentation else images.unsqueeze(0)
         logits: Tensor = self(views.flatten(0, 1))
         return logits.float().view(*views.shape[:2], -1)
 
     def probabilities(self, images: Tensor) -> Tensor:
-        """Probabilities (B, 10) of the digits for normalised images (B, 1, 28, 28), as in an evaluation.
+        """Probabilities (B, num_classes) for images (B, 1, 28, 28) float in [0, 1], as in an evaluation.
 
         Raises:
             DivergenceError: the logits are not finite.
@@ -187,13 +203,13 @@ class DigitClassifier(LightningModule):
         if isinstance(batch, Batch):
             torch.manual_seed(batch.dropout_seed)
         images, labels = batch[:2]
-        logits = self(images).float()  # (B, 10), float32 also under autocast
+        logits = self(images).float()  # (B, num_classes), float32 also under autocast
         return self._loss(logits, labels, self.train_metrics)
 
     @override
     def validation_step(self, batch: AnyBatch, batch_idx: int) -> Tensor:
         images, labels = batch[:2]
-        logits = self._view_logits(images).mean(dim=0)  # (B, 10)
+        logits = self._view_logits(images).mean(dim=0)  # (B, num_classes)
         self._loss(logits, labels, self.val_metrics)
         return logits  # for the callbacks
 
@@ -210,8 +226,8 @@ class DigitClassifier(LightningModule):
     @override
     def predict_step(self, batch: AnyBatch | Tensor, batch_idx: int) -> Predictions:
         images = batch if isinstance(batch, Tensor) else batch[0]
-        probabilities, digits = self.probabilities(images).max(dim=1)
-        return Predictions(digits, probabilities)
+        probabilities, classes = self.probabilities(images).max(dim=1)
+        return Predictions(classes, probabilities)
 
     @override
     def on_train_epoch_start(self) -> None:

@@ -3,6 +3,7 @@
 import shutil
 import sys
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from mnist_lightning.classifier import DigitClassifier
 from mnist_lightning.dashboards.event_files import raise_failed_writes
 from mnist_lightning.dashboards.scalars import ScalarLogger
 from mnist_lightning.dashboards.throughput import Throughput
-from mnist_lightning.datamodule import DigitsDataModule, check_holdout
+from mnist_lightning.datamodule import DigitsDataModule
 from mnist_lightning.errors import PROGRAM, CheckpointError, SettingError, UserError
 from mnist_lightning.options.checks import (
     check_accelerator,
@@ -46,7 +47,7 @@ from mnist_lightning.options.checks import (
 from mnist_lightning.options.classes import RunParser, make
 from mnist_lightning.options.messages import load_framework
 from mnist_lightning.options.parser import configs_first, overridden_options
-from mnist_lightning.runs.checkpoint import read_checkpoint
+from mnist_lightning.runs.checkpoint import SETTINGS_OF_IMAGES, check_class_names, read_checkpoint
 from mnist_lightning.runs.checkpoint_file import CHECKPOINT_HINT
 from mnist_lightning.runs.files import atomic_write
 from mnist_lightning.runs.folder import claim_run_folder, locked
@@ -113,6 +114,7 @@ class CommandLine(LightningCLI):
         self._is_new_folder = False
         self._requested: Settings = {}  # of a run that is resumed: the command's settings, and the first step
         self._first_step: int | None = None
+        self._started_on: dict[str, Any] = {}
         super().__init__(
             DigitClassifier,
             DigitsDataModule,
@@ -145,6 +147,10 @@ class CommandLine(LightningCLI):
     @override
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        if subcommand == "fit":  # other commands take what the checkpoint was trained with
+            for name in SETTINGS_OF_IMAGES:
+                value_of = partial(_classifier_setting, name)
+                parser.link_arguments("data", f"model.{name}", compute_fn=value_of, apply_on="instantiate")
         if subcommand == "predict":
             parser.add_argument(
                 "--output",
@@ -246,7 +252,6 @@ class CommandLine(LightningCLI):
         check_devices(config.trainer.accelerator, config.trainer.devices)
         check_trainer(config.trainer)
         check_limits(config.trainer)
-        check_holdout(config.data)
         config.trainer.plugins = _as_list(config.trainer.plugins) or None
         if config.num_threads is not None:
             torch.set_num_threads(config.num_threads)
@@ -270,14 +275,26 @@ class CommandLine(LightningCLI):
                 checkpoint, path, {"early_stopping": StopAtThreshold, "weight_average": WeightAverage}
             )
             self._requested, self._first_step = report_settings(config), checkpoint.content["global_step"]
+            self._started_on = {name: checkpoint.model[name] for name in SETTINGS_OF_IMAGES}
             for line in restore_settings(config, self._requested, started):
                 _note(line)
 
     @override
     def instantiate_classes(self) -> None:
-        self.config_init = self.parser.instantiate_classes(self.config)
+        try:
+            self.config_init = self.parser.instantiate_classes(self.config)
+        except ValueError as error:  # jsonargparse's, around errors of the data that the model is linked to
+            raise error.__cause__ if isinstance(error.__cause__, UserError) else error from None
         self.datamodule = self.config_init[self.subcommand].data
         self.model = self.config_init[self.subcommand].model
+        if self.subcommand != "fit":
+            check_class_names(self.model.class_names, self.datamodule)
+        for name, value in self._started_on.items():
+            if (found := getattr(self.model, name)) != value:
+                raise SettingError(
+                    f"--ckpt_path: the run was started on images with {name} {value}, but those of "
+                    f"{self.datamodule.title} have {found}. Resume it with the images of its start, or start a new run."
+                )
         try:
             if self.subcommand == "fit":
                 self._prepare_run()
@@ -470,7 +487,7 @@ class CommandLine(LightningCLI):
 
     def after_predict(self) -> None:
         """Writes a row per image to --output, or as CSV to standard output."""
-        rows = prediction_rows(self.trainer.predict_loop.predictions, self.datamodule.title)
+        rows = prediction_rows(self.trainer.predict_loop.predictions, self.datamodule.title, self.model.class_names)
         if self.config.predict.output is None:
             sys.stdout.write(csv_text(rows))
         else:
@@ -489,6 +506,10 @@ class CommandLine(LightningCLI):
         if (single_view := figures.get(f"{stage}/single_view_accuracy")) is not None:
             line += f"; {float(single_view):.2%} without test-time augmentation"
         print(line, flush=True)
+
+
+def _classifier_setting(name: str, data: DigitsDataModule) -> Any:
+    return data.classifier_settings[name]
 
 
 def _run_name(config: Any) -> str | None:

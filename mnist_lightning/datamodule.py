@@ -1,5 +1,6 @@
-"""The LightningDataModule: MNIST in memory, augmented a batch at a time on the device that trains."""
+"""The LightningDataModule: images in memory, augmented a batch at a time on the device that trains."""
 
+from functools import cached_property
 from typing import Any, Literal
 
 import torch
@@ -21,27 +22,24 @@ from mnist_lightning.bounds import (
 )
 from mnist_lightning.data.augmentation import Interpolation, RandomAffine
 from mnist_lightning.data.batches import Batch, BatchDataset, LabelledImages, OrderedBatches, ShuffledBatches
-from mnist_lightning.data.mnist_files import default_data_dir, normalise_, read_mnist
-from mnist_lightning.data.offline_digits import read_offline_digits
+from mnist_lightning.data.datasets import DataSet, DatasetName, PixelStatistics, data_set, pixel_statistics
+from mnist_lightning.data.idx_files import default_data_dir
 from mnist_lightning.data.stratified_split import stratified_split
 from mnist_lightning.errors import SettingError
 
-DatasetName = Literal["mnist", "offline_digits"]
 Validation = Literal["test", "holdout", "none"]
-
-DATASET_TITLES = {
-    "mnist": "MNIST",
-    "offline_digits": "NOT MNIST (scikit-learn's offline digits)",
-}
-NUM_TRAINING_IMAGES = {"mnist": 60_000, "offline_digits": 1_437}
 
 
 class DigitsDataModule(LightningDataModule):
-    """Serves batches of digits; augments and normalises them on the device.
+    """Serves batches of digits, or of other grey images with 28 × 28 pixels; augments them on the device.
 
     Args:
-        data_dir: Directory that holds MNIST/raw; None means the environment variable MNIST_DATA_DIR, else `data`.
-        dataset: `mnist`, or `offline_digits`: scikit-learn's 1,797 digits, which are not MNIST.
+        data_dir: Directory that holds the files, or MNIST/raw, FashionMNIST/raw, KMNIST/raw or QMNIST/raw with them;
+            of a `folder`, train/CLASS/* and test/CLASS/*. None means the environment variable MNIST_DATA_DIR, else
+            `data`.
+        dataset: `mnist`, `fashion_mnist`, `kmnist`, `qmnist`, or `qmnist50k`, whose test images are the 50,000 that
+            MNIST does not have; `offline_digits`, scikit-learn's 1,797 digits, which are not MNIST; or `folder`, image
+            files of yours: grey, and resized to 28 × 28 pixels.
         batch_size: Images per training step and process.
         eval_batch_size: Images per step of validation, test and prediction.
         validation: Images to validate on after each epoch: the `test` images, as in the original recipe; a `holdout`
@@ -108,7 +106,30 @@ class DigitsDataModule(LightningDataModule):
     @property
     def title(self) -> str:
         """The data set's name in every output; says so if it is not MNIST."""
-        return DATASET_TITLES[self.dataset]
+        return self.data_set.title
+
+    @cached_property
+    def data_set(self) -> DataSet:
+        """What `dataset` names; a subclass with other images overrides this."""
+        return data_set(self.dataset, self.data_dir)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the classes, in the order of the labels."""
+        return self.data_set.class_names
+
+    @cached_property
+    def pixels(self) -> PixelStatistics:
+        """Mean and standard deviation of the training images' pixels, in [0, 1]; read now if they are not known."""
+        if self.data_set.statistics is not None:
+            return self.data_set.statistics
+        self._read()
+        return pixel_statistics(self._sets["train"].images)
+
+    @property
+    def classifier_settings(self) -> dict[str, Any]:
+        """The arguments of DigitClassifier that the images determine, by name."""
+        return {"class_names": self.class_names, "pixel_mean": self.pixels.mean, "pixel_std": self.pixels.std}
 
     @property
     def validation_title(self) -> str:
@@ -122,8 +143,7 @@ class DigitsDataModule(LightningDataModule):
     @override
     def prepare_data(self) -> None:
         # Lightning calls this in one process, which downloads before the others read.
-        if self.dataset == "mnist":
-            self._read()
+        self._read()
 
     @override
     def setup(self, stage: str) -> None:
@@ -146,11 +166,14 @@ class DigitsDataModule(LightningDataModule):
     def _read(self) -> None:
         if self._sets:
             return
-        train, test = read_mnist(self.data_dir) if self.dataset == "mnist" else read_offline_digits()
+        train, test = self.data_set.read(self.data_dir)
         self._sets = {"train": train, "test": test, "val": test}
         if self.validation == "holdout":
             if self.num_holdout >= len(train.labels):
-                raise _too_large_holdout(self.num_holdout, len(train.labels))
+                raise SettingError(
+                    f"--data.num_holdout {self.num_holdout} leaves nothing to train on: there are {len(train.labels)} "
+                    f"training images. Use at most {len(train.labels) - 1}."
+                )
             kept, held_out = stratified_split(train.labels, self.num_holdout, self.split_seed)
             self._sets["train"] = LabelledImages(train.images[kept], train.labels[kept])
             self._sets["val"] = LabelledImages(train.images[held_out], train.labels[held_out])
@@ -217,26 +240,8 @@ class DigitsDataModule(LightningDataModule):
         return self.prepare(batch, augment=self.trainer.training)
 
     def prepare(self, batch: Batch, augment: bool) -> Batch:
-        """Converts a loader's uint8 batch to normalised float32 on its device, and augments it if asked."""
-        images: Tensor = batch.images.float().div_(255)  # (B, 1, 28, 28) in [0, 1]
+        """Converts a loader's uint8 batch to float32 in [0, 1] on its device, and augments it if asked."""
+        images: Tensor = batch.images.float().div_(255)  # (B, 1, 28, 28)
         if augment:
             images = self.augmentation(images, batch.augmentation_seed)
-        return batch._replace(images=normalise_(images))
-
-
-def check_holdout(data: Any) -> None:
-    """Checks that the holdout leaves images to train on.
-
-    Raises:
-        SettingError: it leaves none.
-    """
-    num_images = NUM_TRAINING_IMAGES[data.dataset]
-    if data.validation == "holdout" and data.num_holdout >= num_images:
-        raise _too_large_holdout(data.num_holdout, num_images)
-
-
-def _too_large_holdout(num_holdout: int, num_images: int) -> SettingError:
-    return SettingError(
-        f"--data.num_holdout {num_holdout} leaves nothing to train on: there are {num_images} training images. "
-        f"Use at most {num_images - 1}."
-    )
+        return batch._replace(images=images)

@@ -1,16 +1,24 @@
-"""The two networks, without Lightning: the optimized one with 18,962 parameters and the baseline with 6,379,786."""
+"""The two networks, without Lightning: the optimized one with 18,962 parameters and the baseline with 6,379,786.
 
-from typing import Literal
+`build_network` also builds a network of the user's, named by its class path.
+"""
 
+import inspect
+from collections.abc import Callable
+from functools import partial
+from importlib import import_module
+from typing import Any, Literal
+
+import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
+from mnist_lightning.errors import SettingError
 from mnist_lightning.fast.sparse_dropout import SparseDropout
 
 Head = Literal["average_pooling", "fully_connected"]
 
 IMAGE_SHAPE = (1, 28, 28)
-NUM_CLASSES = 10
 
 
 def _conv_relu(in_channels: int, out_channels: int, batch_norm: bool) -> list[nn.Module]:
@@ -19,30 +27,48 @@ def _conv_relu(in_channels: int, out_channels: int, batch_norm: bool) -> list[nn
     return [conv, nn.BatchNorm2d(out_channels), nn.ReLU()] if batch_norm else [conv, nn.ReLU()]
 
 
-def _head(head: Head) -> list[nn.Module]:
-    """From (B, 10, 7, 7) to logits (B, 10)."""
+def _head(head: Head, num_classes: int) -> list[nn.Module]:
+    """From (B, num_classes, 7, 7) to logits (B, num_classes)."""
     if head == "fully_connected":
-        return [nn.Flatten(), nn.Linear(NUM_CLASSES * 7 * 7, NUM_CLASSES)]
+        return [nn.Flatten(), nn.Linear(num_classes * 7 * 7, num_classes)]
     return [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
 
 
-class OptimizedNet(nn.Module):
-    """Six 3×3 convolutions with batch norm, light dropout and global average pooling: 18,962 parameters.
+class LayeredNet(nn.Module):
+    """A network that computes `layers` and nothing else, so that `--model.backend fused` can compute them together.
 
-    Maps normalised images (B, 1, 28, 28) to logits (B, 10).
+    Maps normalised images (B, 1, 28, 28) to logits (B, num_classes).
+    """
+
+    layers: nn.Sequential
+
+    @override
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.layers(images)
+        return logits
+
+
+class OptimizedNet(LayeredNet):
+    """Six 3×3 convolutions with batch norm, light dropout and global average pooling: 18,962 parameters.
 
     Args:
         dropout: Probability of zeroing an activation before each of the two max poolings, in [0, 1).
         width: Channel multiplier for every layer except the last.
         batch_norm: Add batch norm after each convolution; without it, the convolutions have a bias.
         head: Layer after the last convolution: global average pooling or a fully connected layer.
+        num_classes: Number of classes.
 
     Raises:
         ValueError: `dropout` is outside [0, 1).
     """
 
     def __init__(
-        self, dropout: float = 0.05, width: int = 1, batch_norm: bool = True, head: Head = "average_pooling"
+        self,
+        dropout: float = 0.05,
+        width: int = 1,
+        batch_norm: bool = True,
+        head: Head = "average_pooling",
+        num_classes: int = 10,
     ) -> None:
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout must be in [0, 1), got {dropout}")
@@ -58,26 +84,20 @@ class OptimizedNet(nn.Module):
             SparseDropout(dropout),
             nn.MaxPool2d(2),  # (B, 28, 7, 7)
             *_conv_relu(wide, wide, batch_norm),
-            *_conv_relu(wide, NUM_CLASSES, batch_norm),
-            *_head(head),
+            *_conv_relu(wide, num_classes, batch_norm),
+            *_head(head, num_classes),
         )
 
-    @override
-    def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.layers(images)
-        return logits
 
-
-class BaselineNet(nn.Module):
+class BaselineNet(LayeredNet):
     """Seven 3×3 convolutions with bias, without batch norm or dropout: 6,379,786 parameters.
-
-    Maps normalised images (B, 1, 28, 28) to logits (B, 10).
 
     Args:
         relu_on_logits: Apply a ReLU to the logits, a common mistake: it sets every negative logit to 0.
+        num_classes: Number of classes.
     """
 
-    def __init__(self, relu_on_logits: bool = False) -> None:
+    def __init__(self, relu_on_logits: bool = False, num_classes: int = 10) -> None:
         super().__init__()
         self.layers = nn.Sequential(
             nn.Conv2d(1, 32, kernel_size=3, padding=1),
@@ -94,15 +114,79 @@ class BaselineNet(nn.Module):
             nn.ReLU(),
             nn.Conv2d(512, 1024, kernel_size=3),  # (B, 1024, 3, 3)
             nn.ReLU(),
-            nn.Conv2d(1024, NUM_CLASSES, kernel_size=3),  # (B, 10, 1, 1)
+            nn.Conv2d(1024, num_classes, kernel_size=3),  # (B, num_classes, 1, 1)
             *([nn.ReLU()] if relu_on_logits else []),
-            nn.Flatten(),  # (B, 10)
+            nn.Flatten(),  # (B, num_classes)
         )
 
-    @override
-    def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.layers(images)
-        return logits
+
+NETWORKS: dict[str, Callable[..., nn.Module]] = {
+    "optimized": OptimizedNet,
+    "baseline": BaselineNet,
+    "baseline_relu_on_logits": partial(BaselineNet, relu_on_logits=True),
+}
+
+
+def build_network(name: str, **settings: Any) -> nn.Module:
+    """Builds the network of this name, with those of the settings that its class has as arguments.
+
+    Args:
+        name: `optimized`, `baseline`, `baseline_relu_on_logits`, or the path of a class, such as `my_package.MyNet`.
+        settings: `num_classes` and other arguments.
+
+    Raises:
+        SettingError: there is no such class, or it is no network that maps images to one logit for each class.
+    """
+    if name in NETWORKS:
+        return _build(NETWORKS[name], settings)
+    cls = _network_class(name)
+    try:
+        net = _build(cls, settings)
+        if not any(True for _ in net.parameters()):
+            raise ValueError("it has no parameters")
+        with torch.no_grad():
+            shape = tuple(net.eval()(torch.zeros(2, *IMAGE_SHAPE)).shape)
+        if shape != (2, settings["num_classes"]):
+            raise ValueError(f"it gives {shape} instead of (2, {settings['num_classes']}), a logit for each class")
+    except Exception as error:  # the class may raise any type
+        raise SettingError(
+            f"--model.network {name} cannot be built, or cannot classify images (2, 1, 28, 28): {_text(error)}. An "
+            f"argument of the class needs a default, or one of the names {', '.join(settings)}."
+        ) from None
+    return net.train()
+
+
+def _build(cls: Callable[..., nn.Module], settings: dict[str, Any]) -> nn.Module:
+    accepted = inspect.signature(cls).parameters
+    return cls(**{name: value for name, value in settings.items() if name in accepted})
+
+
+def _network_class(path: str) -> type[nn.Module]:
+    module, _, name = path.rpartition(".")
+    try:
+        if not module:
+            raise ImportError("no network has this name")
+        cls = getattr(import_module(module), name)
+        if not (isinstance(cls, type) and issubclass(cls, nn.Module)):
+            raise TypeError("it is not a subclass of torch.nn.Module")
+    except Exception as error:  # the module may raise any type
+        raise SettingError(
+            f"--model.network {path}: {_text(error)}. Use {', '.join(NETWORKS)}, or the path of a class such as "
+            "my_package.MyNet, whose module can be imported from the current directory."
+        ) from None
+    return cls
+
+
+def _text(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+
+
+def count_normed_convolutions(net: nn.Module) -> tuple[int, int]:
+    """The number of convolutions that batch norm follows, in the order in which modules were added, and of all."""
+    leaves = [module for module in net.modules() if not list(module.children())]
+    pairs = zip(leaves, [*leaves[1:], None], strict=True)
+    following = [after for module, after in pairs if isinstance(module, nn.Conv2d)]
+    return sum(isinstance(after, nn.BatchNorm2d) for after in following), len(following)
 
 
 def num_trainable_parameters(net: nn.Module) -> int:

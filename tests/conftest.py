@@ -20,7 +20,7 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 
 from mnist_lightning.classifier import DigitClassifier
 from mnist_lightning.data.batches import LabelledImages
-from mnist_lightning.data.mnist_files import MNIST_FILES, read_mnist
+from mnist_lightning.data.datasets import MNIST as MNIST_FILES
 from mnist_lightning.main import main
 from mnist_lightning.runs.checkpoint import load_classifier
 from support import leaks, mirrors
@@ -78,7 +78,7 @@ def find_mnist() -> Path | None:
     named = os.environ.get("MNIST_DATA_DIR")
     for directory in [Path(named)] if named else [PROJECT.parent / "shared" / "mnist", PROJECT / "data"]:
         raw = directory / "MNIST" / "raw"
-        if all((raw / file.name).exists() or (raw / f"{file.name}.gz").exists() for file in MNIST_FILES):
+        if all((raw / file.name).exists() or (raw / f"{file.name}.gz").exists() for file in MNIST_FILES.files):
             return directory.resolve()
     return None
 
@@ -92,8 +92,17 @@ def mnist_dir() -> Path:
 
 
 @pytest.fixture(scope="session")
+def fashion_dir(mnist_dir: Path) -> Path:
+    """The directory of Fashion-MNIST's files: beside MNIST's, or where Debian's package puts them."""
+    for directory in (mnist_dir, mnist_dir.with_name("fashion_mnist"), Path("/usr/share/datasets/fashion-mnist")):
+        if (directory / "FashionMNIST" / "raw").is_dir() or (directory.name == "fashion-mnist" and directory.is_dir()):
+            return directory
+    pytest.skip("needs Fashion-MNIST's files, in Debian's package dataset-fashion-mnist")
+
+
+@pytest.fixture(scope="session")
 def mnist(mnist_dir: Path) -> tuple[LabelledImages, LabelledImages]:
-    return read_mnist(mnist_dir)
+    return MNIST_FILES.read(mnist_dir)
 
 
 @pytest.fixture(scope="session")
@@ -110,7 +119,7 @@ def no_mirror(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def packed_dir(mnist_dir: Path) -> Path:
     raw = mnist_dir / "MNIST" / "raw"
-    if not all((raw / f"{file.name}.gz").exists() for file in MNIST_FILES):
+    if not all((raw / f"{file.name}.gz").exists() for file in MNIST_FILES.files):
         pytest.skip("needs the four .gz files")
     return raw
 
@@ -126,7 +135,7 @@ def server(packed_dir: Path) -> Iterator[str]:
 def own_copy(packed_dir: Path, tmp_path: Path) -> Path:
     raw = tmp_path / "MNIST" / "raw"
     raw.mkdir(parents=True)
-    for file in MNIST_FILES:
+    for file in MNIST_FILES.files:
         shutil.copy(packed_dir / f"{file.name}.gz", raw)
     return raw
 

@@ -17,6 +17,7 @@ from torch.nn import functional as F  # noqa: N812  (the name that all of PyTorc
 from typing_extensions import override
 
 from mnist_lightning.data.batches import LabelledImages
+from mnist_lightning.data.datasets import DIGITS
 from mnist_lightning.main import main
 from mnist_lightning.report import CheckpointName, evaluation, mistakes
 from mnist_lightning.report.analysis import Analysis
@@ -251,8 +252,8 @@ def test_figures_without_a_mistake_or_a_class_or_an_epoch(finished: Path) -> Non
     labels = torch.zeros(3, dtype=torch.long)
     probabilities = F.one_hot(labels, 10).float()
     figures = [
-        mistakes_figure(torch.zeros(3, 1, 28, 28, dtype=torch.uint8), labels, probabilities),
-        confusion_figure(confusion_counts(labels, probabilities), "3 images"),
+        mistakes_figure(torch.zeros(3, 1, 28, 28, dtype=torch.uint8), labels, probabilities, DIGITS),
+        confusion_figure(confusion_counts(labels, probabilities), DIGITS, "3 images"),
         learning_curves_figure(replace(typed_report(finished), epochs=[])),
     ]
     titles = [text.get_text() for text in figures[0].texts]
@@ -264,9 +265,9 @@ def test_figures_without_a_mistake_or_a_class_or_an_epoch(finished: Path) -> Non
 def test_a_figure_is_the_same_under_any_settings_of_the_reader() -> None:
     labels, probabilities = some_predictions()
     counts = confusion_counts(labels, probabilities)
-    expected = png_of(confusion_figure(counts, "500 images"))
+    expected = png_of(confusion_figure(counts, DIGITS, "500 images"))
     with mpl.rc_context({"font.size": 30, "font.family": "monospace", "figure.facecolor": "black", "savefig.dpi": 9}):
-        assert png_of(confusion_figure(counts, "500 images")) == expected
+        assert png_of(confusion_figure(counts, DIGITS, "500 images")) == expected
 
 
 @pytest.mark.parametrize("args", [[], ["--model.schedule", "constant"], ["--model.optimizer", "muon"]])

@@ -83,7 +83,7 @@ def test_a_failure_names_the_file_and_leaves_nothing(tmp_path: Path) -> None:
 
 
 # The plain script does not use the project's code, and downloads go to a temporary directory.
-OTHER_WRITERS = {"evidence/benchmark/plain_script.py", "data/mnist_files.py"}
+OTHER_WRITERS = {"evidence/benchmark/plain_script.py", "data/idx_files.py"}
 WRITES = {"write_text", "write_bytes", "savefig", "touch"}
 
 

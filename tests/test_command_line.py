@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 import mnist_lightning
+from mnist_lightning.data.idx_files import IdxFiles
 from mnist_lightning.main import COMMANDS, main
 
 FIT = ["fit", "--config", "configs/offline.yaml"]
@@ -82,7 +83,7 @@ OUT_OF_RANGE = {
     "data.shear_degrees": ["90"],
     "data.batch_size": ["-1", "1.5"],
     "data.eval_batch_size": ["0"],
-    "data.num_holdout": ["70000", "60000", "0"],
+    "data.num_holdout": ["0"],
     "data.num_workers": ["-1"],
     "data.split_seed": ["-1"],
     "early_stopping.stopping_threshold": ["1.5", "-1"],
@@ -109,13 +110,22 @@ OUT_OF_RANGE = {
 def test_a_value_out_of_range_is_refused_before_any_work(
     option: str, value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("mnist_lightning.datamodule.read_mnist", lambda data_dir: pytest.fail("the data were read"))
+    monkeypatch.setattr(IdxFiles, "read_verified", lambda *_: pytest.fail("the data were read"))
     root = tmp_path / "runs"
     fit = ["fit", "--config", "configs/optimized.yaml", "--data.validation", "holdout"]
     lines = error_of([*fit, "--trainer.default_root_dir", str(root), f"--{option}", value], capfd)
     assert f"--{option}" in " ".join(lines)
     assert value in " ".join(lines)
     assert not root.exists()
+
+
+def test_a_holdout_of_all_images_is_refused_before_training(
+    tmp_path: Path, mnist_dir: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    fit = ["fit", "--config", "configs/optimized.yaml", "--data.validation", "holdout", "--data.num_holdout", "60000"]
+    data = ["--data.data_dir", str(mnist_dir), "--trainer.default_root_dir", str(tmp_path / "runs")]
+    assert "Use at most 59999." in " ".join(error_of([*fit, *data], capfd))
+    assert not (tmp_path / "runs").exists()
 
 
 def test_an_option_that_a_later_config_overrides_is_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

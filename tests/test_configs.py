@@ -17,16 +17,19 @@ ABLATIONS = sorted(path.stem for path in PROJECT.glob("configs/ablations/*.yaml"
 
 # New configs are tested automatically; an overlay needs its own test below.
 @pytest.mark.parametrize("name", [name for name in CONFIGS if name not in OVERLAYS])
-def test_config(name: str, fit: Fit, mnist_dir: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_config(
+    name: str, fit: Fit, mnist_dir: Path, capfd: pytest.CaptureFixture[str], request: pytest.FixtureRequest
+) -> None:
+    data_dir = request.getfixturevalue("fashion_dir") if name == "fashion" else mnist_dir
     shortened = [
-        *("--data.data_dir", str(mnist_dir), "--trainer.max_epochs", "1", "--trainer.limit_train_batches", "2"),
+        *("--data.data_dir", str(data_dir), "--trainer.max_epochs", "1", "--trainer.limit_train_batches", "2"),
         *("--trainer.limit_val_batches", "1", "--trainer.limit_test_batches", "1", "--data.eval_batch_size", "50"),
         *("--data.batch_size", "64"),
     ]
     folder = fit(*shortened, config=name)
     assert folder.parent.name == name
     assert len(read_report(folder)["epochs"]) == 1
-    last = ["--ckpt_path", str(folder / "checkpoints" / "last.ckpt"), "--data.data_dir", str(mnist_dir)]
+    last = ["--ckpt_path", str(folder / "checkpoints" / "last.ckpt"), "--data.data_dir", str(data_dir)]
     capfd.readouterr()
     main(["test", *last, "--trainer.limit_test_batches", "1"])
     assert "accuracy" in capfd.readouterr().out

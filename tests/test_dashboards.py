@@ -14,21 +14,23 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from matplotlib.figure import Figure
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 from tensorboard.util.tensor_util import make_ndarray
 from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
 from typing_extensions import override
 
 from mnist_lightning.callbacks.run_report import RunReport
 from mnist_lightning.dashboards.all import tensorboard_callbacks
-from mnist_lightning.dashboards.confusion_matrix import ConfusionMatrix
 from mnist_lightning.dashboards.embedding import last_features, principal_components
 from mnist_lightning.dashboards.evaluation import Evaluation, EvaluationResult
 from mnist_lightning.dashboards.hyperparameters import METRICS, SHOWN_FIRST, flat_settings
 from mnist_lightning.dashboards.mistakes import most_confident_mistakes
 from mnist_lightning.data.batches import Batch, LabelledImages
+from mnist_lightning.data.datasets import DIGITS
 from mnist_lightning.datamodule import DigitsDataModule
 from mnist_lightning.evidence.dashboards_cost import cost_text, measure
 from mnist_lightning.evidence.tables import RESULTS
@@ -123,12 +125,13 @@ def test_tags_and_their_steps(finished: Path) -> None:
 def test_the_confusion_matrix_matches_the_checkpoint(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[Tensor] = []
 
-    def keep(self: ConfusionMatrix, writer: Any, result: EvaluationResult, stage: str) -> None:
-        drawn.append(self._metric(result.logits, result.labels))
-        draw(self, writer, result, stage)
+    def keep(self: SummaryWriter, tag: str, figure: Figure, epoch: int) -> None:
+        if tag == "validation/confusion_matrix":
+            drawn.append(torch.as_tensor(np.asarray(figure.axes[0].images[0].get_array()), dtype=torch.int64))
+        add_figure(self, tag, figure, epoch)
 
-    draw = ConfusionMatrix.draw
-    monkeypatch.setattr(ConfusionMatrix, "draw", keep)
+    add_figure = SummaryWriter.add_figure
+    monkeypatch.setattr(SummaryWriter, "add_figure", keep)
     folder = fit("--data.eval_batch_size", "100", dashboards=True)
     logits, labels = evaluated_again(folder)
     wanted = torch.zeros(10, 10, dtype=torch.int64)
@@ -153,7 +156,7 @@ def test_precision_and_recall_match_the_checkpoint(finished: Path) -> None:
 def made_up(logits: Tensor, labels: Tensor) -> EvaluationResult:
     images = torch.arange(len(labels), dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 28, 28)
     order = torch.arange(len(labels)).flip(0)  # the images are told apart by their pixels
-    return EvaluationResult(logits, labels, order, LabelledImages(images, labels.flip(0)), epoch=1)
+    return EvaluationResult(logits, labels, order, LabelledImages(images, labels.flip(0)), epoch=1, class_names=DIGITS)
 
 
 def test_mistakes_are_wrong_and_the_most_confident_is_first() -> None:
@@ -183,7 +186,7 @@ def test_the_augmented_batch_is_the_training_batch(finished: Path) -> None:
     data.setup("fit")
     batch = next(iter(data.train_dataloader()))
     for row, augment in enumerate((False, True)):
-        prepared = data.prepare(batch, augment).images[5, 0] * 0.3081 + 0.1307
+        prepared = data.prepare(batch, augment).images[5, 0]
         top, left = 2 + row * 58, 2 + 5 * 58  # 2 × 28 pixels each, and a line of 2
         found = picture[top : top + 56 : 2, left : left + 56 : 2, 0] / 255
         np.testing.assert_allclose(found, prepared.clamp(0, 1).numpy(), atol=1 / 255)
@@ -191,7 +194,8 @@ def test_the_augmented_batch_is_the_training_batch(finished: Path) -> None:
 
 def test_filters_match_the_checkpoint(finished: Path) -> None:
     picture = pixels(read_events(finished), "first_layer/filters")[..., 0] / 255
-    weight = load_classifier(finished / "checkpoints" / "last.ckpt").net.layers[0].weight[:, 0].detach()  # type: ignore[index]
+    net = load_classifier(finished / "checkpoints" / "last.ckpt").net
+    weight = net.get_parameter("layers.0.weight")[:, 0].detach()
     for number in range(10):
         left = 4 + number * 52  # 3 × 16 pixels each, and a gap of 4
         found = picture[4 : 4 + 48 : 16, left : left + 48 : 16]
@@ -263,10 +267,9 @@ def test_the_embedding_shows_the_evaluated_images(finished: Path) -> None:
 )
 def test_features_are_the_input_of_the_head(net: torch.nn.Module, num_features: int) -> None:
     images = torch.randn(4, 1, 28, 28, generator=torch.Generator().manual_seed(0))
-    layers = net.eval().layers
-    assert isinstance(layers, torch.nn.Sequential)
     with torch.no_grad():
-        features, logits = last_features(layers, images)
+        features, logits = last_features(net.eval(), images)
+        assert features is not None
         assert features.shape == (4, num_features)
         assert torch.equal(logits, net(images))
 

@@ -15,11 +15,13 @@ from pathlib import Path
 import pytest
 from torchvision.datasets import MNIST
 
-from mnist_lightning.data import mnist_files
-from mnist_lightning.data.mnist_files import TEST_IMAGES, TEST_LABELS, read_verified
+from mnist_lightning.data import datasets, idx_files
 from mnist_lightning.errors import DataFilesError
 from mnist_lightning.main import main
 from support import mirrors, processes
+
+*_, TEST_IMAGES, TEST_LABELS = datasets.MNIST.files
+read_verified = datasets.MNIST.read_verified
 
 
 def repacked(change: Callable[[bytearray], object]) -> Callable[[bytes], bytes]:
@@ -106,7 +108,7 @@ def test_a_directory_without_read_rights(own_copy: Path, no_mirror: None) -> Non
 
 @pytest.mark.parametrize("kind", ["page", "half", "closed", "silent", "missing", "broken"])
 def test_a_bad_mirror(kind: str, tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mnist_files, "DOWNLOAD_TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr(idx_files, "DOWNLOAD_TIMEOUT_SECONDS", 0.5)
     monkeypatch.setattr(MNIST, "mirrors", [f"{server}/{kind}/"])
     data_dir = tmp_path / "data"
     with pytest.raises(DataFilesError, match=f"{server}/{kind}/{TEST_LABELS.name}.gz: "):
@@ -119,8 +121,8 @@ def test_a_bad_mirror(kind: str, tmp_path: Path, server: str, monkeypatch: pytes
 
 def download(data_dir: Path, mirror: str) -> None:
     MNIST.mirrors = [mirror]
-    sys.argv[1:] = [str(data_dir)]
-    mnist_files.main()
+    sys.argv[1:] = ["mnist", str(data_dir)]
+    datasets.main()
 
 
 def start_download(data_dir: Path, mirror: str) -> BaseProcess:

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from mnist_lightning.export.drawing_page import PageFormat
-from mnist_lightning.export.pixel_network import pixel_network
+from mnist_lightning.export.pixel_network import PixelNetwork
 from mnist_lightning.main import main
 from mnist_lightning.runs.checkpoint import load_classifier
 from support import processes
@@ -36,7 +36,7 @@ def test_the_page_is_written_and_opened(
     assert opened == [path.as_uri()]
     images = torch.rand(5, 1, 28, 28)
     with torch.no_grad():
-        expected = pixel_network(load_classifier(SHIPPED))(images)
+        expected = PixelNetwork(load_classifier(SHIPPED))(images)
     torch.testing.assert_close(PageFormat().load(path).logits(images), expected, rtol=0, atol=1e-4)
 
 

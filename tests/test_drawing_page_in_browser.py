@@ -14,11 +14,11 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 from torch import Tensor
 
-from mnist_lightning.data.mnist_files import read_mnist
+from mnist_lightning.classifier import DigitClassifier
+from mnist_lightning.data.datasets import MNIST
 from mnist_lightning.export.drawing_page import SURE_PROBABILITY, PageFormat
 from mnist_lightning.export.formats import describe
-from mnist_lightning.export.pixel_network import PixelNetwork, pixel_network
-from mnist_lightning.network import BaselineNet, OptimizedNet
+from mnist_lightning.export.pixel_network import PixelNetwork
 from mnist_lightning.read.preparation import prepare_digit
 from mnist_lightning.runs.checkpoint import load_classifier
 from support.browser import open_page
@@ -46,7 +46,7 @@ def shown(path: Path = SHIPPED_PAGE, width: int = 1000, height: int = 800, **con
 @pytest.fixture(scope="module")
 def network() -> PixelNetwork:
     """The shipped model."""
-    return pixel_network(load_classifier(PROJECT / "models" / "mnist.ckpt"))
+    return PixelNetwork(load_classifier(PROJECT / "models" / "mnist.ckpt"))
 
 
 def draw_strokes(page: Page, strokes: list[Stroke]) -> None:
@@ -61,7 +61,7 @@ def logits_of_page(page: Page, images: Tensor) -> Tensor:
 
 
 def test_the_logits_are_pytorchs(network: PixelNetwork, mnist_dir: Path) -> None:
-    images = read_mnist(mnist_dir)[1].images[:1000]
+    images = MNIST.read(mnist_dir)[1].images[:1000]
     with torch.no_grad():
         expected = network(images / 255)
     with shown() as page:
@@ -72,8 +72,12 @@ def test_the_logits_are_pytorchs(network: PixelNetwork, mnist_dir: Path) -> None
 
 @pytest.mark.parametrize("name", ["fully_connected", "no_batch_norm", "baseline"])
 def test_the_logits_of_other_networks(name: str, tmp_path: Path) -> None:
-    options: dict[str, Any] = {"fully_connected": {"head": name}, "no_batch_norm": {"batch_norm": False}}
-    network = PixelNetwork(BaselineNet() if name == "baseline" else OptimizedNet(**options[name]))
+    options: dict[str, dict[str, Any]] = {
+        "fully_connected": {"head": name},
+        "no_batch_norm": {"batch_norm": False},
+        "baseline": {"network": name},
+    }
+    network = PixelNetwork(DigitClassifier(**options[name]))
     images, page_format = torch.randint(256, (3, 28, 28), dtype=torch.uint8), PageFormat()
     path = tmp_path / "digits.html"
     path.write_bytes(page_format.content(page_format.build(network, torch.rand(1, 1, 28, 28)), describe(network)))

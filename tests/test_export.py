@@ -6,7 +6,7 @@ import sys
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import onnx
 import pytest
@@ -15,18 +15,18 @@ from onnx import ModelProto
 from torch import Tensor, nn
 from typing_extensions import override
 
-from mnist_lightning.data.mnist_files import PIXEL_MEAN, PIXEL_STD
+from mnist_lightning.classifier import DigitClassifier
 from mnist_lightning.errors import ExportError
 from mnist_lightning.export import writing
 from mnist_lightning.export.comparison import Comparison
 from mnist_lightning.export.drawing_page import PageFormat
 from mnist_lightning.export.formats import METADATA, Exported, ExportFormat, describe
 from mnist_lightning.export.onnx_model import Int8OnnxFormat
-from mnist_lightning.export.pixel_network import PixelNetwork, pixel_network
+from mnist_lightning.export.pixel_network import PixelNetwork
 from mnist_lightning.export.torch_program import TorchFormat
 from mnist_lightning.export.writing import write_and_compare
 from mnist_lightning.main import main
-from mnist_lightning.network import BaselineNet, OptimizedNet
+from mnist_lightning.network import OptimizedNet
 from mnist_lightning.runs.checkpoint import load_classifier, read_checkpoint
 from mnist_lightning.runs.checkpoint_file import load_checkpoint
 from support.runs import PROJECT, Fit
@@ -75,11 +75,11 @@ def test_a_file_reproduces_the_networks_outputs(
         r"logits within \d\.\de[-+]\d\d, the same classes\.",
         compared,
     )
-    net = load_classifier(checkpoint).net
+    classifier = load_classifier(checkpoint)
     for num_images in (1, 3, 64):
         images = torch.rand(num_images, 1, 28, 28)
         logits, metadata = logits_by_others(output, images)
-        torch.testing.assert_close(logits, net((images - PIXEL_MEAN) / PIXEL_STD), rtol=0, atol=1e-4)
+        torch.testing.assert_close(logits, classifier(images), rtol=0, atol=1e-4)
     assert metadata["classes"] == list("0123456789")
     assert metadata["num_parameters"] == 18_962
     assert f"accuracy {metadata['accuracy']:.2%}" in file
@@ -101,26 +101,26 @@ def test_a_page_says_that_its_javascript_did_not_run(
     assert metadata["classes"] == list("0123456789")
 
 
-def trained_a_little(net: nn.Module) -> nn.Module:
-    """The network with statistics and affine maps in its batch norms, and biases, that are not their defaults."""
+def trained_a_little(net: nn.Module) -> None:
+    """Gives a network statistics and affine maps in its batch norms, and biases, that are not their defaults."""
     for name, values in net.state_dict().items():
         if values.is_floating_point() and values.ndim == 1:
             values.copy_(torch.rand_like(values) + (0.5 if "var" in name or "weight" in name else 0))
-    return net
 
 
 @pytest.mark.parametrize(
-    "net",
+    "settings",
     [
-        OptimizedNet(),
-        OptimizedNet(batch_norm=False),
-        OptimizedNet(head="fully_connected"),
-        pytest.param(BaselineNet(), marks=pytest.mark.slow),  # 34 MB
+        {},
+        {"batch_norm": False},
+        {"head": "fully_connected", "class_names": ("rose", "tulip"), "pixel_mean": 0.4, "pixel_std": 0.2},
+        pytest.param({"network": "baseline"}, marks=pytest.mark.slow),  # 34 MB
     ],
-    ids=["optimized", "no_batch_norm", "fully_connected", "baseline"],
 )
-def test_a_page_holds_the_layers_of_each_network(net: nn.Module, tmp_path: Path) -> None:
-    network, page = PixelNetwork(trained_a_little(net)), PageFormat()
+def test_a_page_holds_the_layers_of_each_network(settings: dict[str, Any], tmp_path: Path) -> None:
+    classifier = DigitClassifier(**settings)
+    trained_a_little(classifier.net)
+    network, page = PixelNetwork(classifier), PageFormat()
     images = torch.rand(20, 1, 28, 28)
     path = tmp_path / "digits.html"
     path.write_bytes(page.content(page.build(network, images), describe(network)))
@@ -145,20 +145,20 @@ def test_a_page_holds_the_layers_of_each_network(net: nn.Module, tmp_path: Path)
     ids=lambda layer: type(layer).__name__,
 )
 def test_a_page_names_the_layer_that_it_cannot_compute(layer: nn.Module) -> None:
-    net = OptimizedNet()
-    net.layers.insert(-2, layer)
+    classifier = DigitClassifier()
+    cast(OptimizedNet, classifier.net).layers.insert(-2, layer)
     with pytest.raises(ExportError, match=rf"the layer {re.escape(str(layer))}\. Use --format"):
-        PageFormat().build(PixelNetwork(net), torch.rand(1, 1, 28, 28))
+        PageFormat().build(PixelNetwork(classifier), torch.rand(1, 1, 28, 28))
 
 
 def test_no_text_in_a_page_is_markup() -> None:
     metadata = {"classes": ["</script><script>alert(1)</script>"]}
-    assert b"alert(1)</script>" not in PageFormat().content([], metadata)
+    assert b"alert(1)</script>" not in PageFormat().content({}, metadata)
 
 
 def test_the_committed_page_is_what_export_writes() -> None:
     path = PROJECT / "docs" / "digits.html"
-    network, page = pixel_network(load_classifier(SHIPPED)), PageFormat()
+    network, page = PixelNetwork(load_classifier(SHIPPED)), PageFormat()
     metadata = page.load(path).metadata
     assert path.read_bytes() == page.content(page.build(network, torch.rand(1, 1, 28, 28)), metadata)
     assert metadata.items() >= {**describe(network), "torch": metadata["torch"]}.items()
@@ -200,7 +200,7 @@ def test_a_file_with_logits_that_are_not_finite_is_refused(export_format: Export
 @pytest.fixture(scope="session")
 def int8_model() -> ModelProto:
     """The shipped model in int8, calibrated on noise, because activations do not matter here."""
-    return Int8OnnxFormat().build(pixel_network(load_classifier(SHIPPED)), torch.rand(100, 1, 28, 28))
+    return Int8OnnxFormat().build(PixelNetwork(load_classifier(SHIPPED)), torch.rand(100, 1, 28, 28))
 
 
 def test_int8_cannot_saturate_on_any_processor(int8_model: ModelProto) -> None:
@@ -225,7 +225,7 @@ def test_int8_cannot_saturate_on_any_processor(int8_model: ModelProto) -> None:
 def test_int8_is_smaller_and_refused_if_it_loses_accuracy(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    network, data = pixel_network(load_classifier(checkpoint)), read_checkpoint(checkpoint).datamodule(None)
+    network, data = PixelNetwork(load_classifier(checkpoint)), read_checkpoint(checkpoint).datamodule(None)
     data.setup("test")
     monkeypatch.setattr(writing, "MAX_INT8_ACCURACY_LOSS", 1.0)
     output = tmp_path / "digits.onnx"
@@ -249,7 +249,7 @@ def test_a_file_with_other_outputs_is_not_written(checkpoint: Path, tmp_path: Pa
     data = read_checkpoint(checkpoint).datamodule(None)
     data.setup("test")
     with pytest.raises(ExportError, match=r"wrong\.pt2 would not reproduce the network's outputs.* up to 2\.0e-04"):
-        write_and_compare(pixel_network(load_classifier(checkpoint)), Wrong(), data, tmp_path / "wrong.pt2")
+        write_and_compare(PixelNetwork(load_classifier(checkpoint)), Wrong(), data, tmp_path / "wrong.pt2")
     assert not list(tmp_path.glob("*.pt2"))
 
 
@@ -271,7 +271,7 @@ def test_every_test_image_is_compared(checkpoint: Path, tmp_path: Path, monkeypa
             )
 
     with pytest.raises(ExportError, match=r"up to 2\.0e-04"):
-        write_and_compare(pixel_network(load_classifier(checkpoint)), WrongOnTheLast(), data, tmp_path / "wrong.pt2")
+        write_and_compare(PixelNetwork(load_classifier(checkpoint)), WrongOnTheLast(), data, tmp_path / "wrong.pt2")
 
 
 @pytest.mark.parametrize(("others", "words"), [(0, "the same classes"), (3, "3 of another class")])
@@ -347,10 +347,10 @@ def test_a_missing_package_is_named(
 
 
 def test_the_network_is_copied() -> None:
-    net = OptimizedNet().double().train()
-    PixelNetwork(net)
-    assert net.training
-    assert next(net.parameters()).dtype == torch.float64
+    classifier = DigitClassifier().double().train()
+    PixelNetwork(classifier)
+    assert classifier.net.training
+    assert classifier.net_dtype == torch.float64
 
 
 @pytest.mark.slow

@@ -16,7 +16,6 @@ from typing_extensions import override
 
 from mnist_lightning.classifier import DigitClassifier
 from mnist_lightning.cli import CommandLine
-from mnist_lightning.data.mnist_files import normalise_
 from mnist_lightning.datamodule import DigitsDataModule
 from mnist_lightning.main import main
 from mnist_lightning.options.messages import load_framework
@@ -69,7 +68,7 @@ def figures_on_test_images(classifier: DigitClassifier) -> tuple[float, float]:
     data = DigitsDataModule(dataset="offline_digits")
     data.setup("test")
     images, labels = data.images("test")
-    return figures([Seen(classifier(normalise_(images.float() / 255)), labels)])
+    return figures([Seen(classifier(images / 255), labels)])
 
 
 @pytest.fixture(scope="module")

@@ -28,36 +28,14 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(PROJECT / name, folder / name, follow_symlinks=False)
     blocks = re.findall(r"([^\n]+)\n\n```(\w+)\n(.*?)```\n", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    assert [language for _, language, _ in blocks] == ["sh", "python", "diff", "python", "diff", "python", "sh"]
+    assert [language for _, language, _ in blocks] == ["sh", "python", "sh", "python", "sh", "python", "sh"]
     for line_before, language, text in blocks:
         if language == "sh":
             run(folder, re.sub(r"^python -m .*", rf"\g<0> {SHORT}", text, flags=re.MULTILINE))
             continue
         (name,) = re.findall(r"`([\w/]+\.py)`", line_before)[:1]
-        path = folder / name
-        if language == "diff":
-            apply(path, text)
-        else:
-            before = f"{path.read_text(encoding='utf-8')}\n\n" if path.exists() else ""
-            path.write_text(before + text, encoding="utf-8")
+        (folder / name).write_text(text, encoding="utf-8")
     return folder
-
-
-def apply(path: Path, diff: str) -> None:
-    """Applies a diff without line numbers: each context or removed line is in the file once, in this order."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    place = 0
-    for sign, line in re.findall(r"^([-+ ])(.*)\n", diff, re.MULTILINE):
-        if sign != "+":
-            assert lines.count(line) == 1, f"{path.name} does not hold this line once: {line}"
-            place = lines.index(line, place)
-        if sign == "-":
-            del lines[place]
-            continue
-        if sign == "+":
-            lines.insert(place, line)
-        place += 1
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def run(folder: Path, commands: str) -> str:
@@ -72,10 +50,14 @@ def run(folder: Path, commands: str) -> str:
 
 
 def test_the_network_and_the_data_are_trained(project: Path) -> None:
-    report = read_report(project / "runs" / "offline" / "version_0")
-    assert report["dataset"] == "my images"
-    assert report["num_parameters"] == 9 * 16 + 2 * 16 + 9 * 16 * 10 + 2 * 10
-    assert report["settings"]["model"]["network"] == "mine"
+    reports = [read_report(project / "runs" / "offline" / f"version_{number}") for number in range(3)]
+    folder, digits = "my_images (image folder)", "NOT MNIST (scikit-learn's offline digits)"
+    assert [report["dataset"] for report in reports] == [digits, folder, folder]
+    assert [report["num_parameters"] for report in reports] == [
+        9 * 16 + 2 * 16 + 9 * 16 * 10 + 2 * 10,
+        18_962 - 8 * (9 * 28 + 2),  # two classes instead of ten
+        9 * 16 + 2 * 16 + 9 * 16 * 2 + 2 * 2,
+    ]
     (checkpoint,) = project.glob("lightning_logs/version_0/checkpoints/*.ckpt")  # of train.py
     assert "epoch=1" in checkpoint.name
 

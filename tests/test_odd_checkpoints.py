@@ -67,11 +67,10 @@ ODD_FOR_ALL: dict[str, tuple[Callable[[Content], Any], str]] = {
     "a tensor in the settings": (model(dropout=torch.zeros(3)), "model.dropout is tensor"),
     "an unknown data set": (data(dataset="foo"), "data.dataset is 'foo'"),
     "a terminal command in a setting": (data(dataset="\x1b[2Jfoo\n"), r"data.dataset is '\\x1b\[2Jfoo\\n'"),
-    "more held-out images than images": (data(validation="holdout", num_holdout=10**6), "num_holdout 1000000 leaves"),
     "a seed that is a string": (data(seed="x"), "data.seed is 'x'"),
     "loader processes for images on the device": (
         data(on_device=True, num_workers=1),
-        "contradict each other: --data.num_workers",
+        "cannot be used: --data.num_workers",
     ),
     "a setting's name that is a number": (
         lambda content: content["hyper_parameters"].update({3: 4}),
@@ -81,7 +80,7 @@ ODD_FOR_ALL: dict[str, tuple[Callable[[Content], Any], str]] = {
     "a setting of the parser": (data(__path__="x"), "data.__path__ is unknown"),
     "settings that exclude each other": (
         model(optimizer="muon", batch_norm=False),
-        "contradict each other: --model.opt",
+        "cannot be used: --model.opt",
     ),
     "a much wider network": (model(width=64), rf"{WEIGHT} has shape \(10, 1, 3, 3\) instead of \(640, 1, 3, 3\)"),
     "a weight that is a number": (weights(WEIGHT, 3), "'net.layers.0.weight' in its state_dict is not a tensor"),

@@ -43,13 +43,12 @@ def test_a_loader_of_images_and_labels() -> None:
     assert figures["test/accuracy"] == pytest.approx(float((logits.argmax(dim=1) == labels).float().mean()), abs=1e-6)
     predictions = trainer.predict(module, DataLoader(TensorDataset(data.dataset.tensors[0]), batch_size=16))  # type: ignore[attr-defined]
     assert predictions is not None
-    assert torch.equal(torch.cat([batch.digits for batch in predictions]), logits.argmax(dim=1))  # type: ignore[union-attr]
+    assert torch.equal(torch.cat([batch.classes for batch in predictions]), logits.argmax(dim=1))  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(
     ("kind", "name", "value"),
     [
-        (DigitClassifier, "network", "resnet"),
         (DigitClassifier, "optimizer", "adam"),
         (DigitClassifier, "max_lr", -1.0),
         (DigitClassifier, "width", 0),

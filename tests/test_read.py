@@ -15,6 +15,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from mnist_lightning.classifier import DigitClassifier
+from mnist_lightning.data.idx_files import IdxFiles
 from mnist_lightning.datamodule import DigitsDataModule
 from mnist_lightning.errors import ImageFileError
 from mnist_lightning.main import main
@@ -159,7 +160,7 @@ def test_a_damaged_file_is_refused_whatever_its_format(tmp_path: Path) -> None:
 @pytest.fixture
 def checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A checkpoint of an untrained network; reading MNIST fails the test."""
-    monkeypatch.setattr("mnist_lightning.datamodule.read_mnist", lambda data_dir: pytest.fail("the data were read"))
+    monkeypatch.setattr(IdxFiles, "read_verified", lambda *_: pytest.fail("the data were read"))
     module = DigitClassifier(test_time_augmentation=True)
     content = {
         "state_dict": module.state_dict(),

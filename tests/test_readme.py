@@ -88,8 +88,12 @@ def test_every_command_is_tested() -> None:
 @pytest.mark.parametrize(
     "command", [*COMMANDS_HERE, *(pytest.param(command, marks=pytest.mark.slow) for command in STUDY_COMMANDS)]
 )
-def test_command(command: str, workplace: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_command(
+    command: str, workplace: Path, capfd: pytest.CaptureFixture[str], request: pytest.FixtureRequest
+) -> None:
     args = shortened(command)
+    if "fashion" in command:
+        args += ["--data.data_dir", str(request.getfixturevalue("fashion_dir"))]
     if "--help" in args or "--print_config" in args:
         with pytest.raises(SystemExit) as ended:
             main(args)
@@ -182,7 +186,7 @@ def test_make_target(command: str) -> None:
 
 def test_the_code_that_the_pages_name_is_there() -> None:
     text = "\n".join(path.read_text(encoding="utf-8") for path in PAGES)
-    names = set(re.findall(r"`([\w/]+\.py)`", text)) - {"mnist_lightning/data/my_images.py", "train.py"}
+    names = set(re.findall(r"`([\w/]+\.py)`", text)) - {"my_nets.py", "write_images.py", "train.py"}
     assert len(names) > 10
     folders = [PROJECT, PROJECT / "mnist_lightning", PROJECT / "mnist_lightning" / "fast"]
     assert [name for name in names if not any((folder / name).exists() for folder in folders)] == []

@@ -10,7 +10,6 @@ import yaml
 
 from mnist_lightning.classifier import DigitClassifier
 from mnist_lightning.data.batches import Batch
-from mnist_lightning.data.mnist_files import BACKGROUND
 from mnist_lightning.main import main
 from mnist_lightning.runs.folder import claim_run_folder
 from support.runs import Fit, contents, read_report
@@ -299,7 +298,7 @@ def test_test_time_augmentation(fit: Fit, capfd: pytest.CaptureFixture[str]) -> 
     assert re.search(accuracies, capfd.readouterr().out)
     module = DigitClassifier.load_from_checkpoint(folder / "checkpoints" / "last.ckpt", weights_only=True).eval()
     images = torch.rand(4, 1, 28, 28)
-    images[..., [0, -1], :] = images[..., :, [0, -1]] = BACKGROUND
+    images[..., [0, -1], :] = images[..., :, [0, -1]] = 0  # black
     batch = Batch(images, torch.zeros(4, dtype=torch.int64))
     logits = [module(images.roll((y, x), (2, 3))) for y in (-1, 0, 1) for x in (-1, 0, 1)]
     probabilities = torch.stack(logits).mean(dim=0).softmax(dim=1)

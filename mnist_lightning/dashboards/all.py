@@ -3,7 +3,7 @@
 from lightning.pytorch import Callback
 
 from mnist_lightning.callbacks.run_report import RunReport
-from mnist_lightning.dashboards.accuracy_per_digit import AccuracyPerDigit
+from mnist_lightning.dashboards.accuracy_per_class import AccuracyPerClass
 from mnist_lightning.dashboards.augmented_batch import AugmentedBatch
 from mnist_lightning.dashboards.charts import ChartLayout
 from mnist_lightning.dashboards.confusion_matrix import ConfusionMatrix
@@ -36,7 +36,7 @@ def tensorboard_callbacks(run_report: RunReport, logs_settings: bool = True) -> 
         AugmentedBatch(),
         evaluation,
         ConfusionMatrix(evaluation),
-        AccuracyPerDigit(evaluation),
+        AccuracyPerClass(evaluation),
         ConfidentMistakes(evaluation),
         PrecisionRecall(evaluation),
         FirstLayerFilters(),

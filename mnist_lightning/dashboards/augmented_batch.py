@@ -6,7 +6,6 @@ from torchvision.utils import make_grid
 from typing_extensions import override
 
 from mnist_lightning.dashboards.writer import tensorboard_writer
-from mnist_lightning.data.mnist_files import PIXEL_MEAN, PIXEL_STD
 from mnist_lightning.datamodule import DigitsDataModule
 
 NUM_IMAGES = 16
@@ -29,7 +28,7 @@ class AugmentedBatch(Callback):
         batch = loader.dataset[next(iter(loader.sampler))]
         batch = batch._replace(images=batch.images.to(pl_module.device))
         rows = [data.prepare(batch, augment).images[:NUM_IMAGES].cpu() for augment in (False, True)]
-        pixels = torch.cat(rows) * PIXEL_STD + PIXEL_MEAN  # (2 · 16, 1, 28, 28) in [0, 1]
-        enlarged = pixels.repeat_interleave(_ENLARGEMENT, -1).repeat_interleave(_ENLARGEMENT, -2).clamp(0, 1)
+        # (2 · 16, 1, 28, 28) in [0, 1]
+        enlarged = torch.cat(rows).repeat_interleave(_ENLARGEMENT, -1).repeat_interleave(_ENLARGEMENT, -2).clamp(0, 1)
         grid = make_grid(enlarged, nrow=len(rows[0]), pad_value=0.5)
         writer.add_image("augmentation/stored_above_augmented_below", grid, trainer.current_epoch + 1)

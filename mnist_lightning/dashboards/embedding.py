@@ -12,6 +12,7 @@ from mnist_lightning.dashboards.evaluation import Evaluation
 from mnist_lightning.dashboards.network_copy import network_copy
 from mnist_lightning.dashboards.writer import tensorboard_writer
 from mnist_lightning.data.batches import Batch
+from mnist_lightning.data.datasets import noun_of
 from mnist_lightning.datamodule import DigitsDataModule
 
 MAX_IMAGES = 1000  # a browser rotates this many smoothly
@@ -21,7 +22,7 @@ _TAG = "features"
 
 
 class Embedding(Callback):
-    """Writes the features of up to 1,000 evaluated images, with digit and prediction, at the end of the run.
+    """Writes the features of up to 1,000 evaluated images, with class and prediction, at the end of the run.
 
     Args:
         evaluation: Provides the evaluated images; must come before this callback.
@@ -53,33 +54,40 @@ class Embedding(Callback):
         images, labels = (part[chosen] for part in result.data)
         network = network_copy(pl_module).float().cpu()
         prepared = data.prepare(Batch(images, labels), augment=False).images
-        features, logits = last_features(network.layers, prepared)
-        if not features.isfinite().all():
+        features, logits = last_features(network, pl_module.normalised(prepared))
+        if features is None or not features.isfinite().all():
             return
+        names = pl_module.class_names
         writer.add_embedding(
             principal_components(features, NUM_DIMENSIONS),
-            metadata=[list(row) for row in zip(labels.tolist(), logits.argmax(dim=1).tolist(), strict=True)],
-            metadata_header=["digit", "prediction"],
+            metadata=[
+                [names[label], names[prediction]]
+                for label, prediction in zip(labels.tolist(), logits.argmax(dim=1).tolist(), strict=True)
+            ],
+            metadata_header=[noun_of(names), "prediction"],
             label_img=images / 255,
             global_step=step,
             tag=_TAG,
         )
 
 
-def last_features(layers: nn.Sequential, images: Tensor) -> tuple[Tensor, Tensor]:
+def last_features(network: nn.Module, images: Tensor) -> tuple[Tensor | None, Tensor]:
     """The input of the global average pooling, or else of the last layer with weights; and the logits.
 
     Args:
-        layers: a network's layers, in evaluation mode.
+        network: in evaluation mode.
         images: (B, 1, 28, 28), normalised.
 
     Returns:
-        Features (B, D) and logits (B, 10).
+        Features (B, D), None if the network has no such layer, and logits (B, num_classes).
     """
-    last = max(i for i, layer in enumerate(layers) if isinstance(layer, nn.AdaptiveAvgPool2d | nn.Linear | nn.Conv2d))
-    inputs: Tensor = layers[:last](images)
-    logits: Tensor = layers[last:](inputs)
-    return inputs.flatten(1), logits
+    features: list[Tensor] = []
+    layers = [layer for layer in network.modules() if isinstance(layer, nn.AdaptiveAvgPool2d | nn.Linear | nn.Conv2d)]
+    hooks = [layer.register_forward_pre_hook(lambda _, inputs: features.append(inputs[0])) for layer in layers]
+    logits: Tensor = network(images)
+    for hook in hooks:
+        hook.remove()
+    return (features[-1].flatten(1) if features else None), logits
 
 
 def principal_components(features: Tensor, num: int) -> Tensor:

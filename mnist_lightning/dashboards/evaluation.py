@@ -10,6 +10,7 @@ from torch.utils.tensorboard import SummaryWriter
 from torchmetrics.utilities.distributed import gather_all_tensors
 from typing_extensions import override
 
+from mnist_lightning.classifier import DigitClassifier
 from mnist_lightning.dashboards.writer import tensorboard_writer
 from mnist_lightning.data.batches import Batch, BatchDataset, LabelledImages
 
@@ -17,11 +18,12 @@ from mnist_lightning.data.batches import Batch, BatchDataset, LabelledImages
 class EvaluationResult(NamedTuple):
     """Logits and labels of the evaluated images, on the CPU."""
 
-    logits: Tensor  # (N, 10) float32
-    labels: Tensor  # (N,) int64 in 0..9
+    logits: Tensor  # (N, num_classes) float32
+    labels: Tensor  # (N,) int64
     indices: Tensor  # (N,) int64, positions in `data`
     data: LabelledImages  # the whole data set
     epoch: int  # from 1
+    class_names: tuple[str, ...]
 
 
 class Evaluation(Callback):
@@ -53,13 +55,15 @@ class Evaluation(Callback):
 
     @override
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._gather(trainer, trainer.val_dataloaders, trainer.current_epoch + 1)
+        self._gather(trainer, pl_module, trainer.val_dataloaders, trainer.current_epoch + 1)
 
     @override
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._gather(trainer, trainer.test_dataloaders, trainer.current_epoch)
+        self._gather(trainer, pl_module, trainer.test_dataloaders, trainer.current_epoch)
 
-    def _gather(self, trainer: Trainer, loader: DataLoader[Batch] | None, epoch: int) -> None:
+    def _gather(
+        self, trainer: Trainer, pl_module: LightningModule, loader: DataLoader[Batch] | None, epoch: int
+    ) -> None:
         if not self._logits:
             return
         logits, labels = [torch.cat(self._logits)], [torch.cat(self._labels)]
@@ -76,7 +80,10 @@ class Evaluation(Callback):
         # Each process evaluates one slice, as in OrderedBatches; --trainer.limit_val_batches may cut it short.
         shares = torch.arange(len(data.labels)).tensor_split(trainer.world_size)
         indices = torch.cat([share[: len(part)] for share, part in zip(shares, labels, strict=True)])
-        self.last = EvaluationResult(torch.cat(logits).float().cpu(), torch.cat(labels).cpu(), indices, data, epoch)
+        assert isinstance(pl_module, DigitClassifier)
+        self.last = EvaluationResult(
+            torch.cat(logits).float().cpu(), torch.cat(labels).cpu(), indices, data, epoch, pl_module.class_names
+        )
 
 
 class EvaluationDashboard(Callback):

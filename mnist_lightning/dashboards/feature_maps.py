@@ -2,7 +2,7 @@
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from torch import nn
+from torch import Tensor, nn
 from torchvision.utils import make_grid
 from typing_extensions import override
 
@@ -35,15 +35,7 @@ class FeatureMaps(Callback):
         assert trainer.train_dataloader is not None
         images, labels = (part[:1] for part in trainer.train_dataloader.dataset.data)
         images = data.prepare(Batch(images.to(pl_module.device), labels), augment=False).images
-        layers = network_copy(pl_module).layers
-        outputs = images.to(pl_module.net_dtype)
-        number = 0
-        for layer in layers:
-            outputs = layer(outputs)
-            if not isinstance(layer, nn.ReLU) or outputs.ndim != 4:
-                continue
-            number += 1
-            maps = outputs[0, :MAX_MAPS].float().cpu().unsqueeze(1)  # (C, 1, H, H)
+        for number, maps in enumerate(_maps_after_relu(pl_module, images), start=1):
             if not maps.isfinite().all():
                 return  # FiniteLoss is about to end the run
             shades = maps / maps.max().clamp(min=1e-12)
@@ -51,3 +43,18 @@ class FeatureMaps(Callback):
             enlarged = shades.repeat_interleave(enlargement, -1).repeat_interleave(enlargement, -2)
             grid = make_grid(enlarged, _NUM_COLUMNS, pad_value=0.5)
             writer.add_image(f"feature_maps/after_layer_{number}", grid, trainer.current_epoch + 1)
+
+
+def _maps_after_relu(module: DigitClassifier, images: Tensor) -> list[Tensor]:
+    """The outputs of each ReLU for the first of images (B, 1, 28, 28) float in [0, 1]: (at most 40, 1, H, H) each."""
+    network, outputs = network_copy(module), list[Tensor]()
+
+    def keep(relu: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
+        if output.ndim == 4:
+            outputs.append(output[0, :MAX_MAPS].float().cpu().unsqueeze(1))
+
+    for layer in network.modules():
+        if isinstance(layer, nn.ReLU):
+            layer.register_forward_hook(keep)
+    network(module.normalised(images).to(module.net_dtype))
+    return outputs

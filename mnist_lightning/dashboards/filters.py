@@ -19,8 +19,10 @@ class FirstLayerFilters(Callback):
         writer = tensorboard_writer(trainer)
         if writer is None:
             return
-        conv = next(module for module in pl_module.modules() if isinstance(module, nn.Conv2d))
-        weight = conv.weight.detach().float().cpu()  # (C, 1, 3, 3)
+        conv = next((module for module in pl_module.modules() if isinstance(module, nn.Conv2d)), None)
+        if conv is None:
+            return  # a network of the user's
+        weight = conv.weight.detach()[:, :1].float().cpu()  # (C, 1, 3, 3)
         if not weight.isfinite().all():
             return  # FiniteLoss is about to end the run
         shades = weight / (2 * weight.abs().max().clamp(min=1e-12)) + 0.5  # in [0, 1]

@@ -6,10 +6,12 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from typing_extensions import override
 
+from mnist_lightning.callbacks.progress_bar import print_above_bar
 from mnist_lightning.classifier import DigitClassifier
 from mnist_lightning.dashboards.network_copy import network_copy
 from mnist_lightning.dashboards.writer import tensorboard_writer
 from mnist_lightning.network import IMAGE_SHAPE
+from mnist_lightning.runs.markdown import one_line
 
 
 class Graph(Callback):
@@ -25,4 +27,7 @@ class Graph(Callback):
         network = network_copy(pl_module).float().cpu()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the writer uses torch.jit, which is deprecated
-            writer.add_graph(network, torch.zeros(1, *IMAGE_SHAPE))
+            try:
+                writer.add_graph(network, torch.zeros(1, *IMAGE_SHAPE))
+            except Exception as error:  # not every network of a user's can be traced
+                print_above_bar(f"TensorBoard will show no graph: {one_line(str(error))[:200]}")

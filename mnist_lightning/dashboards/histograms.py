@@ -9,6 +9,7 @@ from typing_extensions import override
 
 from mnist_lightning.classifier import DigitClassifier
 from mnist_lightning.dashboards.writer import tensorboard_writer
+from mnist_lightning.network import LayeredNet
 
 _NUM_BINS = 64  # TensorBoard shows 30; the writer's default of 1,500 takes five times as long
 
@@ -33,10 +34,11 @@ class Histograms(Callback):
 
 
 def _title(net: nn.Module, name: str) -> str:
-    """`layers.0.weight` with its layer's type: `00_Conv2d_weight`; two digits, because TensorBoard sorts by name."""
+    """`layers.0.weight` as `00_Conv2d_weight`: two digits, because TensorBoard sorts by name; other names unchanged."""
     module_name, _, kind = name.rpartition(".")
-    number = int(module_name.rpartition(".")[2])
-    return f"{number:02d}_{type(net.get_submodule(module_name)).__name__}_{kind}"
+    if not isinstance(net, LayeredNet) or not module_name.removeprefix("layers.").isdecimal():
+        return name
+    return f"{int(module_name[7:]):02d}_{type(net.get_submodule(module_name)).__name__}_{kind}"
 
 
 def _write(writer: SummaryWriter, tag: str, values: Tensor, epoch: int) -> None:

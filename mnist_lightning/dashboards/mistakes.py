@@ -9,11 +9,13 @@ from torch.utils.tensorboard import SummaryWriter
 from typing_extensions import override
 
 from mnist_lightning.dashboards.evaluation import EvaluationDashboard, EvaluationResult
+from mnist_lightning.data.datasets import noun_of
 from mnist_lightning.runs.predictions import worst_mistakes
 
 NUM_COLUMNS, NUM_ROWS = 5, 3
 # In pixels; each digit has two lines of text below it.
 _DIGIT_SIDE, _CELL_WIDTH, _CELL_HEIGHT, _TITLE_HEIGHT = 84, 116, 124, 30
+_NAME_LENGTH = 12  # letters that fit into a cell
 
 
 class Mistakes(NamedTuple):
@@ -27,7 +29,7 @@ class Mistakes(NamedTuple):
 
 def most_confident_mistakes(result: EvaluationResult, num: int) -> Mistakes:
     """The `num` mistakes with the highest probabilities, or all if there are fewer."""
-    probabilities = result.logits.softmax(dim=1)  # (N, 10)
+    probabilities = result.logits.softmax(dim=1)  # (N, num_classes)
     chosen = worst_mistakes(result.labels, probabilities)[:num]
     images = result.data.images[result.indices[chosen]]
     confidences, predictions = probabilities[chosen].max(dim=1)
@@ -53,6 +55,9 @@ class ConfidentMistakes(EvaluationDashboard):
             left, top = column * _CELL_WIDTH, _TITLE_HEIGHT + row * _CELL_HEIGHT
             digit = Image.fromarray(255 - image[0].numpy()).resize((_DIGIT_SIDE, _DIGIT_SIDE))
             picture.paste(digit, (left + (_CELL_WIDTH - _DIGIT_SIDE) // 2, top))
-            text = f"predicted {prediction} ({probability:.1%})\ntrue {label}"
+            predicted, true = (result.class_names[place][:_NAME_LENGTH] for place in (prediction, label))
+            text = f"predicted {predicted} ({probability:.1%})\ntrue {true}"
+            if noun_of(result.class_names) != "digit":
+                text = f"{predicted} ({probability:.0%})\ntrue {true}"
             draw.text((left + _CELL_WIDTH / 2, top + _DIGIT_SIDE), text, anchor="ma", align="center", font=font)
         writer.add_image(f"{stage}/confident_mistakes", np.asarray(picture), result.epoch, dataformats="HW")

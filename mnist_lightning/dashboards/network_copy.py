@@ -1,19 +1,19 @@
 """A copy of the network for the dashboards' computations."""
 
 import torch
+from torch import nn
 
-from mnist_lightning.classifier import DigitClassifier, Net, build_network
+from mnist_lightning.classifier import DigitClassifier
+from mnist_lightning.network import build_network
 
 
-def network_copy(module: DigitClassifier) -> Net:
+def network_copy(module: DigitClassifier) -> nn.Module:
     """Copies the network, in evaluation mode and with PyTorch's layers.
 
     Not `copy.deepcopy`: the layers' hooks of --trainer.profiler pytorch cannot be copied.
     """
-    settings = module.hparams
-    with torch.device("meta"):  # draws no random numbers
-        net = build_network(
-            settings["network"], settings["dropout"], settings["width"], settings["batch_norm"], settings["head"]
-        )
-    net.load_state_dict({name: value.clone() for name, value in module.net.state_dict().items()}, assign=True)
-    return net.eval()
+    settings = {name: module.hparams[name] for name in ("dropout", "width", "batch_norm", "head")}
+    with torch.random.fork_rng(devices=[]):  # initial weights draw from the random numbers that training uses
+        net = build_network(module.hparams["network"], num_classes=len(module.class_names), **settings)
+    net.load_state_dict(module.net.state_dict())
+    return net.to(module.device, module.net_dtype).eval()

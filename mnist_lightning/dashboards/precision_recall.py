@@ -1,18 +1,18 @@
-"""Precision-recall curves of each digit against all others."""
+"""Precision-recall curves of each class against all others."""
 
 from torch.utils.tensorboard import SummaryWriter
 from typing_extensions import override
 
 from mnist_lightning.dashboards.evaluation import EvaluationDashboard, EvaluationResult
-from mnist_lightning.network import NUM_CLASSES
+from mnist_lightning.data.datasets import noun_of
 
 
 class PrecisionRecall(EvaluationDashboard):
-    """Writes one curve per digit after each epoch."""
+    """Writes one curve per class after each epoch."""
 
     @override
     def draw(self, writer: SummaryWriter, result: EvaluationResult, stage: str) -> None:
-        probabilities = result.logits.softmax(dim=1)  # (N, 10)
-        for digit in range(NUM_CLASSES):
-            tag = f"{stage}_precision_recall/digit_{digit}"
-            writer.add_pr_curve(tag, result.labels == digit, probabilities[:, digit], result.epoch)
+        probabilities = result.logits.softmax(dim=1)  # (N, num_classes)
+        for label, name in enumerate(result.class_names):
+            tag = f"{stage}_precision_recall/{noun_of(result.class_names)}_{name}"
+            writer.add_pr_curve(tag, result.labels == label, probabilities[:, label], result.epoch)

@@ -14,14 +14,14 @@ class LabelledImages(NamedTuple):
     """A set of labelled images in memory."""
 
     images: Tensor  # (N, 1, 28, 28) uint8
-    labels: Tensor  # (N,) int64 in 0..9
+    labels: Tensor  # (N,) int64, below the number of classes
 
 
 class Batch(NamedTuple):
     """What a step works on; its two seeds are the only randomness that the step uses."""
 
-    images: Tensor  # (B, 1, 28, 28), uint8 from the loader, normalised float32 in a step
-    labels: Tensor  # (B,) int64 in 0..9
+    images: Tensor  # (B, 1, 28, 28), uint8 from the loader, float32 in [0, 1] in a step
+    labels: Tensor  # (B,) int64
     augmentation_seed: int = 0
     dropout_seed: int = 0
 

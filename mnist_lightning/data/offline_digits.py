@@ -10,10 +10,11 @@ NUM_TEST_IMAGES = 360  # a fifth
 SPLIT_SEED = 0  # constant, so that the test images never change
 
 
-def read_offline_digits() -> tuple[LabelledImages, LabelledImages]:
+def read_offline_digits(data_dir: str | None = None) -> tuple[LabelledImages, LabelledImages]:
     """1,437 training and 360 test images, enlarged from 8×8 to 20×20 and padded to MNIST's 28×28.
 
-    Source: the test part of https://archive.ics.uci.edu/dataset/80, with other writers than MNIST.
+    Source: the test part of https://archive.ics.uci.edu/dataset/80, with other writers than MNIST. scikit-learn holds
+    them, not `data_dir`.
 
     Returns:
         Training set and test set: images (N, 1, 28, 28) uint8 and labels (N,) int64.

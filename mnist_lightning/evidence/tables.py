@@ -50,6 +50,17 @@ RELIABILITY = RESULTS / "reliability.json"  # which `make soak` writes
 README = PROJECT / "README.md"
 MODELS = PROJECT / "models"
 PAGES = (README, *sorted((PROJECT / "docs").glob("*.md")), MODELS / "README.md")
+# Published accuracies on Fashion-MNIST: the network, its parameters, the test accuracy in percent, and the source.
+_FASHION = "https://github.com/zalandoresearch/fashion-mnist"
+PUBLISHED_ON_FASHION = (
+    ("two convolutions", "fewer than 100,000", "92.5", f"[README]({_FASHION}#benchmark)"),
+    ("two convolutions", "113,000", "92.2", f"[README]({_FASHION}#benchmark)"),
+    ("DenseNet-BC, with crops and horizontal flips", "174,000", "93.9", f"[issue 153]({_FASHION}/issues/153)"),
+    ("convolutions, with crops, flips and random erasing", "295,968", "94.7", f"[issue 93]({_FASHION}/issues/93)"),
+    ("DenseNet-BC, with crops and horizontal flips", "768,000", "95.4", f"[README]({_FASHION}#benchmark)"),
+    ("wide ResNet 40-4, with crops and horizontal flips", "8,900,000", "96.7", f"[README]({_FASHION}#benchmark)"),
+    ("people without knowledge of fashion, 1,000 images", "–", "83.5", f"[README]({_FASHION}#benchmark)"),
+)
 # The rows of the first tables: the study, its variant, and the config as a reader calls it.
 SHOWN = (
     ("recipe", "all 15 epochs", "`optimized.yaml`, all 15 epochs"),
@@ -149,6 +160,18 @@ def results_table() -> str:
         "[results/](../results); [Speed](speed.md) compares training times. "
         + " ".join(sorted({read_results(study).provenance() for study, _, _ in SHOWN}))
     )
+
+
+def fashion_table() -> str:
+    """The accuracy on Fashion-MNIST, once `make study-fashion` has measured it, beside published figures."""
+    header = ["network", "parameters", "test accuracy, %", "source"]
+    rows, provenance = [list(row) for row in PUBLISHED_ON_FASHION], ""
+    if (RESULTS / "fashion" / "study.json").is_file():
+        row = _rows("fashion")["fashion"]
+        accuracy = f"{_accuracy(row)}{single_view_text(row)}"
+        rows.insert(0, ["`fashion.yaml`", f"{row.num_parameters:,}", accuracy, "[results](../results/fashion)"])
+        provenance = f"\n\nOurs: mean ± standard deviation over seeds. {read_results('fashion').provenance()}"
+    return f"{markdown_table(header, rows)}{provenance}"
 
 
 def ablations_table() -> str:
@@ -325,6 +348,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "headline": headline,
     "summary": summary_table,
     "results": results_table,
+    "fashion": fashion_table,
     "ablations": ablations_table,
     "speed": speed_table,
     "claims": claims_table,

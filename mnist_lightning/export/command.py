@@ -27,7 +27,8 @@ def export(
         format: onnx; onnx_int8, smaller, rejected if it loses 0.1 % of accuracy or more; torch, for torch.export.load;
             weights, a small checkpoint for this project's commands that cannot be resumed; html, a page to draw on.
         output: New file: .onnx, .pt2 for torch, .ckpt for weights, .html.
-        data_dir: Directory that holds MNIST/raw; by default the environment variable MNIST_DATA_DIR, else `data`.
+        data_dir: Directory of the images, as --data.data_dir; by default the environment variable MNIST_DATA_DIR, else
+            `data`.
         num_threads: Number of CPU threads; one per core by default.
 
     Raises:

@@ -37,10 +37,10 @@ def compare(network: PixelNetwork, expected: Tensor, exported: Exported, images:
 
     Args:
         network: the network.
-        expected: its logits (N, 10) for the images.
+        expected: its logits (N, num_classes) for the images.
         exported: the loaded file.
         images: (N, 1, 28, 28) float32 in [0, 1].
-        labels: (N,) int64 in 0..9.
+        labels: (N,) int64.
     """
     found = compute_logits(exported.logits, images)
     timed = images[:NUM_TIMED]
@@ -66,12 +66,12 @@ def compare(network: PixelNetwork, expected: Tensor, exported: Exported, images:
 
 @torch.inference_mode()
 def compute_logits(compute: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
-    """Logits (N, 10) for images (N, 1, 28, 28) float32 in [0, 1], computed in batches."""
+    """Logits (N, num_classes) for images (N, 1, 28, 28) float32 in [0, 1], computed in batches."""
     return torch.cat([compute(batch) for batch in images.split(BATCH_SIZE)])
 
 
 def accuracy(logits: Tensor, labels: Tensor) -> float:
-    """Accuracy in [0, 1] of logits (N, 10) for labels (N,)."""
+    """Accuracy in [0, 1] of logits (N, num_classes) for labels (N,)."""
     return int((logits.argmax(dim=1) == labels).sum()) / len(labels)
 
 

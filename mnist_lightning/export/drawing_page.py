@@ -14,10 +14,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from typing_extensions import override
 
 from mnist_lightning.classifier import DigitClassifier, check_finite
-from mnist_lightning.data.mnist_files import PIXEL_MEAN, PIXEL_STD
 from mnist_lightning.errors import ExportError
 from mnist_lightning.export.formats import Exported, ExportFormat, Metadata, describe
-from mnist_lightning.export.pixel_network import PixelNetwork, pixel_network
+from mnist_lightning.export.pixel_network import PixelNetwork
 from mnist_lightning.fast.sparse_dropout import SparseDropout
 from mnist_lightning.network import IMAGE_SHAPE
 
@@ -30,33 +29,28 @@ MODEL = '<script type="application/json" id="model">{}</script>'
 Layer = dict[str, Any]  # JSON values, as page/network.js reads them
 
 
-class PageFormat(ExportFormat[list[Layer]]):
+class PageFormat(ExportFormat[dict[str, Any]]):
     """A page that reads what one draws on it, from any place, without a connection."""
 
     suffix = ".html"
     note = " PyTorch computed the file's weights: Python cannot run its JavaScript, which `make test-browser` compares."
 
     @override
-    def build(self, network: PixelNetwork, calibration: Tensor) -> list[Layer]:
+    def build(self, network: PixelNetwork, calibration: Tensor) -> dict[str, Any]:
         layers = getattr(network.net, "layers", None)
         if not isinstance(layers, nn.Sequential):
             raise ExportError("--format html needs a network with an nn.Sequential `layers`. Use --format torch.")
         # In float64, so that every machine writes the same file.
         described = [_describe(layer) for layer in _fold_batch_norm(copy.deepcopy(layers).double())]
-        return [layer for layer in described if layer is not None]
+        kept = [layer for layer in described if layer is not None]
+        return {"mean": network.mean, "std": network.std, "layers": kept}
 
     @override
-    def content(self, model: list[Layer], metadata: Metadata) -> bytes:
+    def content(self, model: dict[str, Any], metadata: Metadata) -> bytes:
         page = (SOURCES / "drawing.html").read_text("utf-8")
         for name in PARTS:
             page = page.replace(f"/* {name} */", (SOURCES / name).read_text("utf-8").rstrip("\n"))
-        values = {
-            "metadata": metadata,
-            "sure_probability": SURE_PROBABILITY,
-            "mean": PIXEL_MEAN,
-            "std": PIXEL_STD,
-            "layers": model,
-        }
+        values = {"metadata": metadata, "sure_probability": SURE_PROBABILITY, **model}
         text = json.dumps(values, ensure_ascii=False).replace("<", "\\u003c")  # no text can end the script
         return page.replace(MODEL.format("/* model */"), MODEL.format(text)).encode()
 
@@ -77,7 +71,7 @@ def write_page(classifier: DigitClassifier) -> bytes:
         DivergenceError: the network's logits are not finite.
         ExportError: the page cannot compute one of its layers.
     """
-    network, export_format, blank = pixel_network(classifier), PageFormat(), torch.zeros(1, *IMAGE_SHAPE)
+    network, export_format, blank = PixelNetwork(classifier), PageFormat(), torch.zeros(1, *IMAGE_SHAPE)
     with torch.no_grad():
         check_finite(network(blank))
     return export_format.content(export_format.build(network, blank), describe(network))

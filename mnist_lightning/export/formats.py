@@ -10,7 +10,7 @@ from torch import Tensor
 
 import mnist_lightning
 from mnist_lightning.export.pixel_network import PixelNetwork
-from mnist_lightning.network import NUM_CLASSES, num_trainable_parameters
+from mnist_lightning.network import num_trainable_parameters
 
 Metadata = dict[str, Any]  # JSON values
 Model = TypeVar("Model")
@@ -21,7 +21,7 @@ METADATA = "mnist_lightning.json"  # key of the metadata in the file
 class Exported(NamedTuple):
     """A loaded file."""
 
-    logits: Callable[[Tensor], Tensor]  # from images (B, 1, 28, 28) float32 in [0, 1], any B, to (B, 10)
+    logits: Callable[[Tensor], Tensor]  # from images (B, 1, 28, 28) float32 in [0, 1], any B, to (B, num_classes)
     metadata: Metadata
 
 
@@ -62,7 +62,7 @@ def describe(network: PixelNetwork) -> Metadata:
         "mnist_lightning": mnist_lightning.__version__,
         "torch": str(torch.__version__),
         "input": "images: (batch, 1, 28, 28) float32 in [0, 1], white on black",
-        "output": "logits: (batch, 10) float32, one per class",
-        "classes": [str(digit) for digit in range(NUM_CLASSES)],
+        "output": f"logits: (batch, {len(network.class_names)}) float32, one per class",
+        "classes": list(network.class_names),
         "num_parameters": num_trainable_parameters(network),
     }

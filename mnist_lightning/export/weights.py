@@ -9,7 +9,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from mnist_lightning.export.formats import METADATA, Exported, ExportFormat, Metadata
-from mnist_lightning.export.pixel_network import PixelNetwork, pixel_network
+from mnist_lightning.export.pixel_network import PixelNetwork
 from mnist_lightning.runs.checkpoint import load_classifier
 from mnist_lightning.runs.checkpoint_file import load_checkpoint
 
@@ -41,5 +41,5 @@ class WeightsFormat(ExportFormat[dict[str, Any]]):
 
     @override
     def load(self, path: Path) -> Exported:
-        network = pixel_network(load_classifier(path))
+        network = PixelNetwork(load_classifier(path))
         return Exported(network, load_checkpoint(path)[METADATA])

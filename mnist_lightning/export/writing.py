@@ -22,11 +22,12 @@ from mnist_lightning.export.comparison import (
 from mnist_lightning.export.drawing_page import PageFormat
 from mnist_lightning.export.formats import ExportFormat, Metadata, describe
 from mnist_lightning.export.onnx_model import Int8OnnxFormat, OnnxFormat, check_packages
-from mnist_lightning.export.pixel_network import PixelNetwork, pixel_network
+from mnist_lightning.export.pixel_network import PixelNetwork
 from mnist_lightning.export.torch_program import TorchFormat
 from mnist_lightning.export.weights import WeightsFormat
 from mnist_lightning.runs.checkpoint import read_checkpoint
 from mnist_lightning.runs.files import atomic_write
+from mnist_lightning.runs.markdown import one_line
 from mnist_lightning.runs.outputs import check_output
 
 NUM_CALIBRATION_IMAGES = 1000
@@ -37,7 +38,7 @@ def export_checkpoint(ckpt_path: Path, name: FormatName, output: Path, data_dir:
     export_format = _format(name, ckpt_path)
     check_output(output, export_format.suffix)
     checkpoint = read_checkpoint(ckpt_path)
-    network, data = pixel_network(checkpoint.classifier()), checkpoint.datamodule(data_dir)
+    network, data = PixelNetwork(checkpoint.classifier()), checkpoint.datamodule(data_dir)
     data.setup("test")
     return write_and_compare(network, export_format, data, output)
 
@@ -67,9 +68,17 @@ def write_and_compare(
     """
     test = data.images("test")
     images, labels = as_pixels(test.images), test.labels
-    expected = compute_logits(network, images)  # (N, 10)
+    expected = compute_logits(network, images)  # (N, num_classes)
     check_finite(expected)
-    model = export_format.build(network, as_pixels(data.images("train").images[:NUM_CALIBRATION_IMAGES]))
+    calibration = as_pixels(data.images("train").images[:NUM_CALIBRATION_IMAGES])
+    try:
+        model = export_format.build(network, calibration)
+    except ExportError:
+        raise
+    except Exception as error:  # PyTorch's exporters raise any type for a network of the user's
+        raise ExportError(
+            f"{output}: the network cannot be exported: {one_line(str(error))[:300]}. Try another --format."
+        ) from error
     metadata = describe(network)
     try:
         # On the same file system as the output, so that renaming is atomic.

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from mnist_lightning.classifier import DigitClassifier
-from mnist_lightning.data.mnist_files import normalised
 from mnist_lightning.errors import ImageFileError, NoDigitError
 from mnist_lightning.read.image_files import read_image
 from mnist_lightning.read.preparation import prepare_digit
@@ -38,7 +37,7 @@ def classify(classifier: DigitClassifier, images: Tensor) -> Tensor:
         images: (N, 28, 28) uint8, in MNIST's format.
     """
     with torch.inference_mode():
-        return classifier.probabilities(normalised(images.unsqueeze(1).to(classifier.device))).cpu()
+        return classifier.probabilities(images.unsqueeze(1).to(classifier.device) / 255).cpu()
 
 
 def read_digit(classifier: DigitClassifier, path: Path) -> ReadDigit | Problem:

@@ -1,7 +1,6 @@
 """What `report` measures, as `analysis.json` holds it: no number is in a picture alone."""
 
 from dataclasses import dataclass
-from typing import Annotated
 
 from torch import Tensor
 
@@ -14,21 +13,19 @@ from mnist_lightning.report.finished_run import FinishedRun
 from mnist_lightning.runs.json_records import Count, Share
 from mnist_lightning.runs.predictions import worst_mistakes
 
-Digit = Annotated[int, 0, 9]
-
 
 @dataclass(frozen=True)
 class ClassFigures:
-    """The images of one digit.
+    """The images of one class.
 
     Args:
-        digit: The true digit.
+        name: Name of the class.
         num_images: Number of images.
         num_correct: Number of images that are classified correctly.
         accuracy: num_correct / num_images; null if there is no image.
     """
 
-    digit: Digit
+    name: str
     num_images: Count
     num_correct: Count
     accuracy: Share | None
@@ -40,14 +37,14 @@ class Mistake:
 
     Args:
         index: Place of the image in the file, counted from 0.
-        label: The true digit.
-        prediction: The predicted digit.
+        label: The true class, as its place in class_names.
+        prediction: The predicted class, as its place in class_names.
         probability: Probability of the prediction.
     """
 
     index: Count
-    label: Digit
-    prediction: Digit
+    label: Count
+    prediction: Count
     probability: Share
 
 
@@ -63,8 +60,9 @@ class Analysis:
         num_correct: Number of images that are classified correctly.
         accuracy: num_correct / num_images.
         test_time_augmentation: Whether these figures use test-time augmentation.
-        per_class: One entry for each digit.
-        confusion: Number of images, 10 × 10: rows are true digits, columns predicted digits.
+        class_names: Names of the classes.
+        per_class: One entry for each class.
+        confusion: Number of images: rows are true classes, columns predicted classes.
         mistakes: All mistakes, the most confident first.
         calibration: Calibration of the probabilities.
         robustness: Accuracy on moved images.
@@ -77,6 +75,7 @@ class Analysis:
     num_correct: Count
     accuracy: Share
     test_time_augmentation: bool
+    class_names: list[str]
     per_class: list[ClassFigures]
     confusion: list[list[Count]]
     mistakes: list[Mistake]
@@ -85,10 +84,11 @@ class Analysis:
 
 
 def analyse(run: FinishedRun, test: LabelledImages, probabilities: Tensor, robustness: Robustness) -> Analysis:
-    """The figures of a run on its N test images, with probabilities (N, 10) float."""
+    """The figures of a run on its N test images, with probabilities (N, num_classes) float."""
     counts: list[list[int]] = confusion_counts(test.labels, probabilities).tolist()
-    certainties, digits = probabilities.max(dim=1)
-    num_images, num_correct = len(test.labels), int((digits == test.labels).sum())
+    certainties, classes = probabilities.max(dim=1)
+    num_images, num_correct = len(test.labels), int((classes == test.labels).sum())
+    names = run.classifier.class_names
     return Analysis(
         dataset=run.data.title,
         checkpoint=run.checkpoint,
@@ -97,12 +97,14 @@ def analyse(run: FinishedRun, test: LabelledImages, probabilities: Tensor, robus
         num_correct=num_correct,
         accuracy=num_correct / num_images,
         test_time_augmentation=run.classifier.test_time_augmentation,
+        class_names=list(names),
         per_class=[
-            ClassFigures(digit, sum(row), row[digit], share(row[digit], sum(row))) for digit, row in enumerate(counts)
+            ClassFigures(names[label], sum(row), row[label], share(row[label], sum(row)))
+            for label, row in enumerate(counts)
         ],
         confusion=counts,
         mistakes=[
-            Mistake(index, int(test.labels[index]), int(digits[index]), float(certainties[index]))
+            Mistake(index, int(test.labels[index]), int(classes[index]), float(certainties[index]))
             for index in worst_mistakes(test.labels, probabilities).tolist()
         ],
         calibration=calibration_of(test.labels, probabilities),

@@ -7,7 +7,6 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-from mnist_lightning.network import NUM_CLASSES
 from mnist_lightning.runs.drawing import BLUE, INK, in_our_style, new_figure, wilson_interval
 from mnist_lightning.runs.json_records import Count, Share
 
@@ -59,7 +58,7 @@ def share(part: int, whole: int) -> float | None:
 
 
 def calibration_of(labels: Tensor, probabilities: Tensor) -> Calibration:
-    """The calibration of labels (N,) int64 and probabilities (N, 10) float."""
+    """The calibration of labels (N,) int64 and probabilities (N, num_classes) float."""
     return Calibration(
         expected_calibration_error(labels, probabilities),
         NUM_BINS,
@@ -74,15 +73,16 @@ def expected_calibration_error(labels: Tensor, probabilities: Tensor) -> float:
     Source: Guo et al. 2017, "On Calibration of Modern Neural Networks", https://arxiv.org/abs/1706.04599.
 
     Args:
-        labels: (N,) int64 in 0..9.
-        probabilities: (N, 10) float.
+        labels: (N,) int64.
+        probabilities: (N, num_classes) float.
     """
-    return float(multiclass_calibration_error(probabilities, labels, NUM_CLASSES, n_bins=NUM_BINS, norm="l1"))
+    num_classes = probabilities.shape[1]
+    return float(multiclass_calibration_error(probabilities, labels, num_classes, n_bins=NUM_BINS, norm="l1"))
 
 
 def reliability_bins(labels: Tensor, probabilities: Tensor) -> list[Bin]:
-    """The 15 bins of the expected calibration error, of labels (N,) and probabilities (N, 10)."""
-    certainties, digits = probabilities.max(dim=1)
+    """The 15 bins of the expected calibration error, of labels (N,) and probabilities (N, num_classes)."""
+    certainties, classes = probabilities.max(dim=1)
     edges = torch.linspace(0, 1, NUM_BINS + 1, dtype=certainties.dtype)
     places = torch.bucketize(certainties, edges[1:-1], right=True)  # (N,) in 0..14
     bins = []
@@ -90,7 +90,7 @@ def reliability_bins(labels: Tensor, probabilities: Tensor) -> list[Bin]:
         members = places == place
         num_images = int(members.sum())
         mean_probability = float(certainties[members].double().mean()) if num_images else 0.0
-        num_correct = int((digits == labels)[members].sum())
+        num_correct = int((classes == labels)[members].sum())
         ends = float(edges[place]), float(edges[place + 1])
         bins.append(Bin(*ends, num_images, num_correct, mean_probability, share(num_correct, num_images)))
     return bins

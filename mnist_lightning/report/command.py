@@ -23,13 +23,14 @@ def report(
     Args:
         run: The run's folder.
         checkpoint: Weights to evaluate: those of the `last` epoch, which the run itself reports, or the `best` ones.
-        data_dir: Directory that contains MNIST/raw; by default the environment variable MNIST_DATA_DIR, else `data`.
+        data_dir: Directory of the images, as --data.data_dir; by default the environment variable MNIST_DATA_DIR, else
+            `data`.
         num_threads: Threads on the CPU; by default one for each core.
 
     Raises:
         SettingError: there is no such run, its report is damaged, or its folder cannot be written.
         CheckpointError: the run has no such checkpoint, or it is damaged.
-        DataFilesError: MNIST is missing.
+        DataFilesError: the images are missing.
     """
     from mnist_lightning.report.figures import write_figures
     from mnist_lightning.report.finished_run import read_run

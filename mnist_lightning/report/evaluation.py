@@ -10,7 +10,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from mnist_lightning.classifier import DigitClassifier, check_finite
 from mnist_lightning.data.augmentation import AffineParameters, affine
 from mnist_lightning.data.batches import LabelledImages
-from mnist_lightning.data.mnist_files import normalised
 from mnist_lightning.datamodule import DigitsDataModule
 from mnist_lightning.network import IMAGE_SHAPE
 from mnist_lightning.runs.json_records import Count, Share
@@ -68,9 +67,9 @@ def read_test_images(data: DigitsDataModule) -> LabelledImages:
 
 
 def predict(classifier: DigitClassifier, data: DigitsDataModule, images: Tensor) -> Tensor:
-    """Probabilities (N, 10) of images (N, 1, 28, 28) uint8, with test-time augmentation if the run's test has it."""
+    """Probabilities (N, num_classes) of images (N, 1, 28, 28) uint8, with test-time augmentation if the run has it."""
     with torch.inference_mode():
-        parts = [classifier.probabilities(normalised(part)) for part in images.split(data.eval_batch_size)]
+        parts = [classifier.probabilities(part / 255) for part in images.split(data.eval_batch_size)]
         return torch.cat(parts)
 
 
@@ -79,7 +78,7 @@ def robustness_of(classifier: DigitClassifier, data: DigitsDataModule, test: Lab
 
     A large network is evaluated on every n-th image.
     """
-    num_images = max(MIN_IMAGES, MAX_OPERATIONS // operations_per_image(classifier))
+    num_images = max(MIN_IMAGES, MAX_OPERATIONS // max(1, operations_per_image(classifier)))
     step = max(1, len(test.labels) // num_images)
     images = LabelledImages(test.images[::step], test.labels[::step])
     unmoved = _num_correct(classifier, data, images)  # once for all curves, and not interpolated
@@ -115,7 +114,7 @@ def _num_correct(
             images.images.split(data.eval_batch_size), images.labels.split(data.eval_batch_size), strict=True
         ):
             moved = part if amounts is None else _moved(part, amounts)
-            logits = classifier(normalised(moved))
+            logits = classifier(moved / 255)
             check_finite(logits)
             num_correct += int((logits.argmax(dim=1) == labels).sum())
     return num_correct

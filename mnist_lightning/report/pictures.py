@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from mnist_lightning.data.batches import LabelledImages
-from mnist_lightning.network import IMAGE_SHAPE, NUM_CLASSES
+from mnist_lightning.data.datasets import noun_of
+from mnist_lightning.network import IMAGE_SHAPE
 from mnist_lightning.report.analysis import Analysis
 from mnist_lightning.report.calibration import calibration_figure
 from mnist_lightning.report.confusion import confusion_figure
@@ -69,27 +70,28 @@ def confusion_picture(analysis: Analysis, measured_on: str) -> Picture:
     """The confusion matrix."""
     counts = torch.tensor(analysis.confusion)
     off_diagonal = counts.clone().fill_diagonal_(0)
-    true, predicted = divmod(int(off_diagonal.argmax()), NUM_CLASSES)
+    names, noun = analysis.class_names, noun_of(analysis.class_names)
+    true, predicted = divmod(int(off_diagonal.argmax()), len(names))
     alt = f"{analysis.num_correct:,} of {analysis.num_images:,} images are classified correctly."
     if off_diagonal.any():
         most = int(off_diagonal[true, predicted])
         times = "once" if most == 1 else f"{most} times"
-        alt += f" The most frequent mistake, made {times}: a {true} is classified as {predicted}."
+        alt += f" The most frequent mistake, made {times}: {names[true]} is classified as {names[predicted]}."
     return Picture(
         "confusion",
         "Confusion matrix",
-        "Rows are true digits, columns predicted digits. Correct predictions are grey; the more frequent a mistake, "
-        "the darker its orange. The percentages are the accuracy of each digit.",
+        "Rows are true classes, columns predicted classes. Correct predictions are grey; the more frequent a mistake, "
+        f"the darker its orange. The percentages are the accuracy of each {noun}.",
         alt,
-        png_of(confusion_figure(counts, measured_on)),
-        ["digit", "images", "correct", "accuracy", "mistaken for"],
+        png_of(confusion_figure(counts, names, measured_on)),
+        [noun, "images", "correct", "accuracy", "mistaken for"],
         [
             [
-                str(each.digit),
+                each.name,
                 f"{each.num_images:,}",
                 f"{each.num_correct:,}",
                 optional_text(each.accuracy, ".2%"),
-                ", ".join(f"{other} (×{count})" for other, count in enumerate(mistakes) if count) or "–",
+                ", ".join(f"{names[other]} (×{count})" for other, count in enumerate(mistakes) if count) or "–",
             ]
             for each, mistakes in zip(analysis.per_class, off_diagonal.tolist(), strict=True)
         ],
@@ -97,14 +99,14 @@ def confusion_picture(analysis: Analysis, measured_on: str) -> Picture:
 
 
 def mistakes_picture(test: LabelledImages, probabilities: Tensor, analysis: Analysis) -> Picture:
-    """The mistakes among N images with probabilities (N, 10)."""
-    mistakes = analysis.mistakes
+    """The mistakes among N images with probabilities (N, num_classes)."""
+    mistakes, names, noun = analysis.mistakes, analysis.class_names, noun_of(analysis.class_names)
     alt = "No image is classified wrongly."
     if mistakes:
         worst = mistakes[0]
         alt = (
-            f"{len(mistakes[:NUM_SHOWN])} images. The most confident mistake, image {worst.index:,}: a {worst.label} "
-            f"classified as {worst.prediction} with probability {worst.probability:.1%}."
+            f"{len(mistakes[:NUM_SHOWN])} images. The most confident mistake, image {worst.index:,}: "
+            f"{names[worst.label]} classified as {names[worst.prediction]} with probability {worst.probability:.1%}."
         )
     return Picture(
         "mistakes",
@@ -112,10 +114,10 @@ def mistakes_picture(test: LabelledImages, probabilities: Tensor, analysis: Anal
         "The wrong predictions with the highest probability, highest first. The number is the image's place in the "
         "file, counted from 0.",
         alt,
-        png_of(mistakes_figure(test.images, test.labels, probabilities)),
-        ["image", "true digit", "predicted digit", "probability"],
+        png_of(mistakes_figure(test.images, test.labels, probabilities, names)),
+        ["image", f"true {noun}", f"predicted {noun}", "probability"],
         [
-            [f"{each.index:,}", str(each.label), str(each.prediction), f"{each.probability:.2%}"]
+            [f"{each.index:,}", names[each.label], names[each.prediction], f"{each.probability:.2%}"]
             for each in mistakes[:NUM_SHOWN]
         ],
     )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from mnist_lightning.network import num_trainable_parameters
+from mnist_lightning.network import count_normed_convolutions, num_trainable_parameters
 
 MIN_TEST_ACCURACY = 0.994
 MAX_PARAMETERS = 20_000
@@ -68,11 +68,8 @@ def _leaves(net: nn.Module) -> list[nn.Module]:
 
 
 def _batch_norm(net: nn.Module) -> tuple[str, bool]:
-    leaves = _leaves(net)
-    pairs = zip(leaves, [*leaves[1:], None], strict=True)
-    following = [after for module, after in pairs if isinstance(module, nn.Conv2d)]
-    num_followed = sum(isinstance(after, nn.BatchNorm2d) for after in following)
-    return f"{num_followed} of {len(following)} convolutions", num_followed == len(following) > 0
+    num_followed, num_convolutions = count_normed_convolutions(net)
+    return f"{num_followed} of {num_convolutions} convolutions", num_followed == num_convolutions > 0
 
 
 def _dropout(net: nn.Module) -> tuple[str, bool]:

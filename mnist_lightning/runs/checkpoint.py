@@ -12,9 +12,14 @@ from torch import Tensor
 
 from mnist_lightning.bounds import bound_trainer_options
 from mnist_lightning.classifier import DigitClassifier
-from mnist_lightning.datamodule import DigitsDataModule, check_holdout
+from mnist_lightning.data.datasets import DIGITS, MNIST_PIXELS
+from mnist_lightning.datamodule import DigitsDataModule
 from mnist_lightning.errors import CheckpointError, SettingError
+from mnist_lightning.network import NETWORKS
 from mnist_lightning.runs.checkpoint_file import CHECKPOINT_HINT, load_checkpoint
+
+# Arguments of DigitClassifier that the training images determine; the first versions knew MNIST's digits only.
+SETTINGS_OF_IMAGES = {"class_names": DIGITS, "pixel_mean": MNIST_PIXELS.mean, "pixel_std": MNIST_PIXELS.std}
 
 
 class LoadedCheckpoint(NamedTuple):
@@ -34,9 +39,14 @@ class LoadedCheckpoint(NamedTuple):
         """The data module, before `setup`.
 
         Args:
-            data_dir: directory that holds MNIST/raw, as in --data.data_dir.
+            data_dir: directory that holds the files, as in --data.data_dir.
+
+        Raises:
+            SettingError: the images there have other classes than the classifier.
         """
-        return DigitsDataModule(**{**self.data, "data_dir": data_dir})
+        data = DigitsDataModule(**{**self.data, "data_dir": data_dir})
+        check_class_names(self.model["class_names"], data)
+        return data
 
 
 def read_checkpoint(ckpt_path: str | Path) -> LoadedCheckpoint:
@@ -46,16 +56,32 @@ def read_checkpoint(ckpt_path: str | Path) -> LoadedCheckpoint:
         CheckpointError: the file is missing or damaged, or its settings or weights are not this project's.
     """
     content = load_checkpoint(ckpt_path)
-    model = checked_settings(ckpt_path, "model", DigitClassifier, content["hyper_parameters"])
+    model = checked_settings(ckpt_path, "model", DigitClassifier, SETTINGS_OF_IMAGES | content["hyper_parameters"])
     data = checked_settings(ckpt_path, "data", DigitsDataModule, content["datamodule_hyper_parameters"])
     try:
-        check_holdout(DigitsDataModule(**data))
-        with torch.device("meta"):  # allocates nothing: the settings may describe a far larger network than the file
+        DigitsDataModule(**data)
+        # The meta device allocates nothing: the settings may describe a far larger network than the file. A network of
+        # the user's may not work there, and is built without a change to the random numbers.
+        is_ours = model.get("network", "optimized") in NETWORKS
+        with torch.device("meta") if is_ours else torch.random.fork_rng(devices=[]):
             expected = DigitClassifier(**model)
     except SettingError as error:
-        raise CheckpointError(f"--ckpt_path {ckpt_path}: its settings contradict each other: {error}") from None
+        raise CheckpointError(f"--ckpt_path {ckpt_path}: its settings cannot be used: {error}") from None
     check_tensors(ckpt_path, content["state_dict"], expected.state_dict())
     return LoadedCheckpoint(content, model, data)
+
+
+def check_class_names(class_names: tuple[str, ...], data: DigitsDataModule) -> None:
+    """Checks that images have the classes that a network was trained on.
+
+    Raises:
+        SettingError: they have others.
+    """
+    if class_names != data.class_names:
+        raise SettingError(
+            f"--data.dataset {data.dataset}: the network was trained on the classes {', '.join(class_names)}, but "
+            f"{data.title} has {', '.join(data.class_names)}. Use the data set of its training."
+        )
 
 
 def checked_settings(ckpt_path: str | Path, group: str, cls: type, settings: dict[str, Any]) -> dict[str, Any]:

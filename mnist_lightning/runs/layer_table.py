@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from mnist_lightning.network import IMAGE_SHAPE, num_trainable_parameters
+from mnist_lightning.network import IMAGE_SHAPE, LayeredNet, num_trainable_parameters
 
 
 @dataclass
@@ -14,18 +14,20 @@ class LayerRow:
 
     layers: list[str] = field(default_factory=list)
     output_shape: tuple[int, ...] = ()  # without the batch: (C, H, W) or (C,)
-    receptive_field_pixels: int | None = None  # side of the receptive field; None: the whole image
+    receptive_field_pixels: int | None = None  # side of the receptive field; None: the whole image, 0: unknown
     num_parameters: list[int] = field(default_factory=list)  # of each layer that has parameters
 
 
 def layer_table(net: nn.Module, input_shape: tuple[int, ...] = IMAGE_SHAPE) -> list[LayerRow]:
     """Runs one blank image of shape `input_shape` (C, H, W) through `net` in evaluation mode and records each layer.
 
-    The receptive field follows https://distill.pub/2019/computing-receptive-fields/.
+    The receptive field, which is computed for a chain of layers only, follows
+    https://distill.pub/2019/computing-receptive-fields/.
     """
     rows: list[LayerRow] = []
     receptive_field: int | None = 1
     stride = 1
+    counted: set[nn.Module] = set()
 
     def note(module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
         nonlocal receptive_field, stride
@@ -38,10 +40,11 @@ def layer_table(net: nn.Module, input_shape: tuple[int, ...] = IMAGE_SHAPE) -> l
             stride *= _side(module.stride)
         row = rows[-1]
         row.layers.append(_describe(module))
-        row.output_shape = tuple(output.shape[1:])
-        row.receptive_field_pixels = receptive_field
-        if num := num_trainable_parameters(module):
+        row.output_shape = tuple(output.shape[1:]) if isinstance(output, Tensor) else ()
+        row.receptive_field_pixels = receptive_field if isinstance(net, LayeredNet) else 0
+        if module not in counted and (num := num_trainable_parameters(module)):
             row.num_parameters.append(num)
+        counted.add(module)
 
     leaves = [module for module in net.modules() if not list(module.children())]
     hooks = [module.register_forward_hook(note) for module in leaves]
@@ -54,6 +57,8 @@ def layer_table(net: nn.Module, input_shape: tuple[int, ...] = IMAGE_SHAPE) -> l
         net.train(was_training)
         for hook in hooks:
             hook.remove()
+    if rest := num_trainable_parameters(net) - sum(sum(row.num_parameters) for row in rows):
+        rows.append(LayerRow(["parameters outside of layers"], receptive_field_pixels=0, num_parameters=[rest]))
     return rows
 
 
@@ -89,7 +94,7 @@ def format_layer_table(rows: list[LayerRow]) -> str:
     """The table as text, one line per row, with the total number of parameters below."""
     cells = [("layer", "output", "receptive field", "parameters")]
     for row in rows:
-        seen = "whole image" if row.receptive_field_pixels is None else str(row.receptive_field_pixels)
+        seen = "whole image" if row.receptive_field_pixels is None else str(row.receptive_field_pixels or "–")
         parameters = " + ".join(f"{num:,}" for num in row.num_parameters)
         cells.append((" · ".join(row.layers), "×".join(map(str, row.output_shape)), seen, parameters))
     total = sum(sum(row.num_parameters) for row in rows)

@@ -13,7 +13,7 @@ Settings = dict[str, dict[str, Any]]  # by group and name
 SETTINGS_OF_A_CHECKPOINT = frozenset(
     [
         *("model.network", "model.dropout", "model.width", "model.batch_norm", "model.head", "model.channels_last"),
-        "model.test_time_augmentation",
+        *("model.test_time_augmentation", "model.class_names", "model.pixel_mean", "model.pixel_std"),
         *("data.dataset", "data.validation", "data.num_holdout", "data.split_seed", "data.eval_batch_size"),
     ]
 )

@@ -10,7 +10,8 @@ from typing import Any
 
 import torch
 
-from mnist_lightning.data.mnist_files import default_data_dir, read_mnist
+from mnist_lightning.data.datasets import MNIST
+from mnist_lightning.data.idx_files import default_data_dir
 from mnist_lightning.errors import UserError
 from mnist_lightning.evidence.benchmark.changes import CHANGES, measure_changes
 from mnist_lightning.evidence.benchmark.epochs import CONTENDERS, CONTENTION, FAST, GPU, TRAINER, Contender, time_epochs
@@ -77,7 +78,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="directory for the figures")
     args = parser.parse_args()
     try:
-        read_mnist(default_data_dir())
+        MNIST.read(default_data_dir())
     except UserError as error:
         parser.error(str(error))
     args.output.mkdir(parents=True, exist_ok=True)

@@ -11,9 +11,10 @@ from torch.utils.data import DataLoader
 from torchvision import transforms
 
 from mnist_lightning.classifier import Backend, DigitClassifier
-from mnist_lightning.data.mnist_files import default_data_dir, read_mnist
+from mnist_lightning.data.datasets import MNIST
+from mnist_lightning.data.idx_files import default_data_dir
 from mnist_lightning.datamodule import DigitsDataModule
-from mnist_lightning.evidence.benchmark.plain_script import AUGMENT, TO_NORMALISED_TENSOR, PilDigits
+from mnist_lightning.evidence.benchmark.plain_script import AUGMENT, PilDigits
 from mnist_lightning.fast.allocation import keep_freed_memory
 from mnist_lightning.fast.sparse_dropout import SparseDropout
 
@@ -86,7 +87,7 @@ class Loop:
 
     def _batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         if not self.setting.whole_batches:
-            digits = PilDigits(read_mnist(default_data_dir())[0], transforms.Compose([*AUGMENT, *TO_NORMALISED_TENSOR]))
+            digits = PilDigits(MNIST.read(default_data_dir())[0], transforms.Compose([*AUGMENT, transforms.ToTensor()]))
             yield from DataLoader(digits, self.setting.batch_size, shuffle=True)
             return
         loader = self.data.train_dataloader()

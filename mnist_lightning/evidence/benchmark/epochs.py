@@ -19,7 +19,7 @@ from typing_extensions import override
 
 from mnist_lightning.callbacks.training_totals import epoch_metrics
 from mnist_lightning.classifier import DigitClassifier
-from mnist_lightning.data.mnist_files import default_data_dir
+from mnist_lightning.data.idx_files import default_data_dir
 from mnist_lightning.evidence.benchmark import plain_script
 from mnist_lightning.evidence.benchmark.bare_loop import Loop, Setting
 from mnist_lightning.evidence.benchmark.turns import Portion, Run, Turns, close_on_exit

@@ -23,7 +23,8 @@ from torchvision import transforms
 from typing_extensions import override
 
 from mnist_lightning.data.batches import LabelledImages
-from mnist_lightning.data.mnist_files import default_data_dir, read_mnist
+from mnist_lightning.data.datasets import MNIST
+from mnist_lightning.data.idx_files import default_data_dir
 from mnist_lightning.runs.environment import hardware, versions
 
 BATCH_SIZE = 512
@@ -97,7 +98,7 @@ def train(
         max_steps: steps per epoch, for a quick measurement; None runs all 118.
     """
     torch.manual_seed(seed)
-    train_data, test_data = read_mnist(data_dir)
+    train_data, test_data = MNIST.read(data_dir)
     train_set = PilDigits(train_data, transforms.Compose([*AUGMENT, *TO_NORMALISED_TENSOR]))
     test_set = PilDigits(test_data, transforms.Compose(TO_NORMALISED_TENSOR))
     train_loader = DataLoader(train_set, BATCH_SIZE, shuffle=True, num_workers=num_workers)

@@ -12,12 +12,14 @@ import torch
 from torchvision.datasets import MNIST
 
 from mnist_lightning.data.batches import LabelledImages
-from mnist_lightning.data.mnist_files import MNIST_FILES, TEST_LABELS, read_mnist, read_verified
+from mnist_lightning.data.datasets import MNIST as MNIST_FILES
 from mnist_lightning.errors import DataFilesError
+
+TEST_LABELS = MNIST_FILES.files[3]
 
 
 def test_checksums_match_torchvision() -> None:
-    assert [(f"{file.name}.gz", file.gz_md5) for file in MNIST_FILES] == MNIST.resources
+    assert [(f"{file.name}.gz", file.gz_md5) for file in MNIST_FILES.files] == MNIST.resources
 
 
 def test_the_sets_are_mnist(mnist: tuple[LabelledImages, LabelledImages]) -> None:
@@ -32,32 +34,32 @@ def test_the_sets_are_mnist(mnist: tuple[LabelledImages, LabelledImages]) -> Non
 
 
 def test_unpacked_files_are_read_too(own_copy: Path, tmp_path: Path, no_mirror: None) -> None:
-    packed = read_verified(tmp_path, TEST_LABELS)
+    packed = MNIST_FILES.read_verified(tmp_path, TEST_LABELS)
     (own_copy / f"{TEST_LABELS.name}.gz").unlink()
     (own_copy / TEST_LABELS.name).write_bytes(packed)
-    assert read_verified(tmp_path, TEST_LABELS) == packed
+    assert MNIST_FILES.read_verified(tmp_path, TEST_LABELS) == packed
 
 
 def test_missing_files_are_downloaded(
     tmp_path: Path, server: str, mnist: tuple[LabelledImages, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(MNIST, "mirrors", [f"{server}/good/"])
-    assert torch.equal(read_mnist(tmp_path)[1].images, mnist[1].images)
+    assert torch.equal(MNIST_FILES.read(tmp_path)[1].images, mnist[1].images)
     names = sorted(path.name for path in (tmp_path / "MNIST" / "raw").iterdir())
-    assert names == sorted(f"{file.name}.gz" for file in MNIST_FILES)
+    assert names == sorted(f"{file.name}.gz" for file in MNIST_FILES.files)
 
 
 def test_the_error_says_everything_needed(tmp_path: Path, no_mirror: None) -> None:
     data_dir = tmp_path / "data"
     with pytest.raises(DataFilesError) as error:
-        read_mnist(data_dir)
+        MNIST_FILES.read(data_dir)
     assert not data_dir.exists()  # a failed download leaves no folders
     text = str(error.value)
     assert str(data_dir / "MNIST" / "raw") in text
     assert "http://127.0.0.1:9/mnist/" in text
     assert "configs/offline.yaml" in text
     assert "MNIST_DATA_DIR" in text
-    for file in MNIST_FILES:
+    for file in MNIST_FILES.files:
         assert f"{file.gz_md5}  {file.name}.gz" in text
 
 
@@ -75,7 +77,7 @@ def test_a_directory_that_holds_the_files_need_not_be_writable(own_copy: Path, n
         try:
             with pytest.raises(PermissionError):
                 (raw / "new").touch()
-            read_mnist(data_dir)
+            MNIST_FILES.read(data_dir)
         finally:
             if is_root:
                 os.seteuid(0)
@@ -84,6 +86,6 @@ def test_a_directory_that_holds_the_files_need_not_be_writable(own_copy: Path, n
 
 
 def test_command_verifies(tmp_path: Path, mnist_dir: Path) -> None:
-    command = [sys.executable, "-m", "mnist_lightning.data.mnist_files", str(mnist_dir)]
+    command = [sys.executable, "-m", "mnist_lightning.data.datasets", "mnist", str(mnist_dir)]
     found = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parent.parent)
-    assert "four files, checksums verified" in found.stdout
+    assert "MNIST: 60,000 training images, whose pixels have mean 0.1307 and standard deviation 0.3081" in found.stdout
