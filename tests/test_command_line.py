@@ -290,9 +290,9 @@ def test_help_and_errors_of_our_commands_do_not_load_pytorch(args: list[str]) ->
         ("model.dropout", "2", "2 is out of range: v>=0 and v<1"),
         ("model.nesterov", "3", "Expected true or false. Got value: 3"),
         (
-            "model.network",
+            "model.schedule",
             "foo",
-            "Expected one of ['optimized', 'baseline', 'baseline_relu_on_logits']. Got value: foo",
+            "Expected one of ['one_cycle', 'constant']. Got value: foo",
         ),
     ],
 )
