@@ -113,7 +113,7 @@ def trained_a_little(net: nn.Module) -> None:
     [
         {},
         {"batch_norm": False},
-        {"head": "fully_connected", "class_names": ("rose", "tulip"), "pixel_mean": 0.4, "pixel_std": 0.2},
+        {"head": "fully_connected", "pixel_mean": 0.4, "pixel_std": 0.2},
         pytest.param({"network": "baseline"}, marks=pytest.mark.slow),  # 34 MB
     ],
 )
@@ -149,6 +149,12 @@ def test_a_page_names_the_layer_that_it_cannot_compute(layer: nn.Module) -> None
     cast(OptimizedNet, classifier.net).layers.insert(-2, layer)
     with pytest.raises(ExportError, match=rf"the layer {re.escape(str(layer))}\. Use --format"):
         PageFormat().build(PixelNetwork(classifier), torch.rand(1, 1, 28, 28))
+
+
+def test_a_page_reads_digits_only() -> None:
+    network = PixelNetwork(DigitClassifier(class_names=("rose", "tulip")))
+    with pytest.raises(ExportError, match="trained on the classes rose, tulip"):
+        PageFormat().build(network, torch.rand(1, 1, 28, 28))
 
 
 def test_no_text_in_a_page_is_markup() -> None:

@@ -14,6 +14,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from typing_extensions import override
 
 from mnist_lightning.classifier import DigitClassifier, check_finite
+from mnist_lightning.data.datasets import DIGITS
 from mnist_lightning.errors import ExportError
 from mnist_lightning.export.formats import Exported, ExportFormat, Metadata, describe
 from mnist_lightning.export.pixel_network import PixelNetwork
@@ -37,6 +38,11 @@ class PageFormat(ExportFormat[dict[str, Any]]):
 
     @override
     def build(self, network: PixelNetwork, calibration: Tensor) -> dict[str, Any]:
+        if network.class_names != DIGITS:
+            raise ExportError(
+                "--format html prepares a drawing as MNIST's digits were, but this network was trained on the classes "
+                f"{', '.join(network.class_names)}. Use --format onnx or torch."
+            )
         layers = getattr(network.net, "layers", None)
         if not isinstance(layers, nn.Sequential):
             raise ExportError("--format html needs a network with an nn.Sequential `layers`. Use --format torch.")
