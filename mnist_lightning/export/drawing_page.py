@@ -19,7 +19,7 @@ from mnist_lightning.errors import ExportError
 from mnist_lightning.export.formats import Exported, ExportFormat, Metadata, describe
 from mnist_lightning.export.pixel_network import PixelNetwork
 from mnist_lightning.fast.sparse_dropout import SparseDropout
-from mnist_lightning.network import IMAGE_SHAPE
+from mnist_lightning.network import IMAGE_SHAPE, LayeredNet
 
 SURE_PROBABILITY = 0.9  # below it, the page says "not sure" and names the two most likely classes
 FLOATS = "<f4"  # little-endian float32
@@ -43,11 +43,10 @@ class PageFormat(ExportFormat[dict[str, Any]]):
                 "--format html prepares a drawing as MNIST's digits were, but this network was trained on the classes "
                 f"{', '.join(network.class_names)}. Use --format onnx or torch."
             )
-        layers = getattr(network.net, "layers", None)
-        if not isinstance(layers, nn.Sequential):
-            raise ExportError("--format html needs a network with an nn.Sequential `layers`. Use --format torch.")
+        if not isinstance(network.net, LayeredNet):
+            raise ExportError("--format html needs a network that is a LayeredNet. Use --format onnx or torch.")
         # In float64, so that every machine writes the same file.
-        described = [_describe(layer) for layer in _fold_batch_norm(copy.deepcopy(layers).double())]
+        described = [_describe(layer) for layer in _fold_batch_norm(copy.deepcopy(network.net.layers).double())]
         kept = [layer for layer in described if layer is not None]
         return {"mean": network.mean, "std": network.std, "layers": kept}
 
