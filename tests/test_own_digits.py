@@ -53,6 +53,10 @@ def test_the_size_of_the_picture_does_not_matter(height: int) -> None:
     assert difference(prepare_digit(seven(height * 4 // 3, height)), prepare_digit(seven())) < 8
 
 
+def test_the_stroke_width_of_a_bar_that_fills_its_box() -> None:
+    assert stroke_width(np.ones((200, 16), dtype=bool)) == pytest.approx(16, abs=2)
+
+
 def test_thin_and_thick_lines_get_mnists_stroke_width() -> None:
     for pixels in (3, 10, 90):
         image = Image.new("L", (600, 600), 255)

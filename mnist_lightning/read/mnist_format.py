@@ -45,7 +45,8 @@ def to_mnist_format(ink: Floats, strokes: Mask) -> NDArray[np.uint8]:
 
 def stroke_width(shape: Mask) -> float:
     """Mean stroke width in pixels: four times the mean distance to the edge, as within a strip."""
-    return 4 * float(ndimage.distance_transform_edt(shape)[shape].mean())
+    depth = ndimage.distance_transform_edt(np.pad(shape, 1))  # the shape ends at its border
+    return 4 * float(depth[depth > 0].mean())
 
 
 def _enlarged_shape(ink: Floats, strokes: Mask) -> Mask:

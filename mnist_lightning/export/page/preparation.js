@@ -172,7 +172,8 @@ function toMnistFormat(mask) {
 // Four times the mean distance to the edge, as within a strip.
 function strokeWidth(shape) {
   let sum = 0, count = 0;
-  for (const distance of distances(shape, 0)) {
+  const padded = cut(shape, { left: -1, right: shape.width + 1, top: -1, bottom: shape.height + 1 });
+  for (const distance of distances(padded, 0)) {
     sum += distance;
     count += distance > 0 ? 1 : 0;
   }
