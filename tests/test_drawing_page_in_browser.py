@@ -16,11 +16,12 @@ from torch import Tensor
 
 from mnist_lightning.classifier import DigitClassifier
 from mnist_lightning.data.datasets import MNIST
-from mnist_lightning.export.drawing_page import SURE_PROBABILITY, PageFormat
+from mnist_lightning.export.drawing_page import PageFormat
 from mnist_lightning.export.formats import describe
 from mnist_lightning.export.pixel_network import PixelNetwork
 from mnist_lightning.read.preparation import prepare_digit
 from mnist_lightning.runs.checkpoint import load_classifier
+from mnist_lightning.runs.predictions import SURE_PROBABILITY
 from support.browser import open_page
 from support.demo_page import ONE, SEVEN, Stroke, draw, written
 from support.runs import PROJECT

@@ -8,6 +8,7 @@ import struct
 import warnings
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +22,8 @@ from mnist_lightning.errors import ImageFileError
 from mnist_lightning.main import main
 from mnist_lightning.read.image_files import find_images, read_image
 from mnist_lightning.read.preparation import prepare_digit
+from mnist_lightning.runs.predictions import SURE_PROBABILITY
+from support.runs import PROJECT
 
 
 def one(width: int = 300, height: int = 300) -> Image.Image:
@@ -158,17 +161,26 @@ def test_a_damaged_file_is_refused_whatever_its_format(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A checkpoint of an untrained network; reading MNIST fails the test."""
+def checkpoint(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The model that ships with the project; reading MNIST fails the test."""
     monkeypatch.setattr(IdxFiles, "read_verified", lambda *_: pytest.fail("the data were read"))
-    module = DigitClassifier(test_time_augmentation=True)
+    return str(PROJECT / "models" / "mnist.ckpt")
+
+
+def untrained(path: Path, **settings: Any) -> str:
     content = {
-        "state_dict": module.state_dict(),
-        "hyper_parameters": dict(module.hparams),
+        "state_dict": DigitClassifier(**settings).state_dict(),
+        "hyper_parameters": settings,
         "datamodule_hyper_parameters": dict(DigitsDataModule().hparams),
     }
-    torch.save(content, tmp_path / "untrained.ckpt")
-    return str(tmp_path / "untrained.ckpt")
+    torch.save(content, path)
+    return str(path)
+
+
+@pytest.fixture
+def unsure(tmp_path: Path) -> str:
+    """A checkpoint of an untrained network, which gives each digit a similar probability."""
+    return untrained(tmp_path / "untrained.ckpt")
 
 
 def status_of(args: list[str], command: str = "read") -> object:
@@ -201,11 +213,33 @@ def test_one_line_per_file_and_status_1(
     shown = {line.split()[0]: line[column:] for line in lines}
     assert list(shown) == [str(folder / "b.png"), str(folder / "more" / "a.JPG"), *names[1:]]
     for line in list(shown.values())[:2]:
-        digit, probability, sign, runner_up, runner_up_probability, last_sign = line.split()
-        assert {digit, runner_up} < set("0123456789")
-        assert (sign, last_sign) == ("%", "%)")
-        assert float(probability) >= float(runner_up_probability[1:])
+        digit, probability, runner_up, runner_up_probability = line.split()
+        assert digit == "1"
+        assert runner_up in set("023456789")
+        assert 100 >= float(probability.rstrip("%")) > float(runner_up_probability.strip("(%)"))
     assert [shown[name] for name in names[1:]] == [f"–  {problem}" for problem in (NO_PICTURE, *NOT_READ.values())]
+
+
+def test_an_unsure_answer_names_the_two_likeliest_digits(
+    folder: Path, unsure: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "results.json"
+    assert status_of([str(folder / "b.png"), "--ckpt_path", unsure, "--output", str(output)]) == 1
+    (row,) = json.loads(output.read_text())
+    assert row["runner_up_probability"] <= row["probability"] < SURE_PROBABILITY
+    runner_up = f"{row['runner_up']} ({row['runner_up_probability']:.2%})"
+    assert row["problem"] == f"not sure: {row['digit']} ({row['probability']:.2%}) or {runner_up}"
+    assert capsys.readouterr().out.splitlines()[1].split(maxsplit=2)[1:] == ["?", row["problem"]]
+
+
+def test_a_network_of_other_classes_is_refused(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ckpt_path = untrained(tmp_path / "flowers.ckpt", class_names=("rose", "tulip"))
+    assert status_of([str(folder), "--ckpt_path", ckpt_path]) == 2
+    assert (
+        "`read` recognises digits, but this network was trained on the classes rose, tulip" in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize("suffix", ["csv", "json"])

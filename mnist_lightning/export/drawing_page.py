@@ -20,8 +20,8 @@ from mnist_lightning.export.formats import Exported, ExportFormat, Metadata, des
 from mnist_lightning.export.pixel_network import PixelNetwork
 from mnist_lightning.fast.sparse_dropout import SparseDropout
 from mnist_lightning.network import IMAGE_SHAPE, LayeredNet
+from mnist_lightning.runs.predictions import SURE_PROBABILITY
 
-SURE_PROBABILITY = 0.9  # below it, the page says "not sure" and names the two most likely classes
 FLOATS = "<f4"  # little-endian float32
 SOURCES = Path(__file__).parent / "page"
 PARTS = ("drawing.css", "network.js", "preparation.js", "drawing.js")

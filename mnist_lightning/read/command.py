@@ -31,7 +31,8 @@ def read(
         num_threads: Number of CPU threads; one per core by default.
 
     Raises:
-        SystemExit: status 1 if a file does not show exactly one digit, or its prepared image cannot be written.
+        SystemExit: status 1 if a file does not show exactly one digit, the network is not sure which it is, or its
+            prepared image cannot be written.
         SettingError: `output` or `prepared` exists already or cannot be written.
         CheckpointError: the checkpoint cannot be read.
     """

@@ -1,4 +1,7 @@
-"""Finds the digit among a picture's ink: no specks, no ruled lines, nothing that touches the border."""
+"""Finds the digit among a picture's ink, by the shapes of connected pieces of ink.
+
+Ruled lines, shadows, frames around the digit, underlines, dots and specks are not the digit.
+"""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -6,8 +9,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.spatial import ConvexHull
 
 from mnist_lightning.errors import NoDigitError
+from mnist_lightning.read.mnist_format import stroke_width
 
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -16,40 +21,33 @@ Box = tuple[slice, slice]
 
 # All constants here were chosen on the development set of rendered_digits.py.
 # Ink thresholds, as fractions of the strongest ink: a shadow may join the digit to the border at one level only.
-LEVELS = (0.15, 0.25, 0.35, 0.5, 0.65, 0.8)
-# In grey levels of 255: below a faint line, above smoothed noise.
-MIN_CONTRAST = 8.0
-# Longer side of a digit, as a fraction of the picture's; anything smaller is a speck.
-MIN_DIGIT_SIDE = 0.05
-# Minimum contrast to the surrounding paper, relative to that paper's spread.
-MIN_DISTINCTION = 1.0
-# A piece belongs to the digit up to this distance and from this size, relative to the digit's longer side and its ink.
-MAX_GAP = 0.2
-MIN_PIECE_SIZE = 0.03
-# A piece with a smaller fraction of the digit's ink is a shadow or a ruled line.
-MIN_PIECE_INK = 0.7
-# A separate piece of at least this size and about this height, relative to the main piece, is another digit.
-MIN_OTHER_DIGIT_SIZE = 0.3
-MIN_OTHER_DIGIT_HEIGHT = 0.7
-# Ink along more than this fraction of the picture's side is a shadow or another sheet of paper.
-MAX_STROKE_AT_SIDE = 0.4
+LEVELS = (0.2, 0.35, 0.5, 0.65, 0.8)
+MIN_SLOPE = 5.0  # at the edges, in grey levels of 255 per pixel: below a faint line, above noise and most shadows
+MIN_DISTINCTION = 1.0  # contrast to the surrounding paper, relative to that paper's spread
+MIN_DIGIT_SIDE = 0.015  # longer side, as a fraction of the picture's; anything smaller is a speck
+# A digit may touch one side of the picture along this fraction of it, or fill the picture to this fraction of both
+# sides, with few contacts to each: squared paper has many.
+MAX_STROKE_AT_SIDE, MIN_FILLING, MAX_CONTACTS = 0.4, 0.85, 2
+MAX_FLATNESS, MIN_UNDERLINE_FLATNESS = 2.0, 3.0  # width, relative to height, of a digit and of an underline
+# A frame is convex, and what it encloses has at least this fraction of its longer side.
+MIN_FRAME_CONVEXITY, MIN_FRAMED_SIDE = 0.85, 0.4
+# A digit's outline has one hole with this fraction of its sides. It is not convex or the hole is narrow: not a 0.
+MIN_HOLE_SIDE, MAX_OUTLINE_CONVEXITY, MAX_HOLE_WIDTH = 0.75, 0.88, 0.23
+# A piece belongs to the digit up to this distance and from this size, relative to the digit's longer side.
+MAX_GAP, MIN_PIECE_SIDE = 0.2, 0.2
+MIN_PIECE_INK = 0.7  # a piece with a smaller fraction of the digit's ink is a shadow or a ruled line
+MIN_OTHER_DIGIT_HEIGHT = 0.7  # of a separate digit, relative to this one; and the other way round
 NUM_CANDIDATES = 8  # per level, largest first
 
 
 class _Candidate(NamedTuple):
-    """A connected piece of ink."""
+    """A connected piece of ink that may be the digit."""
 
-    score: float
+    score: float  # high for large pieces with sharp edges of high contrast, unlike shadows and ruled lines
     contrast: float  # in grey levels
-    level: float  # in grey levels
-    pieces: Pieces  # (H, W), labels of the connected pieces at that level
-    number: int  # its label
-
-    @property
-    def mask(self) -> Mask:
-        """(H, W)."""
-        pixels: Mask = self.pieces == self.number
-        return pixels
+    mask: Mask  # (H, W)
+    pieces: Pieces  # (H, W), labels of all pieces at the same threshold
+    ink: Floats  # (H, W) in grey levels, smoothed
 
 
 def find_digit(inks: Sequence[Floats]) -> tuple[Floats, Mask]:
@@ -63,162 +61,160 @@ def find_digit(inks: Sequence[Floats]) -> tuple[Floats, Mask]:
         margin.
 
     Raises:
-        NoDigitError: no digit, several digits, or too much other ink.
+        NoDigitError: no digit, or several digits.
     """
-    inks = [_padded(ink) for ink in inks]
-    candidates = [(candidate, ink) for ink in inks if (candidate := _best_candidate(ink)) is not None]
-    if not candidates:
+    best = [candidate for ink in inks if (candidate := _best_candidate(ink)) is not None]
+    if not best:
         raise NoDigitError("nothing in the picture looks like a digit")
-    candidates.sort(key=lambda candidate: candidate[0].score, reverse=True)
-    main, ink = candidates[0]
-    if len(candidates) == 2 and _encloses(candidates[1][0], main):
-        main, ink = candidates[1]
-    smooth = ndimage.gaussian_filter(ink, 1)
-    ink_level = float(np.median(smooth[main.mask]))
-    kept = _with_nearby_pieces(smooth, _pieces_within_edges(smooth, main, ink_level), main.mask)
-    box = _box_of(kept)
-    margin = max(3, _longer_side(box) // 10)
-    window = tuple(slice(max(0, side.start - margin), side.stop + margin) for side in box)
-    return ink[window] / ink_level, kept[window]
-
-
-def _pieces_within_edges(ink: Floats, main: _Candidate, ink_level: float) -> Pieces:
-    """Labels (H, W) of the connected pieces at half the strokes' ink, where their edges are.
-
-    If a shadow joins the digit to the border there, at the lowest level that separates them.
-    """
-    for level in np.linspace(ink_level / 2, max(ink_level / 2, main.level), 5):
-        pieces: Pieces
-        pieces, _ = ndimage.label(ink > level, np.ones((3, 3)))
-        if not _at_border(pieces) & set(np.unique(pieces[main.mask])):
-            break
-    return pieces
-
-
-def _encloses(one: _Candidate, other: _Candidate) -> bool:
-    """Whether the other may be the paper inside a 0, which can have more area than the 0 itself."""
-    outer, inner = _box_of(one.mask), _box_of(other.mask)
-    if one.mask.shape != other.mask.shape or one.contrast < other.contrast / 2:
-        return False
-    return all(out.start < within.start and within.stop < out.stop for out, within in zip(outer, inner, strict=True))
-
-
-def _padded(ink: Floats) -> Floats:
-    """Adds paper where a stroke touches exactly one side of the picture; a ruled line touches two."""
-    parts = [float((side > ink.max() / 4).mean()) for side in (ink[0], ink[-1], ink[:, 0], ink[:, -1])]
-    if sorted(parts)[-2] > 0 or max(parts) > MAX_STROKE_AT_SIDE:
-        return ink
-    top, bottom, left, right = (3 * int(part > 0) for part in parts)
-    return np.pad(ink, ((top, bottom), (left, right)))
+    best.sort(key=lambda candidate: candidate.score)
+    other, main = best[0], best[-1]
+    # The main piece may be the paper inside a 0, which can have more area than the 0 itself.
+    if other.contrast >= main.contrast / 2 and ndimage.binary_fill_holes(other.mask)[main.mask].all():
+        main = other
+    ink = main.ink / float(np.median(main.ink[main.mask]))
+    digit, pieces = _within_frames(main.mask, main.pieces)
+    filled = _fill_outline(digit, pieces)
+    digit = _with_nearby_pieces(ink, pieces, digit) if filled is None else filled
+    window = _enlarged(_box_of(digit))
+    return (ink if filled is None else np.where(filled, 1, ink))[window], digit[window]
 
 
 def _best_candidate(ink: Floats) -> _Candidate | None:
     """The piece of ink, of one polarity, that looks most like a digit."""
-    smooth = ndimage.gaussian_filter(ink, 1)
-    strongest = float(np.quantile(smooth, 0.998))
-    if strongest < MIN_CONTRAST:
-        return None
-    found = [candidate for level in LEVELS for candidate in _candidates(smooth, level * strongest)]
-    return max(found, key=lambda candidate: candidate.score, default=None)
+    smooth, slope = ndimage.gaussian_filter(ink, 1), ndimage.gaussian_gradient_magnitude(ink, 1)
+    best: _Candidate | None = None
+    for level in np.multiply(LEVELS, smooth.max()):
+        pieces, _ = ndimage.label(smooth > level, np.ones((3, 3)))
+        boxes = [
+            (number, box)
+            for number, box in enumerate(ndimage.find_objects(pieces), start=1)
+            if _longer_side(box) >= MIN_DIGIT_SIDE * max(ink.shape)
+            and _length(box[1]) <= MAX_FLATNESS * _length(box[0])
+            and not _is_cut_off(pieces, number, box)
+        ]
+        boxes.sort(key=lambda numbered: _longer_side(numbered[1]), reverse=True)
+        for number, box in boxes[:NUM_CANDIDATES]:
+            part = np.pad(pieces[box] == number, 1)
+            edge = (part & ~ndimage.binary_erosion(part))[1:-1, 1:-1]
+            edge_slope = float(slope[box][edge].mean())
+            score = edge_slope**2 * (_length(box[0]) * _length(box[1])) ** 0.5
+            if edge_slope >= MIN_SLOPE and (best is None or score > best.score):
+                contrast = _contrast(smooth, pieces, number, box)
+                best = _Candidate(score, contrast, pieces == number, pieces, smooth) if contrast else best
+    return best
 
 
-def _candidates(ink: Floats, level: float) -> list[_Candidate]:
-    pieces, _ = ndimage.label(ink > level, np.ones((3, 3)))
-    at_border = _at_border(pieces)
-    boxes = [
-        (number, box)
-        for number, box in enumerate(ndimage.find_objects(pieces), start=1)
-        if _longer_side(box) >= MIN_DIGIT_SIDE * max(ink.shape) and number not in at_border
-    ]
-    boxes.sort(key=lambda numbered: _longer_side(numbered[1]), reverse=True)
-    measured = [_measured(ink, pieces, number, box, level) for number, box in boxes[:NUM_CANDIDATES]]
-    return [candidate for candidate in measured if candidate is not None]
+def _is_cut_off(pieces: Pieces, number: int, box: Box) -> bool:
+    """Whether a piece is a shadow, a ruled line or another sheet of paper that continues beyond the picture."""
+    sides = [side == number for side in (pieces[0], pieces[-1], pieces[:, 0], pieces[:, -1])]
+    if sum(side.any() for side in sides) < 2:
+        return any(side.mean() > MAX_STROKE_AT_SIDE for side in sides)
+    fills = all(_length(side) >= MIN_FILLING * whole for side, whole in zip(box, pieces.shape, strict=True))
+    return not fills or any(ndimage.label(side)[1] > MAX_CONTACTS for side in sides)
 
 
-def _measured(ink: Floats, pieces: Pieces, number: int, box: Box, level: float) -> _Candidate | None:
-    """The piece with its contrast to the paper around it; None if the contrast is too low."""
-    margin = max(3, _longer_side(box) // 10)
-    window = tuple(slice(max(0, side.start - margin), side.stop + margin) for side in box)
+def _contrast(ink: Floats, pieces: Pieces, number: int, box: Box) -> float:
+    """The contrast of a piece to the paper around it, in grey levels; 0 if it is too low."""
+    window = _enlarged(box)
     part = pieces[window] == number
-    near = ndimage.maximum_filter(part, 5)  # includes the blurred edge
-    around = ndimage.maximum_filter(part, 2 * margin + 5) & ~near
-    paper = ink[window][around]
-    usual, most = np.quantile(paper, [0.5, 0.9])
+    paper = ink[window][~ndimage.maximum_filter(part, 5)]  # without the blurred edge
+    usual, most = np.quantile(paper, [0.5, 0.9]) if paper.size else (0, np.inf)
     contrast = float(ink[window][part].mean() - most)
-    if contrast < max(MIN_CONTRAST, MIN_DISTINCTION * float(most - usual)):
+    return contrast if contrast >= MIN_DISTINCTION * float(most - usual) else 0
+
+
+def _within_frames(main: Mask, pieces: Pieces) -> tuple[Mask, Pieces]:
+    """The largest piece within the main piece if that is a frame, such as a box or circle, and all pieces within."""
+    filled = ndimage.binary_fill_holes(main)
+    within = np.where(filled & ~main, pieces, 0)
+    sides = [0 if box is None else _longer_side(box) for box in ndimage.find_objects(within)]
+    is_frame = max(sides, default=0) >= MIN_FRAMED_SIDE * _longer_side(_box_of(main))
+    if not is_frame or _convexity(filled) < MIN_FRAME_CONVEXITY:
+        return main, pieces
+    return _within_frames(within == np.argmax(sides) + 1, within)
+
+
+def _fill_outline(outline: Mask, pieces: Pieces) -> Mask | None:
+    """The digit whose outline this is; None if this is the digit itself."""
+    filled = ndimage.binary_fill_holes(outline)
+    holes, num_holes = ndimage.label(filled & ~outline)
+    hole = holes == np.bincount(holes.ravel())[1:].argmax() + 1 if num_holes else outline
+    sides = zip(_box_of(hole), _box_of(outline), strict=True)
+    if not num_holes or any(_length(inner) < MIN_HOLE_SIDE * _length(outer) for inner, outer in sides):
         return None
-    size = (_length(box[0]) * _length(box[1])) ** 0.5
-    return _Candidate(contrast**2 * size, contrast, level, pieces, number)
+    # Rings within the outline are the edges of the digit's own holes, as in a 6.
+    rings = hole & (pieces > 0)
+    own_holes = ndimage.binary_fill_holes(rings) & ~rings
+    width = stroke_width(hole[_box_of(hole)]) / _longer_side(_box_of(outline))
+    if not own_holes.any() and _convexity(filled) > MAX_OUTLINE_CONVEXITY and width > MAX_HOLE_WIDTH:
+        return None
+    digit: Mask = (outline | hole) & ~own_holes
+    return digit
+
+
+def _convexity(mask: Mask) -> float:
+    """Area of a mask as a fraction of its convex hull's."""
+    points = np.argwhere(mask ^ ndimage.binary_erosion(mask))
+    return float(mask.sum() / ConvexHull(points).volume) if min(np.ptp(points, axis=0)) > 0 else 1.0
+
+
+def _with_nearby_pieces(ink: Floats, pieces: Pieces, main: Mask) -> Mask:
+    """The mask (H, W) of the digit: the main piece and those nearby that are no dots, underlines or frames.
+
+    Raises:
+        NoDigitError: several digits.
+    """
+    main_box = _box_of(main)
+    side = _longer_side(main_box)
+    kept, own, min_ink = main, int(pieces[main].max()), MIN_PIECE_INK * ink[main].mean()
+    others = {
+        number: box
+        for number, box in enumerate(ndimage.find_objects(pieces), start=1)
+        if box is not None
+        and number != own
+        and _longer_side(box) >= MIN_PIECE_SIDE * side
+        and not _is_cut_off(pieces, number, box)
+        and not _is_underline_or_frame(box, main_box)
+        and ink[box][pieces[box] == number].mean() >= min_ink
+    }
+    if any(_is_digit_beside(box, main_box) for box in others.values()):
+        raise NoDigitError("more than one digit in the picture: crop it to one digit")
+    while near := others.keys() & set(np.unique(pieces[ndimage.distance_transform_edt(~kept) <= MAX_GAP * side])):
+        kept = kept | np.isin(pieces, list(near))
+        others = {number: box for number, box in others.items() if number not in near}
+    return kept
+
+
+def _is_underline_or_frame(box: Box, main_box: Box) -> bool:
+    is_flat = _length(box[1]) >= MIN_UNDERLINE_FLATNESS * _length(box[0])
+    is_below = (box[0].start + box[0].stop) / 2 >= main_box[0].stop
+    around = all(out.start <= side.start and side.stop <= out.stop for out, side in zip(box, main_box, strict=True))
+    return bool(around or (is_flat and is_below))
+
+
+def _is_digit_beside(box: Box, main_box: Box) -> bool:
+    """Whether a piece is another digit; pieces above each other are strokes, as in a 3 with separate bowls."""
+    (rows, columns), (main_rows, main_columns) = box, main_box
+    ratio = _length(rows) / _length(main_rows)
+    apart = bool(columns.stop <= main_columns.start or main_columns.stop <= columns.start)
+    return apart and MIN_OTHER_DIGIT_HEIGHT <= ratio <= 1 / MIN_OTHER_DIGIT_HEIGHT
 
 
 def _longer_side(box: Box) -> int:
-    rows, columns = box
-    return max(_length(rows), _length(columns))
+    return max(map(_length, box))
 
 
 def _length(side: slice) -> int:
     return int(side.stop) - int(side.start)
 
 
+def _enlarged(box: Box) -> Box:
+    """The box with a margin of a tenth."""
+    margin = max(3, _longer_side(box) // 10)
+    rows, columns = (slice(max(0, side.start - margin), side.stop + margin) for side in box)
+    return rows, columns
+
+
 def _box_of(mask: Mask) -> Box:
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
-
-
-def _with_nearby_pieces(ink: Floats, pieces: Pieces, main: Mask) -> Mask:
-    """The mask (H, W) of the digit: pieces that overlap the main piece, and nearby pieces that are not small.
-
-    Args:
-        ink: (H, W) in grey levels.
-        pieces: (H, W), labels of the connected pieces.
-        main: (H, W), mask of the main piece.
-
-    Raises:
-        NoDigitError: several digits, or too much other ink.
-    """
-    sizes, at_border = np.bincount(pieces.ravel()), _at_border(pieces)
-    own = [number for number in np.unique(pieces[main]) if number > 0]
-    own = [number for number in own if sizes[number] >= MIN_PIECE_SIZE * max(sizes[own])]
-    kept: Mask = np.isin(pieces, own)
-    main_box, main_size, main_ink = _box_of(kept), kept.sum(), ink[kept].mean()
-    others = {
-        number: box
-        for number, box in enumerate(ndimage.find_objects(pieces), start=1)
-        if number not in own
-        and number not in at_border
-        and sizes[number] >= MIN_PIECE_SIZE * main_size
-        and ink[box][pieces[box] == number].mean() >= MIN_PIECE_INK * main_ink
-    }
-    min_size = MIN_OTHER_DIGIT_SIZE * main_size
-    max_gap = MAX_GAP * _longer_side(main_box)
-    while near := others.keys() & set(np.unique(pieces[ndimage.distance_transform_edt(~kept) <= max_gap])):
-        for number in near:
-            box = others.pop(number)
-            if sizes[number] >= min_size and _is_beside(box, main_box):
-                raise NoDigitError("more than one digit in the picture: crop it to one digit")
-            kept[box] |= pieces[box] == number
-    if any(sizes[number] >= min_size and _is_as_tall(box, main_box) for number, box in others.items()):
-        raise NoDigitError("more than one digit in the picture: crop it to one digit")
-    box = _box_of(kept)
-    num_between = np.count_nonzero(pieces[box]) - kept[box].sum()
-    if sum(sizes[number] for number in others) > kept.sum() or num_between > kept.sum() / 4:
-        raise NoDigitError("too much beside the digit in the picture: crop it to the digit")
-    return kept
-
-
-def _is_as_tall(box: Box, main_box: Box) -> bool:
-    """Whether a piece is about as tall as the main one."""
-    height, main_height = _length(box[0]), _length(main_box[0])
-    return MIN_OTHER_DIGIT_HEIGHT * main_height <= height <= main_height / MIN_OTHER_DIGIT_HEIGHT
-
-
-def _is_beside(box: Box, main_box: Box) -> bool:
-    """Whether a nearby piece is another digit; pieces above each other are strokes, as in a 3 with separate bowls."""
-    (_, columns), (_, main_columns) = box, main_box
-    apart = bool(columns.stop <= main_columns.start or main_columns.stop <= columns.start)
-    return apart and _is_as_tall(box, main_box)
-
-
-def _at_border(pieces: Pieces) -> set[int]:
-    """Labels of the pieces that touch the picture's border."""
-    return set(np.unique(np.concatenate([pieces[0], pieces[-1], pieces[:, 0], pieces[:, -1]]))) - {0}

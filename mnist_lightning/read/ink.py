@@ -105,7 +105,9 @@ def _subtract_from_paper(lightness: Floats) -> Floats:
     )
     size = round(MAX_STROKE_WIDTH * LIGHT_SIDE)
     # Closing removes dark areas narrower than `size`, which leaves the paper.
-    paper = ndimage.grey_closing(ndimage.gaussian_filter(np.asarray(small), 1), (size, size), mode="nearest")
+    # Around the picture is paper, which a tightly cropped digit needs.
+    smooth = ndimage.gaussian_filter(np.asarray(small), 1)
+    paper = ndimage.grey_closing(smooth, (size, size), mode="constant", cval=np.quantile(smooth, 0.95))
     paper = ndimage.gaussian_filter(paper, size / 8)
     paper = np.asarray(Image.fromarray(paper).resize((width, height), Image.Resampling.BICUBIC))
     darker = paper - lightness

@@ -7,7 +7,8 @@ from pathlib import Path
 from PIL import Image
 from torch import Tensor
 
-from mnist_lightning.errors import SettingError
+from mnist_lightning.data.datasets import DIGITS
+from mnist_lightning.errors import CheckpointError, SettingError
 from mnist_lightning.options.commands import use_threads
 from mnist_lightning.read.image_files import find_images
 from mnist_lightning.read.reading import ReadDigit, read_digit, result_row
@@ -26,6 +27,11 @@ def print_digits(
     if prepared is not None:
         _check_new_folder(Path(prepared))
     classifier = load_classifier(ckpt_path)
+    if classifier.class_names != DIGITS:
+        raise CheckpointError(
+            f"--ckpt_path {ckpt_path}: `read` recognises digits, but this network was trained on the classes "
+            f"{', '.join(classifier.class_names)}. Name a checkpoint of digits."
+        )
     paths = find_images(images)
     names = [_printable(path) for path in paths]
     width = max(map(len, ["file", *names]))
@@ -34,13 +40,14 @@ def print_digits(
     for path, name in zip(paths, names, strict=True):
         result = read_digit(classifier, path)
         row = result_row(name, result)
-        if isinstance(result, ReadDigit):
-            line = f"{name:{width}}  {result.digit:5}  {_percent(result.probability):>11}  "
-            line += f"{result.runner_up} ({_percent(result.runner_up_probability)})"
-            if prepared is not None and (problem := _write_prepared(result.prepared, path, Path(prepared), used)):
-                row, line = {**row, "problem": problem}, f"{line}  {problem}"
+        if result.problem is not None:
+            line = f"{name:{width}}  {'?' if isinstance(result, ReadDigit) else '–':>5}  {result.problem}"
         else:
-            line = f"{name:{width}}      –  {result.text}"
+            line = f"{name:{width}}  {result.digit:5}  {result.probability:>11.2%}  "
+            line += f"{result.runner_up} ({result.runner_up_probability:.2%})"
+        if prepared is not None and isinstance(result, ReadDigit):
+            problem = _write_prepared(result.prepared, path, Path(prepared), used)
+            row, line = ({**row, "problem": problem}, f"{line}  {problem}") if problem else (row, line)
         rows.append(row)
         print(line, flush=True)
     if output is not None:
@@ -58,10 +65,6 @@ def _check_new_folder(folder: Path) -> None:
         raise SettingError(
             f"--prepared {folder}: cannot create the folder ({error.strerror}). Use another path."
         ) from None
-
-
-def _percent(fraction: float) -> str:
-    return f"{100 * fraction:.2f} %"
 
 
 def _printable(path: object) -> str:

@@ -8,6 +8,7 @@ from PIL import Image, ImageDraw
 
 from mnist_lightning.evidence.own_digits.pen_strokes import PENS, draw_digit
 from mnist_lightning.evidence.own_digits.photographs import photograph
+from mnist_lightning.evidence.own_digits.surroundings import Change, circled
 from mnist_lightning.runs.files import atomic_write
 
 FOLDER = Path(__file__).parents[3] / "examples"
@@ -18,14 +19,26 @@ def pictures() -> dict[str, Image.Image]:
     return {
         "seven.jpg": _photographed(7, "ballpoint", light_on_dark=False, seed=3),
         "blackboard.jpg": _photographed(3, "brush", light_on_dark=True, seed=1),
+        "circled.jpg": _photographed(2, "felt-tip", light_on_dark=False, seed=7, change=circled),
         "drawing.png": _drawn(5),
+        "letter.png": _letter(),
         "paper.jpg": photograph(None, light_on_dark=False, rng=np.random.default_rng(5)),
     }
 
 
-def _photographed(digit: int, pen: str, light_on_dark: bool, seed: int) -> Image.Image:
+def _photographed(digit: int, pen: str, light_on_dark: bool, seed: int, change: Change | None = None) -> Image.Image:
     rng = np.random.default_rng(seed)
-    return photograph(draw_digit(digit, 1, PENS[pen], 400, rng), light_on_dark, rng)
+    strokes = draw_digit(digit, 1, PENS[pen], 400, rng)
+    return photograph(change(strokes, rng) if change else strokes, light_on_dark, rng)
+
+
+def _letter() -> Image.Image:
+    """A K, which is no digit."""
+    image = Image.new("L", (300, 300), 255)
+    draw = ImageDraw.Draw(image)
+    for line in ((100, 50, 100, 250), (195, 50, 105, 155), (130, 130, 205, 250)):
+        draw.line(line, fill=0, width=14)
+    return image
 
 
 def _drawn(digit: int) -> Image.Image:

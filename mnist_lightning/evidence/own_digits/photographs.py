@@ -1,6 +1,7 @@
 """Synthetic photographs: a digit on paper with uneven light, shadows, noise, blur and JPEG artefacts."""
 
 import io
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,24 +11,43 @@ from scipy import ndimage
 Floats = NDArray[np.float64]
 
 
-def photograph(digit: Image.Image | None, light_on_dark: bool, rng: np.random.Generator) -> Image.Image:
+class Setting(NamedTuple):
+    """How a picture is taken."""
+
+    size: tuple[int, int] | None = None  # width and height in pixels; None: 250 to 899 each
+    room: tuple[float, float] = (0.3, 0.8)  # fraction of the picture that the digit fills, from and to
+    tight: bool = False  # crops the picture to the digit, on each side at its edge or up to 3 % from it
+    squared: bool = False  # squared paper, more visible than the ruled lines that a fifth of all pictures have
+    strength: tuple[float, float] = (1, 1)  # contrast of the ink, from and to, as a fraction of the usual one
+
+
+USUAL = Setting()
+
+
+def photograph(
+    digit: Image.Image | None, light_on_dark: bool, rng: np.random.Generator, setting: Setting = USUAL
+) -> Image.Image:
     """Simulates a photograph of a digit.
 
     Args:
         digit: grey, ink 255 on 0, cropped; None leaves the paper empty.
         light_on_dark: chalk on a board instead of ink on paper.
         rng: for all other properties.
+        setting: how the picture is taken.
 
     Returns:
-        An RGB image; each side has 250 to 899 pixels.
+        An RGB image.
     """
-    width, height = (int(rng.integers(250, 900)) for _ in range(2))
-    ink = np.zeros((height, width)) if digit is None else _placed(digit, width, height, rng)  # (H, W) in [0, 1]
+    width, height = setting.size or (int(rng.integers(250, 900)) for _ in range(2))
+    ink = np.zeros((height, width)) if digit is None else _placed(digit, width, height, setting, rng)
+    ink = ink * rng.uniform(*setting.strength) if setting.strength != USUAL.strength else ink
+    height, width = ink.shape
     paper, colour = _colours(light_on_dark, rng)
     y, x = np.mgrid[:height, :width] / max(width, height)
     picture = np.broadcast_to(paper, (height, width, 3)) + rng.normal(0, 2, (height, width, 1))  # the paper's grain
-    if rng.random() < 0.2:
-        picture = picture + (colour - paper) * 0.35 * _rules(x, y, rng)[..., None]
+    if rng.random() < 0.2 or setting.squared:
+        strength = rng.uniform(0.35, 0.6) if setting.squared else 0.35
+        picture = picture + (colour - paper) * strength * _rules(x, y, setting.squared, rng)[..., None]
     picture = picture + (colour - picture) * ink[..., None]
     picture = picture * _light(x, y, rng)[..., None]
     picture = ndimage.gaussian_filter(picture, (*[rng.uniform(0.3, 1.5)] * 2, 0))
@@ -38,15 +58,18 @@ def photograph(digit: Image.Image | None, light_on_dark: bool, rng: np.random.Ge
     return Image.open(file).convert("RGB")
 
 
-def _placed(digit: Image.Image, width: int, height: int, rng: np.random.Generator) -> Floats:
-    """The digit's ink in [0, 1], rotated by a few degrees and placed at random in a picture of this size."""
+def _placed(digit: Image.Image, width: int, height: int, setting: Setting, rng: np.random.Generator) -> Floats:
+    """The digit's ink (H, W) in [0, 1], rotated by a few degrees and placed at random in a picture of this size."""
     digit = digit.rotate(rng.uniform(-8, 8), Image.Resampling.BICUBIC, expand=True)
     digit = digit.crop(digit.getbbox())
-    room = rng.uniform(0.3, 0.8)
+    room = rng.uniform(*setting.room)
     scale = room * min(width / digit.width, height / digit.height)
     digit = digit.resize(
         (max(1, round(digit.width * scale)), max(1, round(digit.height * scale))), Image.Resampling.BOX
     )
+    if setting.tight:
+        margins = np.rint(0.03 * max(digit.size) * rng.uniform(-1, 1, (2, 2)).clip(0)).astype(int)
+        return np.pad(np.asarray(digit), margins) / 255.0
     left = rng.uniform(0.05, 0.95) * (width - digit.width)
     top = rng.uniform(0.05, 0.95) * (height - digit.height)
     canvas = Image.new("L", (width, height))
@@ -63,13 +86,13 @@ def _colours(light_on_dark: bool, rng: np.random.Generator) -> tuple[Floats, Flo
     return (dark, light) if light_on_dark else (light, dark)
 
 
-def _rules(x: Floats, y: Floats, rng: np.random.Generator) -> Floats:
+def _rules(x: Floats, y: Floats, squared: bool, rng: np.random.Generator) -> Floats:
     """The lines of ruled or squared paper, in [0, 1]."""
     distance, angle = rng.uniform(0.08, 0.25), np.deg2rad(rng.uniform(-4, 4))
     across = x * np.sin(angle) + y * np.cos(angle)
     along = x * np.cos(angle) - y * np.sin(angle)
     lines = (across % distance) < 0.004
-    if rng.random() < 0.5:
+    if rng.random() < 0.5 or squared:
         lines = lines | ((along % distance) < 0.004)
     drawn: Floats = lines.astype(np.float64)
     return drawn
