@@ -30,11 +30,12 @@ def demo(ckpt_path: PathText = "models/mnist.ckpt", port: Port | None = None) ->
     from mnist_lightning.demo.server import HOST, page_server
     from mnist_lightning.export.drawing_page import write_page
     from mnist_lightning.runs.checkpoint import load_classifier
+    from mnist_lightning.runs.files import atomic_write
 
     page = write_page(load_classifier(ckpt_path))
     if port is None:
         path = Path(tempfile.mkdtemp(prefix="mnist_lightning-"), "digits.html")
-        path.write_bytes(page)
+        atomic_write(path, page)
         print(f"The page: {path}\nIf no browser shows it, open the file in one, or use --port 8000.", flush=True)
         webbrowser.open(path.as_uri())
         return
