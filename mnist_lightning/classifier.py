@@ -131,17 +131,22 @@ class DigitClassifier(LightningModule):
         self.class_names = tuple(class_names)
         self.pixel_mean = pixel_mean
         self.pixel_std = pixel_std
-        net = build_network(
-            network, num_classes=len(class_names), dropout=dropout, width=width, batch_norm=batch_norm, head=head
+        self.net = build_network(
+            network,
+            self.memory_format,
+            num_classes=len(class_names),
+            dropout=dropout,
+            width=width,
+            batch_norm=batch_norm,
+            head=head,
         )
-        num_normed, num_convolutions = count_normed_convolutions(net)
+        num_normed, num_convolutions = count_normed_convolutions(self.net)
         if optimizer == "muon" and not num_normed == num_convolutions > 0:
             raise SettingError(
                 "--model.optimizer muon fixes the norm of each convolution's weights and needs batch norm after each: "
                 f"{network} has it after {num_normed} of {num_convolutions}. Use --model.network optimized with "
                 "--model.batch_norm true, or --model.optimizer sgd."
             )
-        self.net = net.to(memory_format=self.memory_format)
         self.example_input_array = torch.zeros(1, *IMAGE_SHAPE)
         metrics = MetricCollection(
             {

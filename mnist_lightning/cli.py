@@ -293,7 +293,8 @@ class CommandLine(LightningCLI):
             if (found := getattr(self.model, name)) != value:
                 raise SettingError(
                     f"--ckpt_path: the run was started on images with {name} {value}, but those of "
-                    f"{self.datamodule.title} have {found}. Resume it with the images of its start, or start a new run."
+                    f"{self.datamodule.title} have {found}. Resume it with the images of its start, or start a new run "
+                    "if an earlier version, which normalised them in another way, started it."
                 )
         try:
             if self.subcommand == "fit":

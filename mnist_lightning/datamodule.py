@@ -142,7 +142,8 @@ class DigitsDataModule(LightningDataModule):
 
     @override
     def prepare_data(self) -> None:
-        # Lightning calls this in one process, which downloads before the others read.
+        # Lightning calls this in one process, which downloads before the others read. `pixels` has already read a data
+        # set whose statistics are not in the table.
         self._read()
 
     @override

@@ -21,7 +21,7 @@ TRAINER_COMMANDS = {
     "fit": "Train a network.",
     "validate": "Evaluate a checkpoint on the validation images.",
     "test": "Evaluate a checkpoint on the test images.",
-    "predict": "Write the digit that a checkpoint sees in each test image.",
+    "predict": "Write the class that a checkpoint sees in each test image.",
 }
 # Each lives in the folder of its name. A command imports only what it needs: PyTorch and Lightning take seconds.
 COMMANDS = {
@@ -40,7 +40,8 @@ def main(args: "ArgsType" = None) -> None:
 
     Raises:
         SystemExit: status 2 for a user's error, whose message says what to change; 1 if a seed of a study failed, a
-            picture held no digit, or another process of the run ended; 130 after Ctrl-C, 143 after SIGTERM.
+            picture held no digit, `read` was not sure of one, or another process of the run ended; 130 after Ctrl-C,
+            143 after SIGTERM.
     """
     try:
         with warnings.catch_warnings():

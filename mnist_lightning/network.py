@@ -1,6 +1,6 @@
 """The two networks, without Lightning: the optimized one with 18,962 parameters and the baseline with 6,379,786.
 
-`build_network` also builds a network of the user's, named by its class path.
+`build_network` also builds a user's network, named by its class path.
 """
 
 import inspect
@@ -127,31 +127,35 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
 }
 
 
-def build_network(name: str, **settings: Any) -> nn.Module:
+def build_network(
+    name: str, memory_format: torch.memory_format = torch.contiguous_format, **settings: Any
+) -> nn.Module:
     """Builds the network of this name, with those of the settings that its class has as arguments.
 
     Args:
         name: `optimized`, `baseline`, `baseline_relu_on_logits`, or the path of a class, such as `my_package.MyNet`.
+        memory_format: of the network, and of the images that it will get.
         settings: `num_classes` and other arguments.
 
     Raises:
         SettingError: there is no such class, or it is no network that maps images to one logit for each class.
     """
     if name in NETWORKS:
-        return _build(NETWORKS[name], settings)
+        return _build(NETWORKS[name], settings).to(memory_format=memory_format)
     cls = _network_class(name)
     try:
-        net = _build(cls, settings)
+        net = _build(cls, settings).to(memory_format=memory_format)
         if not any(True for _ in net.parameters()):
             raise ValueError("it has no parameters")
         with torch.no_grad():
-            shape = tuple(net.eval()(torch.zeros(2, *IMAGE_SHAPE)).shape)
+            shape = tuple(net.eval()(torch.zeros(2, *IMAGE_SHAPE).to(memory_format=memory_format)).shape)
         if shape != (2, settings["num_classes"]):
             raise ValueError(f"it gives {shape} instead of (2, {settings['num_classes']}), a logit for each class")
     except Exception as error:  # the class may raise any type
         raise SettingError(
             f"--model.network {name} cannot be built, or cannot classify images (2, 1, 28, 28): {_text(error)}. An "
-            f"argument of the class needs a default, or one of the names {', '.join(settings)}."
+            f"argument of the class needs a default, or one of the names {', '.join(settings)}. For `view` after a "
+            "convolution, add --model.channels_last false."
         ) from None
     return net.train()
 

@@ -149,7 +149,7 @@ def test_a_file_with_another_checksum_is_refused(name: str, folder: Path, addres
         served.files.read(tmp_path / "data")
     raw = tmp_path / "data" / served.files.folder / "raw"
     (raw / path.name).write_bytes(path.read_bytes())
-    with pytest.raises(DataFilesError, match=f"{raw / path.name} is damaged"):
+    with pytest.raises(DataFilesError, match=f"{raw / path.name} is not the published file"):
         served.files.read(tmp_path / "data")
 
 

@@ -33,6 +33,7 @@ def images(tmp_path: Path) -> Path:
 def test_stored_images_are_read_unchanged(images: Path) -> None:
     (images / "train" / ".cache").mkdir()
     (images / "train" / "zero" / "notes.txt").write_text("not an image")
+    (images / "train" / "zero" / "._00.png").write_text("not an image either: macOS writes such files")
     train, test = read_image_folder(str(images))
     assert find_classes(str(images)) == NAMES
     assert train.labels.bincount().tolist() == [40] * 3
@@ -75,11 +76,19 @@ MISTAKES: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "not an image": (
         lambda images: (images / "test" / "zero" / "03.png").write_bytes(b"PNG"),
-        "test/zero/03.png cannot be read",
+        "test/zero/03.png not an image in a supported format: BMP, GIF",
     ),
     "16 bits": (
         lambda images: Image.fromarray(np.zeros((28, 28), dtype=np.uint16)).save(images / "test" / "zero" / "03.png"),
         "test/zero/03.png cannot be read .it has more than 8 bits",
+    ),
+    "transparent": (
+        lambda images: Image.new("RGBA", (28, 28), (0, 0, 0, 0)).save(images / "test" / "zero" / "03.png"),
+        "test/zero/03.png is transparent: give it a background",
+    ),
+    "too narrow": (
+        lambda images: Image.new("L", (2000, 5)).save(images / "test" / "zero" / "03.png"),
+        "test/zero/03.png cannot be read .height and width must be > 0",
     ),
 }
 

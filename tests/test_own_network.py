@@ -61,6 +61,15 @@ class SevenClasses(nn.Module):
         return self.layers(images)
 
 
+class Viewed(nn.Module):
+    def __init__(self, num_classes):
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(1, 2, 3), nn.Linear(2 * 26 * 26, num_classes)
+
+    def forward(self, images):
+        return self.head(self.conv(images).view(len(images), -1))
+
+
 class Deep(nn.Module):
     def __init__(self, depth):
         super().__init__()
@@ -146,6 +155,7 @@ def test_a_network_that_cannot_be_traced_trains_without_a_graph(
         ("networks_of_mine.Net", "has no attribute 'Net'"),
         ("networks_of_mine.number", "it is not a subclass of torch.nn.Module"),
         ("networks_of_mine.SevenClasses", r"it gives \(2, 7\) instead of \(2, 10\)"),
+        ("networks_of_mine.Viewed", "view size is not compatible.*add --model.channels_last false"),
         ("networks_of_mine.Deep", "missing 1 required positional argument: 'depth'"),
         ("torch.nn.Identity", "it has no parameters"),
         ("os.system", "it is not a subclass of torch.nn.Module"),

@@ -17,10 +17,10 @@ from PIL import Image, ImageDraw
 
 from mnist_lightning.classifier import DigitClassifier
 from mnist_lightning.data.idx_files import IdxFiles
+from mnist_lightning.data.image_files import find_images, read_image
 from mnist_lightning.datamodule import DigitsDataModule
 from mnist_lightning.errors import ImageFileError
 from mnist_lightning.main import main
-from mnist_lightning.read.image_files import find_images, read_image
 from mnist_lightning.read.preparation import prepare_digit
 from mnist_lightning.runs.predictions import SURE_PROBABILITY
 from support.runs import PROJECT

@@ -63,7 +63,7 @@ def test_the_figures_cover_enough_pictures_and_are_good_enough() -> None:
     assert all(kind["n"] >= 60 for kind in counts)
     assert all(kind["n"] == sum(kind[outcome] for outcome in get_args(Outcome)) for kind in counts)
     digits, letters = FIGURES["digits"], FIGURES["by_kind"][NO_DIGIT]
-    assert digits["wrong"] <= 0.02 * (digits["right"] + digits["wrong"])
+    assert digits["wrong"] <= 0.03 * (digits["right"] + digits["wrong"])
     assert letters["not_sure"] + letters["no_digit_found"] >= 0.6 * letters["n"]
     assert digits["right"] >= 0.9 * digits["n"] > digits["read_plainly"]
     assert sum(FIGURES["errors"].values()) == digits["wrong"]

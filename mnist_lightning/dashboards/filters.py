@@ -21,7 +21,7 @@ class FirstLayerFilters(Callback):
             return
         conv = next((module for module in pl_module.modules() if isinstance(module, nn.Conv2d)), None)
         if conv is None:
-            return  # a network of the user's
+            return  # a user's network
         weight = conv.weight.detach()[:, :1].float().cpu()  # (C, 1, 3, 3)
         if not weight.isfinite().all():
             return  # FiniteLoss is about to end the run

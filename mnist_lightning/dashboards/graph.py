@@ -29,5 +29,5 @@ class Graph(Callback):
             warnings.simplefilter("ignore")  # the writer uses torch.jit, which is deprecated
             try:
                 writer.add_graph(network, torch.zeros(1, *IMAGE_SHAPE))
-            except Exception as error:  # not every network of a user's can be traced
+            except Exception as error:  # not every user's network can be traced
                 print_above_bar(f"TensorBoard will show no graph: {one_line(str(error))[:200]}")

@@ -27,7 +27,7 @@ HIRAGANA = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
 
 
 class PixelStatistics(NamedTuple):
-    """Of the training images' pixels, in [0, 1]."""
+    """Mean and standard deviation of the training images' pixels, in [0, 1]."""
 
     mean: float
     std: float

@@ -55,7 +55,7 @@ class IdxFiles:
         """Reads the training images and the test images.
 
         Args:
-            data_dir: directory with the files, or with `FOLDER/raw`, where missing or damaged files are downloaded to.
+            data_dir: directory with the files, or with `FOLDER/raw`: missing or damaged files are downloaded there.
 
         Returns:
             Training set and test set: images (N, 1, 28, 28) uint8 and labels (N,) int64.
@@ -89,8 +89,7 @@ class IdxFiles:
                 continue
             if content is not None:
                 return content
-            if path.suffix == ".gz" or file.md5 != "-":
-                problems.append(f"{path} is damaged: its content is not that of {self.title}")
+            problems.append(f"{path} {'is damaged' if file.md5 != '-' else 'is not the published file'}")
         for problem in problems:
             print(f"{problem}; downloading it again.", file=sys.stderr)
         return gzip.decompress(self._download(raw_dir, file, problems))

@@ -7,11 +7,15 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from mnist_lightning.data import IMAGE_KINDS
 from mnist_lightning.data.batches import LabelledImages
-from mnist_lightning.errors import DataFilesError
+from mnist_lightning.data.image_files import images_below, read_image
+from mnist_lightning.errors import DataFilesError, ImageFileError
 
-SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
-LAYOUT = "--data.dataset folder reads DATA_DIR/train/CLASS/* and DATA_DIR/test/CLASS/*: PNG, JPEG and other images."
+LAYOUT = (
+    "--data.dataset folder reads DATA_DIR/train/CLASS/* and DATA_DIR/test/CLASS/*; name DATA_DIR with --data.data_dir "
+    f"(`report` and `export`: --data_dir). Formats: {IMAGE_KINDS}."
+)
 
 
 def find_classes(data_dir: str) -> tuple[str, ...]:
@@ -44,7 +48,7 @@ def read_image_folder(data_dir: str) -> tuple[LabelledImages, LabelledImages]:
 def _read_part(folder: Path, class_names: tuple[str, ...]) -> LabelledImages:
     images, labels = [], []
     for label, name in enumerate(class_names):
-        paths = sorted(path for path in (folder / name).rglob("*") if path.suffix.lower() in SUFFIXES)
+        paths = images_below(folder / name)
         images += [_read_image(path) for path in paths]
         labels += [label] * len(paths)
         if not paths and folder.name == "train":
@@ -57,13 +61,17 @@ def _read_part(folder: Path, class_names: tuple[str, ...]) -> LabelledImages:
 def _read_image(path: Path) -> Tensor:
     """An image (1, 28, 28) uint8."""
     try:
-        with Image.open(path) as image:
-            if image.mode.startswith(("I", "F")):
-                raise ValueError("it has more than 8 bits per pixel")
-            grey = ImageOps.exif_transpose(image).convert("L")
-    except Exception as error:  # on a damaged file, Pillow's decoders can raise anything
+        image = read_image(path)
+        if image.mode.startswith(("I", "F")):
+            raise ImageFileError("cannot be read (it has more than 8 bits per pixel)")
+        if image.convert("RGBA").getchannel("A").getextrema() != (255, 255):
+            raise ImageFileError("is transparent: give it a background")
+        grey = ImageOps.pad(ImageOps.exif_transpose(image).convert("L"), (28, 28), Image.Resampling.BILINEAR)
+    except ImageFileError as error:
+        raise DataFilesError(f"{path} {error}. Replace or delete it.") from None
+    except Exception as error:  # Pillow can raise anything on broken EXIF data, or on a very narrow image
         raise DataFilesError(f"{path} cannot be read ({error}). Replace or delete it.") from None
-    return torch.from_numpy(np.array(ImageOps.pad(grey, (28, 28), Image.Resampling.BILINEAR))).unsqueeze(0)
+    return torch.from_numpy(np.array(grey)).unsqueeze(0)
 
 
 def _folders_in(folder: Path) -> list[str]:

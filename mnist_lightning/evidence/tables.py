@@ -286,7 +286,7 @@ def own_digits_table() -> str:
     """How `read` does on pictures from outside MNIST's training set, by kind."""
     figures = json.loads((RESULTS / "own_digits" / "own_digits.json").read_text(encoding="utf-8"))
     header = ["pictures", "n", "right", "wrong", "not sure", "no digit found"]
-    kinds = {**figures["by_kind"], "all digits": figures["digits"]}
+    kinds = {**figures["by_kind"], "all digits but MNIST's": figures["digits"]}
     names = ("n", "right", "wrong", "not_sure", "no_digit_found")
     cells = [[kind, *(str(counts[name]) for name in names)] for kind, counts in kinds.items()]
     digits, versions = figures["digits"], figures["versions"]

@@ -18,7 +18,6 @@ from mnist_lightning.data.datasets import DIGITS
 from mnist_lightning.errors import ExportError
 from mnist_lightning.export.formats import Exported, ExportFormat, Metadata, describe
 from mnist_lightning.export.pixel_network import PixelNetwork
-from mnist_lightning.fast.sparse_dropout import SparseDropout
 from mnist_lightning.network import IMAGE_SHAPE, LayeredNet
 from mnist_lightning.runs.predictions import SURE_PROBABILITY
 
@@ -100,7 +99,7 @@ def _describe(layer: nn.Module) -> Layer | None:
         ExportError: the page cannot compute the layer.
     """
     match layer:
-        case nn.Dropout() | nn.Dropout2d() | SparseDropout() | nn.Identity():
+        case nn.Dropout() | nn.Dropout2d() | nn.Identity():
             return None
         case nn.ReLU():
             return {"kind": "relu"}

@@ -75,7 +75,7 @@ def write_and_compare(
         model = export_format.build(network, calibration)
     except ExportError:
         raise
-    except Exception as error:  # PyTorch's exporters raise any type for a network of the user's
+    except Exception as error:  # PyTorch's exporters raise any type for a user's network
         raise ExportError(
             f"{output}: the network cannot be exported: {one_line(str(error))[:300]}. Try another --format."
         ) from error

@@ -3,14 +3,16 @@
 from collections.abc import Sequence
 
 from mnist_lightning.bounds import PathText, Threads
+from mnist_lightning.data import IMAGE_KINDS
 from mnist_lightning.options.commands import command_parser, parse_options
-from mnist_lightning.read import KINDS
 
 
 def main(args: Sequence[str]) -> None:
     """Runs the command: `main(["photo.png", "scans/"])`."""
     parser = command_parser(read, positional=("images",))
-    parser.add_argument("images", nargs="+", type=PathText, help=f"Image files or folders with image files: {KINDS}.")
+    parser.add_argument(
+        "images", nargs="+", type=PathText, help=f"Image files or folders with image files: {IMAGE_KINDS}."
+    )
     read(**parse_options(parser, args))
 
 

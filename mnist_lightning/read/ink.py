@@ -5,12 +5,13 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from scipy import ndimage
 
+from mnist_lightning.data.image_files import MIN_DECODED_SIDE
 from mnist_lightning.errors import NoDigitError
 
 Floats = NDArray[np.float32]
 
 # At this size, a digit that fills a quarter of the picture, with strokes of a fiftieth of it, has strokes of 4 pixels.
-MAX_WORKING_SIDE = 800
+MAX_WORKING_SIDE = MIN_DECODED_SIDE
 # At this size, the strokes of a 28 × 28 digit are wide enough to be measured.
 MIN_WORKING_SIDE = 256
 # At this size, light is smooth and noise averages out.

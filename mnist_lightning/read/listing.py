@@ -8,9 +8,9 @@ from PIL import Image
 from torch import Tensor
 
 from mnist_lightning.data.datasets import DIGITS
+from mnist_lightning.data.image_files import find_images
 from mnist_lightning.errors import CheckpointError, SettingError
 from mnist_lightning.options.commands import use_threads
-from mnist_lightning.read.image_files import find_images
 from mnist_lightning.read.reading import ReadDigit, read_digit, result_row
 from mnist_lightning.runs.checkpoint import load_classifier
 from mnist_lightning.runs.files import atomic_write

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from mnist_lightning.classifier import DigitClassifier
 from mnist_lightning.data.augmentation import AffineParameters, affine
+from mnist_lightning.data.image_files import read_image
 from mnist_lightning.errors import ImageFileError, NoDigitError
-from mnist_lightning.read.image_files import read_image
 from mnist_lightning.read.preparation import prepare_digit
 from mnist_lightning.runs.outputs import Row
 from mnist_lightning.runs.predictions import SURE_PROBABILITY

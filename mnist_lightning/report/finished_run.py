@@ -54,7 +54,7 @@ def read_run(folder: Path, checkpoint: CheckpointName, data_dir: str | None) -> 
     Args:
         folder: the run's folder, such as `runs/optimized/version_0`.
         checkpoint: which one to read.
-        data_dir: directory of MNIST, as for `fit`.
+        data_dir: directory of the images, as for `fit`.
 
     Raises:
         SettingError: there is no such run, or its report is damaged.

@@ -60,8 +60,8 @@ def read_checkpoint(ckpt_path: str | Path) -> LoadedCheckpoint:
     data = checked_settings(ckpt_path, "data", DigitsDataModule, content["datamodule_hyper_parameters"])
     try:
         DigitsDataModule(**data)
-        # The meta device allocates nothing: the settings may describe a far larger network than the file. A network of
-        # the user's may not work there, and is built without a change to the random numbers.
+        # The meta device allocates nothing: the settings may describe a far larger network than the file. A
+        # user's network may not work there, and is built without a change to the random numbers.
         is_ours = model.get("network", "optimized") in NETWORKS
         with torch.device("meta") if is_ours else torch.random.fork_rng(devices=[]):
             expected = DigitClassifier(**model)
@@ -79,8 +79,9 @@ def check_class_names(class_names: tuple[str, ...], data: DigitsDataModule) -> N
     """
     if class_names != data.class_names:
         raise SettingError(
-            f"--data.dataset {data.dataset}: the network was trained on the classes {', '.join(class_names)}, but "
-            f"{data.title} has {', '.join(data.class_names)}. Use the data set of its training."
+            f"the network was trained on the classes {', '.join(class_names)}, but {data.title} has "
+            f"{', '.join(data.class_names)}. Name the images of its training with --data.dataset and --data.data_dir "
+            "(`report` and `export`: --data_dir)."
         )
 
 

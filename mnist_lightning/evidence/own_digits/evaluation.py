@@ -1,4 +1,4 @@
-"""`python -m mnist_lightning.evidence.own_digits.evaluation`: accuracy on digits that are not from MNIST.
+"""`python -m mnist_lightning.evidence.own_digits.evaluation`: what `read` makes of pictures that are not from MNIST.
 
 Classifies every picture of a rendered set twice: as by `read`, and only resized. Writes the figures to
 `own_digits.json`, and a contact sheet with errors and some correct predictions to `own_digits.png`.
@@ -36,6 +36,7 @@ from mnist_lightning.evidence.own_digits.rendered_digits import (
     mnist_pictures,
     rendered_digits,
 )
+from mnist_lightning.evidence.own_digits.rendered_digits import MNIST as MNIST_KIND
 from mnist_lightning.read.mnist_format import SIDE
 from mnist_lightning.read.preparation import prepare_digit
 from mnist_lightning.read.reading import ReadDigit, classify, recognise
@@ -104,9 +105,9 @@ def _prepared_or_none(image: Image.Image) -> Tensor | None:
 
 
 def figures_of(results: Sequence[Result]) -> dict[str, Any]:
-    """Number of each outcome, by kind and for all digits, and of each confident error."""
+    """Number of each outcome, by kind and for all digits but MNIST's, and of each confident error."""
     kinds = list(dict.fromkeys(result.rendered.kind for result in results))
-    digits = [result for result in results if result.rendered.digit is not None]
+    digits = [result for result in results if result.rendered.digit is not None and result.rendered.kind != MNIST_KIND]
     errors = Counter(result.caption for result in digits if result.outcome == "wrong")
     return {
         "digits": _counts(digits) | {"read_plainly": sum(r.read_plainly == r.rendered.digit for r in digits)},

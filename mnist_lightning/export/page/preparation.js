@@ -1,5 +1,4 @@
-// From a drawing to MNIST's format: the rules and constants of read/digit_mask.py for a clean canvas, and of
-// read/mnist_format.py. A mask is { width, height, data }, with 1 in data for ink.
+// From a drawing to MNIST's format: finds the digit on a clean canvas, then follows read/mnist_format.py. A mask is { width, height, data }, with 1 in data for ink.
 
 const SIDE = 28, BOX_SIDE = 20, CENTRE = 14, SUBPIXELS = 8;
 const MIN_STROKE_WIDTH = 2.2, MAX_STROKE_WIDTH = 3.6;

@@ -7,9 +7,8 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
+from mnist_lightning.data import IMAGE_KINDS
 from mnist_lightning.errors import ImageFileError
-from mnist_lightning.read import KINDS
-from mnist_lightning.read.ink import MAX_WORKING_SIDE
 
 # The formats of cameras, scanners and drawing programs. Pillow ignores the file's name, and would let Ghostscript run a
 # PostScript file.
@@ -17,6 +16,8 @@ FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 # 64 megapixels, as from a phone, take up to 0.7 GB of memory here, and three times as much in a single column.
 MAX_PIXELS = 70_000_000
 MAX_SIDE = 20_000
+# A JPEG is decoded at the smallest size that has at least this many pixels a side: what `read` works at.
+MIN_DECODED_SIDE = 800
 
 
 def find_images(names: Iterable[str]) -> list[Path]:
@@ -24,10 +25,11 @@ def find_images(names: Iterable[str]) -> list[Path]:
 
     Folders without images and missing files stay in the list; `read_image` reports them.
     """
-    return [path for name in names for path in (_images_below(Path(name)) or [Path(name)])]
+    return [path for name in names for path in (images_below(Path(name)) or [Path(name)])]
 
 
-def _images_below(folder: Path) -> list[Path]:
+def images_below(folder: Path) -> list[Path]:
+    """The images in a folder and its subfolders, sorted, without hidden ones."""
     suffixes = {suffix for suffix, kind in Image.registered_extensions().items() if kind in {*FORMATS, "MPO"}}
     try:
         return sorted(
@@ -59,13 +61,13 @@ def read_image(path: Path) -> Image.Image:
                 width, height = image.size
                 if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
                     raise _too_large(f"{width:,} × {height:,}")
-                image.draft(None, (MAX_WORKING_SIDE, MAX_WORKING_SIDE))
+                image.draft(None, (MIN_DECODED_SIDE, MIN_DECODED_SIDE))
                 image.load()
                 return image
     except Image.DecompressionBombError as error:  # Pillow's limit is higher, but checked first
         raise _too_large(f"{int(re.findall(r'[0-9]+', str(error))[0]):,}") from None
     except UnidentifiedImageError:
-        raise ImageFileError(f"not an image in a supported format: {KINDS}") from None
+        raise ImageFileError(f"not an image in a supported format: {IMAGE_KINDS}") from None
     except OSError as error:
         raise ImageFileError(f"cannot be read ({error.strerror or error})") from None
     except ImageFileError:
