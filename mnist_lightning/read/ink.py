@@ -33,7 +33,20 @@ def extract_ink(image: Image.Image) -> tuple[Floats, Floats]:
         NoDigitError: the picture has no pixels.
     """
     lightness = _project_to_contrast_axis(np.asarray(_to_upright_rgb(image), dtype=np.float32))
+    paper = _flat_paper(lightness)
+    if paper is not None:
+        return np.maximum(paper - lightness, 0), np.maximum(lightness - paper, 0)
     return _subtract_from_paper(lightness), _subtract_from_paper(-lightness)
+
+
+def _flat_paper(lightness: Floats) -> float | None:
+    """The lightness of most pixels, also at the border, in a drawing or a clean scan; None in a photo."""
+    rounded = lightness.round()
+    values, counts = np.unique(rounded, return_counts=True)
+    paper = float(values[counts.argmax()])
+    border = np.concatenate([rounded[0], rounded[-1], rounded[:, 0], rounded[:, -1]])
+    is_flat = counts.max() > rounded.size / 2 and (border == paper).mean() > 0.5
+    return paper if is_flat else None
 
 
 def _to_upright_rgb(image: Image.Image) -> Image.Image:
