@@ -185,9 +185,14 @@ def _text(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
 
 
+def leaf_modules(net: nn.Module) -> list[nn.Module]:
+    """The modules without submodules, in the order in which they were added."""
+    return [module for module in net.modules() if not list(module.children())]
+
+
 def count_normed_convolutions(net: nn.Module) -> tuple[int, int]:
     """The number of convolutions that batch norm follows, in the order in which modules were added, and of all."""
-    leaves = [module for module in net.modules() if not list(module.children())]
+    leaves = leaf_modules(net)
     pairs = zip(leaves, [*leaves[1:], None], strict=True)
     following = [after for module, after in pairs if isinstance(module, nn.Conv2d)]
     return sum(isinstance(after, nn.BatchNorm2d) for after in following), len(following)

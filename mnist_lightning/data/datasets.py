@@ -129,7 +129,8 @@ def main() -> None:
     Raises:
         SystemExit: status 2 if a file could not be downloaded.
     """
-    name, data_dir, *_ = [*sys.argv[1:], *("mnist", default_data_dir())[len(sys.argv) - 1 :]]
+    name = sys.argv[1] if len(sys.argv) > 1 else "mnist"
+    data_dir = sys.argv[2] if len(sys.argv) > 2 else default_data_dir()
     try:
         if name not in get_args(DatasetName):
             raise SettingError(f"{name} is not a data set. Use one of {', '.join(get_args(DatasetName))}.")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from mnist_lightning.network import count_normed_convolutions, num_trainable_parameters
+from mnist_lightning.network import count_normed_convolutions, leaf_modules, num_trainable_parameters
 
 MIN_TEST_ACCURACY = 0.994
 MAX_PARAMETERS = 20_000
@@ -63,22 +63,18 @@ def first_accurate_epoch(accuracies: Iterable[float | None]) -> int | None:
     return next((epoch for epoch, accuracy in enumerate(accuracies, start=1) if is_accurate(accuracy or 0)), None)
 
 
-def _leaves(net: nn.Module) -> list[nn.Module]:
-    return [module for module in net.modules() if not list(module.children())]
-
-
 def _batch_norm(net: nn.Module) -> tuple[str, bool]:
     num_followed, num_convolutions = count_normed_convolutions(net)
     return f"{num_followed} of {num_convolutions} convolutions", num_followed == num_convolutions > 0
 
 
 def _dropout(net: nn.Module) -> tuple[str, bool]:
-    rates = [module.p for module in _leaves(net) if isinstance(module, nn.Dropout) and module.p > 0]
+    rates = [module.p for module in leaf_modules(net) if isinstance(module, nn.Dropout) and module.p > 0]
     return ", ".join(f"{rate:g}" for rate in rates) or "none", bool(rates)
 
 
 def _global_average_pooling(net: nn.Module) -> tuple[str, bool]:
-    leaves = _leaves(net)
+    leaves = leaf_modules(net)
     is_there = any(isinstance(module, nn.AdaptiveAvgPool2d) and module.output_size in (1, (1, 1)) for module in leaves)
     num_linear = sum(isinstance(module, nn.Linear) for module in leaves)
     value = f"{'there' if is_there else 'not there'}, {num_linear} fully connected layers"

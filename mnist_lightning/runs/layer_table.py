@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from mnist_lightning.network import IMAGE_SHAPE, LayeredNet, num_trainable_parameters
+from mnist_lightning.network import IMAGE_SHAPE, LayeredNet, leaf_modules, num_trainable_parameters
 
 
 @dataclass
@@ -46,8 +46,7 @@ def layer_table(net: nn.Module, input_shape: tuple[int, ...] = IMAGE_SHAPE) -> l
             row.num_parameters.append(num)
         counted.add(module)
 
-    leaves = [module for module in net.modules() if not list(module.children())]
-    hooks = [module.register_forward_hook(note) for module in leaves]
+    hooks = [module.register_forward_hook(note) for module in leaf_modules(net)]
     was_training = net.training
     parameter = next(net.parameters())
     try:

@@ -13,7 +13,7 @@ Change = Callable[[Image.Image, np.random.Generator], Image.Image]
 def boxed(digit: Image.Image, rng: np.random.Generator) -> Image.Image:
     """In the box of a form, with space on each side."""
     space = [round(side) for side in digit.height * rng.uniform(0.12, 0.5, 4)]
-    image, width = _on_paper(digit, max(space) + 40), _line_width(digit, rng)
+    image, width = ImageOps.expand(digit, max(space) + 40), _line_width(digit, rng)
     left, top, right, bottom = _box_around(image, space)
     ImageDraw.Draw(image).rectangle((left, top, right, bottom), outline=255, width=width)
     return image.crop(image.getbbox())
@@ -21,7 +21,7 @@ def boxed(digit: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 def underlined(digit: Image.Image, rng: np.random.Generator) -> Image.Image:
     """Above a line, or two; some lines almost touch the digit."""
-    image, width = _on_paper(digit, digit.height), _line_width(digit, rng)
+    image, width = ImageOps.expand(digit, digit.height), _line_width(digit, rng)
     left, _, right, bottom = _box_around(image, [0, 0, 0, 0])
     y = bottom + width + rng.uniform(0.02, 0.25) * digit.height
     for _ in range(1 + int(rng.random() < 0.2)):
@@ -34,7 +34,7 @@ def underlined(digit: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 def circled(digit: Image.Image, rng: np.random.Generator) -> Image.Image:
     """In a circle drawn by hand, with space on each side."""
-    image, width = _on_paper(digit, 2 * digit.height), _line_width(digit, rng)
+    image, width = ImageOps.expand(digit, 2 * digit.height), _line_width(digit, rng)
     draw, angles = ImageDraw.Draw(image), np.linspace(0, 2 * np.pi, 400)
     radius = np.hypot(*digit.size) / 2 * rng.uniform(1.15, 1.6)
     wave = 1 + rng.uniform(0, 0.04) * np.sin(2 * angles + rng.uniform(0, 6)) * np.sin(angles / 2)
@@ -47,7 +47,7 @@ def circled(digit: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 def dotted(digit: Image.Image, rng: np.random.Generator) -> Image.Image:
     """With a full stop, as in a list."""
-    image = _on_paper(digit, digit.height)
+    image = ImageOps.expand(digit, digit.height)
     _, _, right, bottom = _box_around(image, [0, 0, 0, 0])
     x, radius = right + rng.uniform(0.1, 0.25) * digit.height, rng.uniform(0.03, 0.07) * digit.height
     ImageDraw.Draw(image).ellipse((x - radius, bottom - 2 * radius, x + radius, bottom), fill=255)
@@ -70,10 +70,6 @@ def tilted(digit: Image.Image, rng: np.random.Generator) -> Image.Image:
     """By 20° to either side; photographs add up to 8°."""
     image = digit.rotate(20 * rng.choice([-1, 1]), Image.Resampling.BICUBIC, expand=True)
     return image.crop(image.getbbox())
-
-
-def _on_paper(digit: Image.Image, margin: int) -> Image.Image:
-    return ImageOps.expand(digit, margin)
 
 
 def _box_around(image: Image.Image, space: list[int]) -> tuple[int, int, int, int]:
