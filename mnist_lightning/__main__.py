@@ -8,9 +8,12 @@ from mnist_lightning import main as command_line
 def main() -> None:
     """Runs the command line."""
     # Threads that spin while they wait for each other take the cores from other programs, and from the thread that they
-    # wait for. A step of 512 images, spinning and passive (2 cores, torch 2.14, medians): 212 and 237 ms alone, 533 and
-    # 348 ms beside a busy process, 1,250 and 385 ms beside another run. OpenMP reads this when torch is imported.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    # wait for; threads that never spin must be woken for every operation. libgomp reads this when torch is imported.
+    # Milliseconds of a step of 128 images with libgomp's default, with OMP_WAIT_POLICY=passive, and with this:
+    # 34, 50 and 36 alone; 87, 76 and 88 beside a busy process; 2,160, 76 and 94 beside another run (AMD EPYC, 2 cores,
+    # torch 2.14, medians).
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     command_line.main()
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     CountOrZero = int
     Processes = int
     Threads = int
-    Width = int
+    Channels = tuple[int, ...]
     Seed = int
     End = int
     AllOrCount = int
@@ -45,7 +45,9 @@ else:
     # More than any machine has cores: each process takes memory before it computes anything.
     Processes = restricted_number_type("Processes", int, [(">=", 0), ("<=", 256)])
     Threads = restricted_number_type("Threads", int, [(">=", 1), ("<=", 1024)])
-    Width = restricted_number_type("Width", int, [(">=", 1), ("<=", 64)])  # 64: 75 million parameters
+    # 2,048 in each layer: 150 million parameters.
+    Channel = restricted_number_type("Channel", int, [(">=", 1), ("<=", 2048)])
+    Channels = tuple[Channel, Channel, Channel, Channel, Channel]
     Seed = restricted_number_type("Seed", int, [(">=", 0), ("<", 2**32)])  # numpy's range
     End = restricted_number_type("End", int, [("==", -1), (">=", 1)], join="or")  # -1: no limit
     AllOrCount = restricted_number_type("AllOrCount", int, [(">=", -1), ("<=", MAX_INT32)])  # -1: all
@@ -95,8 +97,12 @@ def check_arguments(function: Callable[..., Any], arguments: Mapping[str, Any]) 
         value = arguments.get(name)
         if get_origin(hint) is Literal and value not in get_args(hint):
             raise SettingError(f"{name}={value!r}: use one of {', '.join(map(repr, get_args(hint)))}.")
-        if getattr(hint, "__module__", "") == BelowOne.__module__:
-            try:
-                hint(value)
-            except ValueError as error:
-                raise SettingError(f"{name}={value!r}: {error}. Use another value.") from None
+        bounds, values = (get_args(hint), value) if hint == Channels else ((hint,), (value,))
+        if not isinstance(values, list | tuple) or len(values) != len(bounds):
+            raise SettingError(f"{name}={value!r}: use {len(bounds)} numbers.")
+        for bound, number in zip(bounds, values, strict=True):
+            if getattr(bound, "__module__", "") == BelowOne.__module__:
+                try:
+                    bound(number)
+                except ValueError as error:
+                    raise SettingError(f"{name}={value!r}: {error}. Use another value.") from None

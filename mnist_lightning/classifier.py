@@ -12,13 +12,13 @@ from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 from typing_extensions import override
 
-from mnist_lightning.bounds import BelowOne, Rate, RateOrZero, Width, check_arguments
+from mnist_lightning.bounds import BelowOne, Channels, Rate, RateOrZero, check_arguments
 from mnist_lightning.data.augmentation import one_pixel_shifts
 from mnist_lightning.data.batches import Batch
 from mnist_lightning.data.datasets import DIGITS, MNIST_PIXELS
 from mnist_lightning.errors import DivergenceError, SettingError
 from mnist_lightning.fast.fused_layers import fused_forward
-from mnist_lightning.network import IMAGE_SHAPE, Head, LayeredNet, build_network, count_normed_convolutions
+from mnist_lightning.network import CHANNELS, IMAGE_SHAPE, Head, LayeredNet, build_network, count_normed_convolutions
 from mnist_lightning.recipe import OptimizerName, Recipe, Schedule
 
 Backend = Literal["fused", "layers"]
@@ -54,10 +54,10 @@ class DigitClassifier(LightningModule):
 
     Args:
         network: Which network: `optimized` has 18,962 parameters, `baseline` and `baseline_relu_on_logits` 6,379,786;
-            or the path of a class, such as `my_package.MyNet`: it gets `num_classes`, `dropout`, `width`, `batch_norm`
-            and `head` if it has arguments of these names.
+            or the path of a class, such as `my_package.MyNet`: it gets `num_classes`, `dropout`, `channels`,
+            `batch_norm` and `head` if it has arguments of these names.
         dropout: Probability of dropping an activation, before each pooling of the optimized network.
-        width: Factor of the optimized network's channels, except for the last layer's.
+        channels: Channels of the optimized network's first five convolutions, such as `[10, 18, 18, 28, 28]`.
         batch_norm: Batch norm after each convolution of the optimized network; without it, convolutions have a bias.
         head: Last layer of the optimized network: global `average_pooling`, or a `fully_connected` layer.
         optimizer: `sgd`, or `muon`, which orthogonalises the convolutions' updates: it learns faster, needs batch norm
@@ -86,7 +86,7 @@ class DigitClassifier(LightningModule):
         self,
         network: str = "optimized",
         dropout: BelowOne = 0.05,
-        width: Width = 1,
+        channels: Channels = CHANNELS,
         batch_norm: bool = True,
         head: Head = "average_pooling",
         optimizer: OptimizerName = "sgd",
@@ -107,6 +107,7 @@ class DigitClassifier(LightningModule):
     ) -> None:
         super().__init__()
         check_arguments(self.__init__, locals())  # type: ignore[misc]
+        channels = tuple(channels)  # a checkpoint may hold a list
         is_printable = all(name.isprintable() and "$" not in name for name in class_names)  # matplotlib's formulas
         if len(set(class_names)) < max(2, len(class_names)) or not is_printable:
             raise SettingError(
@@ -136,7 +137,7 @@ class DigitClassifier(LightningModule):
             self.memory_format,
             num_classes=len(class_names),
             dropout=dropout,
-            width=width,
+            channels=channels,
             batch_norm=batch_norm,
             head=head,
         )

@@ -69,6 +69,7 @@ from mnist_lightning.runs.settings import (
     check_limits,
     command_text,
     report_settings,
+    value_text,
 )
 
 
@@ -221,7 +222,10 @@ class CommandLine(LightningCLI):
         for name, value in known.items():
             requested = self.config[subcommand][name]
             if requested != value:
-                _note(f"--{name} {requested}: the checkpoint was trained with {value}; using the new value")
+                _note(
+                    f"--{name} {value_text(requested)}: the checkpoint was trained with {value_text(value)}; using the "
+                    "new value"
+                )
         if subcommand == "validate" and self.config.validate.data.validation == "none":
             raise SettingError(
                 "--data.validation none, from the command line or the checkpoint, leaves no images to validate on. "

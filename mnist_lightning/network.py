@@ -4,7 +4,7 @@
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import import_module
 from typing import Any, Literal
@@ -19,6 +19,7 @@ from mnist_lightning.fast.sparse_dropout import SparseDropout
 Head = Literal["average_pooling", "fully_connected"]
 
 IMAGE_SHAPE = (1, 28, 28)
+CHANNELS = (10, 18, 18, 28, 28)  # of the original's first five convolutions
 
 
 def _conv_relu(in_channels: int, out_channels: int, batch_norm: bool) -> list[nn.Module]:
@@ -53,7 +54,7 @@ class OptimizedNet(LayeredNet):
 
     Args:
         dropout: Probability of zeroing an activation before each of the two max poolings, in [0, 1).
-        width: Channel multiplier for every layer except the last.
+        channels: Output channels of the first five convolutions; the last one has `num_classes`.
         batch_norm: Add batch norm after each convolution; without it, the convolutions have a bias.
         head: Layer after the last convolution: global average pooling or a fully connected layer.
         num_classes: Number of classes.
@@ -65,7 +66,7 @@ class OptimizedNet(LayeredNet):
     def __init__(
         self,
         dropout: float = 0.05,
-        width: int = 1,
+        channels: Sequence[int] = CHANNELS,
         batch_norm: bool = True,
         head: Head = "average_pooling",
         num_classes: int = 10,
@@ -73,18 +74,18 @@ class OptimizedNet(LayeredNet):
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout must be in [0, 1), got {dropout}")
         super().__init__()
-        narrow, middle, wide = 10 * width, 18 * width, 28 * width
+        first, second, third, fourth, fifth = channels
         self.layers = nn.Sequential(
-            *_conv_relu(1, narrow, batch_norm),
-            *_conv_relu(narrow, middle, batch_norm),
+            *_conv_relu(1, first, batch_norm),
+            *_conv_relu(first, second, batch_norm),
             SparseDropout(dropout),
-            nn.MaxPool2d(2),  # (B, 18, 14, 14) at width 1
-            *_conv_relu(middle, middle, batch_norm),
-            *_conv_relu(middle, wide, batch_norm),
+            nn.MaxPool2d(2),  # (B, second, 14, 14)
+            *_conv_relu(second, third, batch_norm),
+            *_conv_relu(third, fourth, batch_norm),
             SparseDropout(dropout),
-            nn.MaxPool2d(2),  # (B, 28, 7, 7)
-            *_conv_relu(wide, wide, batch_norm),
-            *_conv_relu(wide, num_classes, batch_norm),
+            nn.MaxPool2d(2),  # (B, fourth, 7, 7)
+            *_conv_relu(fourth, fifth, batch_norm),
+            *_conv_relu(fifth, num_classes, batch_norm),
             *_head(head, num_classes),
         )
 

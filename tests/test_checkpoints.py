@@ -14,8 +14,10 @@ from typing import Any
 import pytest
 import torch
 
+from mnist_lightning.classifier import DigitClassifier
 from mnist_lightning.errors import CheckpointError
 from mnist_lightning.main import main
+from mnist_lightning.runs.checkpoint import load_classifier
 from mnist_lightning.runs.checkpoint_file import load_checkpoint
 from support.damage import damage_checkpoint
 
@@ -226,7 +228,20 @@ def test_weights_of_another_network(
     command: str, checkpoint: Path, in_project: None, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit, match="2"):
-        main([command, "--ckpt_path", str(checkpoint), "--model.width", "2"])
+        main([command, "--ckpt_path", str(checkpoint), "--model.channels", "[9,18,18,28,28]"])
     error = capfd.readouterr().err
-    assert "note: --model.width 2: the checkpoint was trained with 1; using the new value" in error
+    assert (
+        "note: --model.channels [9, 18, 18, 28, 28]: the checkpoint was trained with [10, 18, 18, 28, 28]; using the"
+        in error
+    )
     assert "the checkpoint's weights do not fit --model.network. Omit --model.network" in error
+
+
+def test_the_former_factor_of_the_channels(checkpoint: Path, tmp_path: Path) -> None:
+    wide = DigitClassifier(channels=(20, 36, 36, 56, 56))
+    content = torch.load(checkpoint, weights_only=True)
+    del content["hyper_parameters"]["channels"]
+    content["hyper_parameters"]["width"] = 2
+    torch.save(content | {"state_dict": wide.state_dict()}, tmp_path / "old.ckpt")
+    loaded = load_classifier(tmp_path / "old.ckpt")
+    assert loaded.hparams["channels"] == (20, 36, 36, 56, 56)

@@ -43,7 +43,8 @@ def error_of(args: list[str], capfd: pytest.CaptureFixture[str]) -> list[str]:
         (["--seed", "5"], "Did you mean --seed_everything?"),
         (["--num_threads", "0"], "--num_threads"),
         (["--model.backend", "cuda"], "--model.backend"),
-        (["--model.width", "0"], "--model.width"),
+        (["--model.channels", "[10,18]"], "--model.channels"),
+        (["--model.channels", "[10,18,18,28,0]"], "--model.channels"),
         (["--data.num_workers", "2", "--data.on_device", "true"], "--data.on_device false"),
         (["--nonsense", "5"], "--help"),
         (["--seed_everything", "true"], "a number from 0 to"),
@@ -76,7 +77,7 @@ OUT_OF_RANGE = {
     "model.weight_decay": ["-1", "nan"],
     "model.pct_start": ["0", "1"],
     "model.momentum": ["1", "-0.1"],
-    "model.width": ["-1", "1000"],
+    "model.channels": ["3"],
     "data.rotation_degrees": ["181", "nan"],
     "data.translation_percent": ["100", "-1"],
     "data.scale_percent": ["-1"],
@@ -131,7 +132,14 @@ def test_a_holdout_of_all_images_is_refused_before_training(
 def test_an_option_that_a_later_config_overrides_is_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     later = tmp_path / "later.yaml"
     later.write_text("trainer: {max_epochs: 2, callbacks: [LearningRateMonitor]}\nmodel: {max_lr: 0.1}\n")
-    before = ["--trainer.max_epochs", "5", "--model.max_lr=0.1", "--model.width", "2", "--trainer.callbacks+=Timer"]
+    before = [
+        "--trainer.max_epochs",
+        "5",
+        "--model.max_lr=0.1",
+        "--model.channels",
+        "[1,2,3,4,5]",
+        "--trainer.callbacks+=Timer",
+    ]
     with pytest.raises(SystemExit):
         main([*FIT, *before, "--config", str(later), "--print_config"])
     out, err = capfd.readouterr()
@@ -250,18 +258,22 @@ def test_help_of_a_command_reads_well(command: str, capfd: pytest.CaptureFixture
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="OpenMP's other libraries print their settings in other words")
-@pytest.mark.parametrize(("asked", "policy"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "active"}, "ACTIVE")])
-def test_threads_wait_passively_unless_told_otherwise(asked: dict[str, str], policy: str) -> None:
-    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"} | asked
+@pytest.mark.parametrize(
+    ("asked", "spins"),
+    [({}, "1000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "active"}, "30000000000")],
+)
+def test_threads_spin_briefly_unless_told_otherwise(asked: dict[str, str], spins: str) -> None:
+    ours = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+    environment = {name: value for name, value in os.environ.items() if name not in ours} | asked
     done = subprocess.run(
         [sys.executable, "-m", "mnist_lightning", "fit", "--nonsense", "1"],
-        env=environment | {"OMP_DISPLAY_ENV": "true"},
+        env=environment | {"OMP_DISPLAY_ENV": "verbose"},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 2
-    assert f"OMP_WAIT_POLICY = '{policy}'" in done.stderr
+    assert f"GOMP_SPINCOUNT = '{spins}'" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -351,7 +351,7 @@ def test_an_epoch_without_validation_is_not_drawn(fit: Fit) -> None:
         ("--model.optimizer", "muon", "--model.test_time_augmentation", "true", "--weight_average.decay", "0.9"),
         ("--trainer.precision", "bf16-true", "--trainer.val_check_interval", "1"),
         ("--trainer.num_sanity_val_steps", "1", "--trainer.max_steps", "2", "--trainer.accumulate_grad_batches", "2"),
-        ("--data.validation", "holdout", "--data.num_holdout", "100", "--model.width", "5"),
+        ("--data.validation", "holdout", "--data.num_holdout", "100", "--model.channels", "[50,90,90,140,140]"),
     ],
 )
 def test_every_kind_of_run_is_shown(fit: Fit, options: tuple[str, ...]) -> None:

@@ -12,13 +12,15 @@ from mnist_lightning.classifier import DigitClassifier
 from mnist_lightning.data.batches import LabelledImages
 from mnist_lightning.fast.fused_layers import fused_forward
 from mnist_lightning.fast.sparse_dropout import SparseDropout
-from mnist_lightning.network import BaselineNet, OptimizedNet
+from mnist_lightning.network import CHANNELS, BaselineNet, OptimizedNet
 
 
-def network(dropout: float = 0.05, width: int = 1, dtype: torch.dtype = torch.float64) -> nn.Sequential:
+def network(
+    dropout: float = 0.05, channels: tuple[int, ...] = CHANNELS, dtype: torch.dtype = torch.float64
+) -> nn.Sequential:
     """The optimized network with batch norm scales of both signs, as after training."""
     torch.manual_seed(0)
-    net = OptimizedNet(dropout, width)
+    net = OptimizedNet(dropout, channels)
     for layer in net.layers:
         if isinstance(layer, nn.BatchNorm2d):
             assert layer.running_mean is not None
@@ -53,9 +55,9 @@ def both(layers: nn.Sequential, inputs: Tensor) -> list[tuple[Tensor, Tensor]]:
 
 
 @pytest.mark.parametrize("dropout", [0, 0.05, 0.7])  # 0.7 drops whole windows
-@pytest.mark.parametrize("width", [1, 2])
-def test_a_training_step_is_the_same(dropout: float, width: int) -> None:
-    for fused, plain in both(network(dropout, width), images()):
+@pytest.mark.parametrize("channels", [CHANNELS, (3, 5, 8, 4, 1)])
+def test_a_training_step_is_the_same(dropout: float, channels: tuple[int, ...]) -> None:
+    for fused, plain in both(network(dropout, channels), images()):
         torch.testing.assert_close(fused, plain, rtol=1e-9, atol=1e-12)
 
 

@@ -82,7 +82,10 @@ ODD_FOR_ALL: dict[str, tuple[Callable[[Content], Any], str]] = {
         model(optimizer="muon", batch_norm=False),
         "cannot be used: --model.opt",
     ),
-    "a much wider network": (model(width=64), rf"{WEIGHT} has shape \(10, 1, 3, 3\) instead of \(640, 1, 3, 3\)"),
+    "a much wider network": (
+        model(channels=5 * [640]),
+        rf"{WEIGHT} has shape \(10, 1, 3, 3\) instead of \(640, 1, 3, 3\)",
+    ),
     "a weight that is a number": (weights(WEIGHT, 3), "'net.layers.0.weight' in its state_dict is not a tensor"),
     "a weight whose name is a number": (lambda content: content["state_dict"].update({3: torch.zeros(1)}), "3 in its"),
     "an unknown weight": (weights("net.more", torch.zeros(3)), "'net.more' is unknown"),

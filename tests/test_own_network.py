@@ -27,17 +27,17 @@ from torch.nn import functional as F
 class Residual(nn.Module):
     """No `layers`, a shortcut, a parameter of its own, and a buffer that is not saved."""
 
-    def __init__(self, num_classes, dropout=0.5, channels=8):
+    def __init__(self, num_classes, dropout=0.5, filters=8):
         super().__init__()
-        self.first = nn.Conv2d(1, channels, 3, stride=2)
-        self.first_norm = nn.BatchNorm2d(channels)
-        self.second = nn.Conv2d(channels, channels, 3, padding=1)
-        self.second_norm = nn.BatchNorm2d(channels)
+        self.first = nn.Conv2d(1, filters, 3, stride=2)
+        self.first_norm = nn.BatchNorm2d(filters)
+        self.second = nn.Conv2d(filters, filters, 3, padding=1)
+        self.second_norm = nn.BatchNorm2d(filters)
         self.relu = nn.ReLU()
         self.dropout = nn.Dropout(dropout)
         self.scale = nn.Parameter(torch.ones(3))
         self.register_buffer("ones", torch.ones(1), persistent=False)
-        self.head = nn.Linear(channels, num_classes)
+        self.head = nn.Linear(filters, num_classes)
 
     def forward(self, images):
         features = self.relu(self.first_norm(self.first(images)))
@@ -220,7 +220,7 @@ def test_class_names_are_checked(names: tuple[str, ...]) -> None:
 
 
 def test_a_network_is_built_with_its_own_arguments_only(mine: str) -> None:
-    net = build_network(f"{mine}.Residual", num_classes=4, dropout=0.125, width=3, batch_norm=True)
+    net = build_network(f"{mine}.Residual", num_classes=4, dropout=0.125, head="x", batch_norm=True)
     assert net.training
     assert next(module.p for module in net.modules() if isinstance(module, nn.Dropout)) == 0.125
     assert format_layer_table(layer_table(net)).endswith(f"{80 + 16 + 584 + 16 + 36 + 3:,}")

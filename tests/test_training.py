@@ -198,7 +198,7 @@ def test_the_number_of_threads_is_set_and_reported(fit: Fit) -> None:
 
 
 def test_a_wider_network_is_rebuilt_from_its_checkpoint(fit: Fit, capfd: pytest.CaptureFixture[str]) -> None:
-    folder = fit("--model.width", "2", *ONE_STEP)
+    folder = fit("--model.channels", "[20,36,36,56,56]", *ONE_STEP)
     assert read_report(folder)["num_parameters"] > 60_000
     main(["test", "--ckpt_path", str(folder / "checkpoints" / "last.ckpt")])
     assert "accuracy" in capfd.readouterr().out

@@ -55,7 +55,7 @@ def flat_settings(settings: Settings) -> dict[str, float | str]:
     TensorBoard's filters need the same type in all runs, so all settings of groups that may hold null become strings.
     """
     return {
-        f"{group}.{name}": _text(value) if isinstance(value, bool) or group not in ("model", "data") else value
+        f"{group}.{name}": _text(value) if isinstance(value, bool | list) or group not in ("model", "data") else value
         for group, values in settings.items()
         for name, value in values.items()
     }

@@ -12,7 +12,7 @@ def network_copy(module: DigitClassifier) -> nn.Module:
 
     Not `copy.deepcopy`: the layers' hooks of --trainer.profiler pytorch cannot be copied.
     """
-    settings = {name: module.hparams[name] for name in ("dropout", "width", "batch_norm", "head")}
+    settings = {name: module.hparams[name] for name in ("dropout", "channels", "batch_norm", "head")}
     with torch.random.fork_rng(devices=[]):  # initial weights draw from the random numbers that training uses
         net = build_network(module.hparams["network"], num_classes=len(module.class_names), **settings)
     net.load_state_dict(module.net.state_dict())

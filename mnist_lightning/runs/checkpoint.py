@@ -15,7 +15,7 @@ from mnist_lightning.classifier import DigitClassifier
 from mnist_lightning.data.datasets import DIGITS, MNIST_PIXELS
 from mnist_lightning.datamodule import DigitsDataModule
 from mnist_lightning.errors import CheckpointError, SettingError
-from mnist_lightning.network import NETWORKS
+from mnist_lightning.network import CHANNELS, NETWORKS
 from mnist_lightning.runs.checkpoint_file import CHECKPOINT_HINT, load_checkpoint
 
 # Arguments of DigitClassifier that the training images determine; the first versions knew MNIST's digits only.
@@ -56,7 +56,11 @@ def read_checkpoint(ckpt_path: str | Path) -> LoadedCheckpoint:
         CheckpointError: the file is missing or damaged, or its settings or weights are not this project's.
     """
     content = load_checkpoint(ckpt_path)
-    model = checked_settings(ckpt_path, "model", DigitClassifier, SETTINGS_OF_IMAGES | content["hyper_parameters"])
+    model = SETTINGS_OF_IMAGES | content["hyper_parameters"]
+    if isinstance(width := model.get("width"), int):  # a factor, before `channels` replaced it
+        model["channels"] = [width * channels for channels in CHANNELS]
+        del model["width"]
+    model = checked_settings(ckpt_path, "model", DigitClassifier, model)
     data = checked_settings(ckpt_path, "data", DigitsDataModule, content["datamodule_hyper_parameters"])
     try:
         DigitsDataModule(**data)

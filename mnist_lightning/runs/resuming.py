@@ -15,7 +15,7 @@ from mnist_lightning.runs.checkpoint_file import CHECKPOINT_HINT
 from mnist_lightning.runs.json_records import from_json
 from mnist_lightning.runs.markdown import one_line
 from mnist_lightning.runs.report import Report
-from mnist_lightning.runs.settings import Settings, check_limits
+from mnist_lightning.runs.settings import Settings, check_limits, value_text
 
 MACHINE_SETTINGS = ("devices", "num_nodes", "plugins")  # may differ when a run is resumed elsewhere
 
@@ -73,7 +73,7 @@ def settings_of_run(trained: LoadedCheckpoint, path: Path, callbacks: Mapping[st
             raise _damaged(path, "its report has no settings")
     for group, known in (("model", trained.model), ("data", trained.data)):
         for name, value in settings[group].items():
-            if known.get(name, value) != value:
+            if json.loads(json.dumps(known.get(name, value))) != value:  # a report has lists for tuples
                 raise _damaged(path, f"{group}.{name} is {known[name]!r}, but {value!r} in its report")
     of_machine = {name: value for name, value in settings["trainer"].items() if name in MACHINE_SETTINGS}
     of_run = {name: value for name, value in settings["trainer"].items() if name not in MACHINE_SETTINGS}
@@ -140,7 +140,7 @@ def restore_settings(config: Any, requested: Settings, started: Settings) -> lis
             if name not in requested.get(group, {}) or requested[group][name] == value:
                 continue
             option = "--seed_everything" if (group, name) == ("data", "seed") else f"--{group}.{name}"
-            difference = f"{option} {_text(requested[group][name])}: the run was started with {_text(value)}"
+            difference = f"{option} {value_text(requested[group][name])}: the run was started with {value_text(value)}"
             if _uses_new_value(group, name, started):
                 lines.append(f"{difference}; using the new value")
             else:
@@ -183,7 +183,3 @@ def _uses_new_value(group: str, name: str, started: Settings) -> bool:
     if group == "early_stopping" or name in MACHINE_SETTINGS:
         return True
     return name in ("max_epochs", "max_steps") and started["model"]["schedule"] == "constant"
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) and value.isprintable() else json.dumps(value)

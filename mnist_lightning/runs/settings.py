@@ -12,7 +12,7 @@ Settings = dict[str, dict[str, Any]]  # by group and name
 # The settings that determine the network and its images; not paths, nor what only changes the speed.
 SETTINGS_OF_A_CHECKPOINT = frozenset(
     [
-        *("model.network", "model.dropout", "model.width", "model.batch_norm", "model.head", "model.channels_last"),
+        *("model.network", "model.dropout", "model.channels", "model.batch_norm", "model.head", "model.channels_last"),
         *("model.test_time_augmentation", "model.class_names", "model.pixel_mean", "model.pixel_std"),
         *("data.dataset", "data.validation", "data.num_holdout", "data.split_seed", "data.eval_batch_size"),
     ]
@@ -45,6 +45,11 @@ def command_text(args: Any) -> str:
         return f"{PROGRAM} (started from Python)"
     shown = [re.sub(r"(^|=)(?:/|~|\.\.)\S*/", r"\1", arg) for arg in args]
     return shlex.join([*PROGRAM.split(), *shown])
+
+
+def value_text(value: Any) -> str:
+    """A setting's value as it is typed on the command line."""
+    return value if isinstance(value, str) and value.isprintable() else json.dumps(value)
 
 
 def check_limits(trainer: Any) -> None:

@@ -17,6 +17,7 @@ from mnist_lightning.datamodule import DigitsDataModule
 from mnist_lightning.evidence.benchmark.plain_script import AUGMENT, PilDigits
 from mnist_lightning.fast.allocation import keep_freed_memory
 from mnist_lightning.fast.sparse_dropout import SparseDropout
+from mnist_lightning.network import CHANNELS
 
 NUM_TRAIN_IMAGES = 60_000
 
@@ -26,7 +27,7 @@ class Setting:
     """How the recipe is computed. The defaults are what `fit` does with `optimized.yaml`."""
 
     batch_size: int = 512
-    width: int = 1
+    width: int = 1  # times the channels
     dropout: float = 0.05
     whole_batches: bool = True  # else one image at a time, through torchvision's transforms of PIL images
     channels_last: bool = True
@@ -58,7 +59,7 @@ class Loop:
         torch.manual_seed(seed)
         self.module = DigitClassifier(
             dropout=setting.dropout,
-            width=setting.width,
+            channels=tuple(setting.width * channels for channels in CHANNELS),
             channels_last=setting.channels_last,
             backend=setting.backend,
         )

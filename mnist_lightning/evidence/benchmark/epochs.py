@@ -136,7 +136,7 @@ class Contender:
             [("--seed_everything", str(seed)) for seed in range(self.num_processes)] if self.work is run_fit else [()]
         )
         # As the command line does for `fit`; the plain script keeps PyTorch's default.
-        environment = {} if self.work is run_plain_script else {"OMP_WAIT_POLICY": "passive"}
+        environment = {} if self.work is run_plain_script else {"GOMP_SPINCOUNT": "1000"}
         with patch.dict(os.environ, environment):
             return [
                 Run(self.title, self.work, (num_epochs, max_steps, *self.args, *seed), self.num_threads)
