@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     BelowOne = float
     Rate = float
     RateOrZero = float
+    Fraction = float
     Norm = float
     Count = int
     BatchSize = int
@@ -37,6 +38,7 @@ else:
     # The product of two rates stays below 65,504, the largest number in half precision.
     Rate = restricted_number_type("Rate", float, [(">", 0), ("<=", 100)])
     RateOrZero = restricted_number_type("RateOrZero", float, [(">=", 0), ("<=", 100)])
+    Fraction = restricted_number_type("Fraction", float, [(">", 0), ("<=", 1)])
     Norm = restricted_number_type("Norm", float, [(">=", 0), ("<", float("inf"))])
     Count = restricted_number_type("Count", int, [(">=", 1), ("<=", MAX_INT32)])
     CountOrZero = restricted_number_type("CountOrZero", int, [(">=", 0), ("<=", MAX_INT32)])

@@ -205,12 +205,12 @@ class DigitClassifier(LightningModule):
         return loss
 
     @override
-    def training_step(self, batch: AnyBatch, batch_idx: int) -> Tensor:
+    def training_step(self, batch: AnyBatch, batch_idx: int) -> dict[str, Tensor]:
         if isinstance(batch, Batch):
             torch.manual_seed(batch.dropout_seed)
         images, labels = batch[:2]
         logits = self(images).float()  # (B, num_classes), float32 also under autocast
-        return self._loss(logits, labels, self.train_metrics)
+        return {"loss": self._loss(logits, labels, self.train_metrics), "logits": logits}
 
     @override
     def validation_step(self, batch: AnyBatch, batch_idx: int) -> Tensor:

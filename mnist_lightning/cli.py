@@ -23,6 +23,7 @@ from mnist_lightning.bounds import PathText, Threads, bound_trainer_options
 from mnist_lightning.callbacks.checkpoints import BestCheckpoint, CheckpointFiles, LastCheckpoint
 from mnist_lightning.callbacks.early_stopping import StopAtThreshold
 from mnist_lightning.callbacks.finite_loss import FiniteLoss
+from mnist_lightning.callbacks.image_losses import ImageLosses
 from mnist_lightning.callbacks.interruption import StopOnSignal
 from mnist_lightning.callbacks.progress_bar import EpochProgressBar, close_bars
 from mnist_lightning.callbacks.run_report import RunReport
@@ -402,6 +403,7 @@ class CommandLine(LightningCLI):
             dashboards = tensorboard_callbacks(self.run_report, logs_settings=options["enable_autolog_hparams"])
         return [
             *(stop, *([] if average.decay is None else [average]), *bars),
+            *([ImageLosses()] if parts.data.hard_fraction < 1 else []),
             *(FiniteLoss(), TrainingTotals(), ScalarLogger(), Throughput(), self.run_report, *dashboards),
             *([] if options["enable_checkpointing"] is False else [best, last, StopOnSignal(last)]),
         ]

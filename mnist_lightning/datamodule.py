@@ -13,6 +13,7 @@ from mnist_lightning.bounds import (
     BatchSize,
     Count,
     Degrees,
+    Fraction,
     PathText,
     Percent,
     Processes,
@@ -51,6 +52,9 @@ class DigitsDataModule(LightningDataModule):
         scale_percent: Augmentation: largest change of size, in percent.
         shear_degrees: Augmentation: largest shear along x.
         interpolation: Augmentation: `nearest`, with translation by whole pixels, or `bilinear`.
+        hard_fraction: From the second epoch on, this fraction of the training images comes first: those with the
+            largest loss in the first epoch, and a fifth of them at random. With --trainer.max_steps, a run can end
+            there. 1 keeps a random order.
         num_workers: Loader processes; 0 is fastest, since a batch is one indexing operation.
         on_device: Keep the whole data set on the training device as uint8 (55 MB for MNIST), so that no step waits for
             a copy; needs `num_workers: 0`.
@@ -71,6 +75,7 @@ class DigitsDataModule(LightningDataModule):
         scale_percent: Percent = 0.0,
         shear_degrees: ShearDegrees = 0.0,
         interpolation: Interpolation = "nearest",
+        hard_fraction: Fraction = 1.0,
         num_workers: Processes = 0,
         on_device: bool = False,
         seed: Seed = 0,
@@ -92,6 +97,7 @@ class DigitsDataModule(LightningDataModule):
         self.validation = validation
         self.num_holdout = num_holdout
         self.split_seed = split_seed
+        self.hard_fraction = float(hard_fraction)
         self.num_workers = int(
             num_workers
         )  # the command line passes a subclass, which loader processes could not unpickle
@@ -102,6 +108,8 @@ class DigitsDataModule(LightningDataModule):
         )
         self._sets: dict[str, LabelledImages] = {}
         self._first_epoch = self._first_step = 0  # where training starts
+        self._losses: Tensor | None = None  # (N,) of the first epoch, with a hard_fraction below 1
+        self._has_all_losses = False  # else only those of this process, and 0 for other images
 
     @property
     def title(self) -> str:
@@ -185,12 +193,41 @@ class DigitsDataModule(LightningDataModule):
         assert self.trainer is not None
         num_batches = self.trainer.fit_loop.epoch_loop.total_batch_idx + 1  # in all epochs
         epoch, step = divmod(num_batches, int(self.trainer.num_training_batches))
-        return {"epoch": epoch, "step": step}
+        return {"epoch": epoch, "step": step} | ({} if self._losses is None else {"losses": self._all_losses()})
 
     @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restores the position."""
         self._first_epoch, self._first_step = state_dict["epoch"], state_dict["step"]
+        if (losses := state_dict.get("losses")) is not None:
+            if losses.shape != self._sets["train"].labels.shape:
+                raise SettingError(
+                    f"the run was trained on {len(losses):,} images, but there are {len(self._sets['train'].labels):,} "
+                    "now. Use the same data, or start a new run: omit --ckpt_path."
+                )
+            rank, _ = self._rank_and_num_ranks()
+            self._has_all_losses = self._first_epoch > 0
+            self._losses = losses if self._has_all_losses or rank == 0 else torch.zeros_like(losses)
+
+    def record_losses(self, indices: Tensor, losses: Tensor) -> None:
+        """Keeps the losses (B,) of a batch of the first epoch."""
+        assert self._losses is not None
+        self._losses[indices] = losses
+
+    def merge_losses(self) -> None:
+        """Completes the losses of the first epoch at its end; with several processes, each has seen some images."""
+        assert self._losses is not None
+        self._losses.copy_(self._all_losses())
+        self._has_all_losses = True
+
+    def _all_losses(self) -> Tensor:
+        assert self.trainer is not None
+        assert self._losses is not None
+        if self._has_all_losses:
+            return self._losses
+        all_losses = self.trainer.strategy.reduce(self._losses.clone(), reduce_op="sum")
+        assert isinstance(all_losses, Tensor)
+        return all_losses
 
     def _rank_and_num_ranks(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
@@ -200,7 +237,13 @@ class DigitsDataModule(LightningDataModule):
         data = self._sets["train"]
         rank, num_ranks = self._rank_and_num_ranks()
         start = (self._first_epoch, self._first_step)
-        sampler = ShuffledBatches(len(data.labels), self.batch_size, self.seed, rank, num_ranks, *start, self._device)
+        if self.hard_fraction < 1:
+            losses = torch.zeros(len(data.labels)) if self._losses is None else self._losses
+            self._losses = losses.to(self.trainer.strategy.root_device if self.trainer is not None else "cpu")
+        sampler = ShuffledBatches(
+            *(len(data.labels), self.batch_size, self.seed, rank, num_ranks, *start, self._device),
+            *(self.hard_fraction, self._losses),
+        )
         return self._loader(data, sampler)
 
     def _evaluation_dataloader(self, name: str) -> DataLoader[Batch]:

@@ -3,7 +3,14 @@
 import pytest
 import torch
 
-from mnist_lightning.data.batches import BatchDataset, BatchKey, LabelledImages, OrderedBatches, ShuffledBatches
+from mnist_lightning.data.batches import (
+    BatchDataset,
+    BatchKey,
+    LabelledImages,
+    OrderedBatches,
+    ShuffledBatches,
+    hard_images_first,
+)
 from mnist_lightning.data.seeds import derive_seed
 
 
@@ -50,6 +57,50 @@ def test_ranks_share_what_one_process_would_see(num_ranks: int) -> None:
     together = [[index for share in shares for index in share[step].indices.tolist()] for step in range(len(shares[0]))]
     assert [set(step) for step in together] == alone
     assert sum(map(len, together)) == 1000
+
+
+def decaying_losses(order: torch.Tensor, hard: torch.Tensor) -> torch.Tensor:
+    """Losses that halve every 1,000 images of an epoch; those of hard images are ten times as large."""
+    losses = torch.empty(len(order))
+    losses[order] = 0.5 ** (torch.arange(len(order)) / 1000)
+    losses[hard] *= 10
+    return losses
+
+
+def test_hard_images_come_first_and_some_others() -> None:
+    order = torch.randperm(8000, generator=torch.Generator().manual_seed(1))
+    hard = torch.arange(0, 8000, 5)  # a fifth: late ones have smaller losses than early easy ones
+    losses = decaying_losses(order, hard)
+    found = hard_images_first(losses, order, 100, 0.25, torch.Generator().manual_seed(2))
+    assert found.sort().values.equal(torch.arange(8000))
+    first = found[:2000]
+    assert torch.isin(hard, first).all()
+    assert float(torch.isin(first[:1000], hard).float().mean()) == pytest.approx(0.8, abs=0.03)  # shuffled
+    assert not found.equal(hard_images_first(losses, order, 100, 0.25, torch.Generator().manual_seed(3)))
+
+
+def test_the_first_epoch_does_not_depend_on_losses() -> None:
+    plain, losses = ShuffledBatches(1000, 10, seed=0), torch.rand(1000)
+    hard = ShuffledBatches(1000, 10, seed=0, hard_fraction=0.5, losses=losses)
+    assert [key.indices.tolist() for key in hard] == [key.indices.tolist() for key in plain]
+    for sampler in (plain, hard):
+        sampler.set_epoch(1)
+    keys = list(hard)
+    assert [key.indices.tolist() for key in keys] != [key.indices.tolist() for key in plain]
+    assert [key.dropout_seed for key in keys] == [key.dropout_seed for key in plain]
+    seen = torch.cat([key.indices for key in keys])
+    assert seen.sort().values.equal(torch.arange(1000))
+    assert losses[seen[:500]].mean() > losses[seen[500:]].mean() + 0.2
+
+
+def test_ranks_share_the_hard_images() -> None:
+    losses = torch.rand(1000)
+    alone, *shares = (
+        list(ShuffledBatches(1000, 20 // num_ranks, 0, rank, num_ranks, 1, hard_fraction=0.5, losses=losses))
+        for rank, num_ranks in ((0, 1), (0, 2), (1, 2))
+    )
+    for whole, *parts in zip(alone, *shares, strict=True):
+        assert torch.cat([part.indices for part in parts]).equal(whole.indices)
 
 
 @pytest.mark.parametrize("num_ranks", [1, 2, 3])

@@ -105,8 +105,9 @@ def test_two_ranks_at_half_the_batch_follow_one_process(tmp_path: Path, in_proje
 
 @pytest.mark.slow
 def test_a_killed_rank_ends_the_others_and_the_run_resumes(tmp_path: Path, in_project: None) -> None:
-    run_ranks(2, tmp_path / "whole", *SHORT_RUN, "--trainer.max_epochs", "6")
-    args = [*SHORT_RUN, "--trainer.max_epochs", "6", "--trainer.default_root_dir", str(tmp_path / "killed")]
+    options = ["--trainer.max_epochs", "6", "--data.hard_fraction", "0.5"]
+    run_ranks(2, tmp_path / "whole", *SHORT_RUN, *options)
+    args = [*SHORT_RUN, *options, "--trainer.default_root_dir", str(tmp_path / "killed")]
     ranks = processes.start_ranks(2, args, tmp_path / "log")
     last = tmp_path / "killed" / "offline" / "version_0" / "checkpoints" / "last.ckpt"
     processes.wait_until(lambda: last.exists() or not all(rank.is_alive() for rank in ranks))
@@ -120,6 +121,12 @@ def test_a_killed_rank_ends_the_others_and_the_run_resumes(tmp_path: Path, in_pr
         weights(last.parent.parent), weights(tmp_path / "whole" / "offline" / "version_0"), rtol=0, atol=0
     )
     assert read_report(last.parent.parent)["num_processes"] == 2
+    losses = [
+        load_checkpoint(path)["DigitsDataModule"]["losses"]
+        for path in (last, tmp_path / "whole" / "offline" / "version_0" / "checkpoints" / "last.ckpt")
+    ]
+    assert losses[0].equal(losses[1])
+    assert losses[0].min() > 0
 
 
 @pytest.mark.slow

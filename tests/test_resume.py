@@ -91,6 +91,32 @@ def test_a_resumed_run_ends_like_an_uninterrupted_one(
     assert read_report(folder)["resumed"][0]["after_steps"] == step
 
 
+@pytest.mark.parametrize("step", [3, 6, 9])  # of 18
+def test_a_run_that_prefers_hard_images_resumes_exactly(step: int, tmp_path: Path, in_project: None) -> None:
+    hard = ("--data.hard_fraction", "0.5")
+    whole = run(tmp_path / "whole", *hard)
+    folder = interrupted_run(tmp_path, step, *hard)
+    assert run(tmp_path, *hard, "--ckpt_path", "last") == folder
+    assert_same_run(folder, whole)
+    losses = [last_checkpoint(each)["DigitsDataModule"]["losses"] for each in (folder, whole)]
+    assert losses[0].equal(losses[1])
+    assert losses[0].min() > 0
+
+
+def test_losses_of_other_images_are_refused(
+    tmp_path: Path, in_project: None, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = interrupted_run(tmp_path, 7, "--data.hard_fraction", "0.5")
+    path = folder / "checkpoints" / "last.ckpt"
+    content = last_checkpoint(folder)
+    for losses, error in ((torch.ones(9), "trained on 9 images, but there are 1,437"), (3, "does not state")):
+        content["DigitsDataModule"]["losses"] = losses
+        torch.save(content, path)
+        with pytest.raises(SystemExit, match="2"):
+            run(tmp_path, "--ckpt_path", "last")
+        assert error in capfd.readouterr().err
+
+
 def test_resuming_a_finished_run_changes_nothing(whole: Path, tmp_path: Path, in_project: None) -> None:
     folder = shutil.copytree(whole, tmp_path / "offline" / "version_0")
     assert run(tmp_path, "--ckpt_path", "last") == folder

@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from scipy import stats
 
@@ -26,8 +27,11 @@ from mnist_lightning.study.seed_runs import Outcome, SeedRun, run_on_ray
 from mnist_lightning.study.summary import (
     MeasuredRow,
     StudyTable,
-    difference,
+    add_differences,
+    detectable_difference,
+    differs,
     half_width,
+    holm,
     single_view_text,
     study_table,
 )
@@ -63,7 +67,7 @@ def report(accuracy: float, **others: Any) -> Report:
 
 
 def summarise(variant: str, reports: list[Report]) -> MeasuredRow:
-    row = summarise_seeds(variant, reports, [])
+    row = summarise_seeds(variant, dict(enumerate(reports)), [])
     assert isinstance(row, MeasuredRow)
     return row
 
@@ -303,27 +307,47 @@ def test_statistics_by_hand() -> None:
 
 def test_one_seed_has_no_spread() -> None:
     assert half_width([0.99]) is None
-    assert difference([0.99], [0.98, 0.97]) is None
-    assert difference([0.99, 0.99], [0.98, 0.98]) is None
     assert "| 99.00 | – | – | 99.00–99.00 | 1 |" in study_table([summarise("one", [report(0.99)])])
 
 
-def test_differences_and_the_noise() -> None:
-    # Equal variances and sizes: Welch's test is Student's with 4 degrees of freedom, whose t at 0.975 is 2.7764.
-    found = difference([0.1, 0.2, 0.3], [0.3, 0.4, 0.5])
-    assert found is not None
-    assert found[0] == pytest.approx(-0.2)
-    assert found[1:] == pytest.approx(
-        (-0.2 - 2.7764 * 0.1 * (2 / 3) ** 0.5, -0.2 + 2.7764 * 0.1 * (2 / 3) ** 0.5), abs=1e-4
-    )
+def test_differences_are_paired_by_seed() -> None:
+    rows = rows_of((0.3, 0.4, 0.6), (0.1, 0.3, 0.4))
+    add_differences(rows)
+    # Differences -0.2, -0.1, -0.2: mean -1/6, deviation 0.057735; Student's t of two degrees of freedom is 4.3027.
+    assert rows[1].difference == pytest.approx(-1 / 6)
+    assert rows[1].difference_low_95 == pytest.approx(-1 / 6 - 4.3027 * 0.057735 / 3**0.5, rel=1e-4)
+    assert rows[1].p_value == pytest.approx(stats.ttest_rel((0.1, 0.3, 0.4), (0.3, 0.4, 0.6)).pvalue)
+    assert differs(rows[1])
+    assert rows[0].difference is None
 
 
-def test_differences_are_scipys() -> None:
-    values, reference = [0.991, 0.993, 0.996, 0.992], [0.990, 0.9901, 0.9903]
-    interval = stats.ttest_ind(values, reference, equal_var=False).confidence_interval()
-    found = difference(values, reference)
-    assert found is not None
-    assert found[1:] == pytest.approx((interval.low, interval.high))
+def test_only_common_seeds_are_compared() -> None:
+    rows = rows_of((0.3, 0.4, 0.6), (0.1, 0.3, 0.4))
+    rows[1].seeds = [0, 2, 7]
+    add_differences(rows)
+    assert rows[1].difference == pytest.approx((0.1 - 0.3 + 0.3 - 0.6) / 2)
+
+
+def test_without_spread_nothing_is_compared() -> None:
+    rows = rows_of((0.25, 0.5), (0.125, 0.375))
+    add_differences(rows)
+    assert (rows[1].difference, rows[1].p_value) == (None, None)
+    assert not differs(rows[1])
+
+
+def test_holms_correction_by_hand() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.9, 0.6]) == [1, 1]
+    assert holm([]) == []
+
+
+def test_the_detectable_difference_is_found_in_four_of_five_studies() -> None:
+    generator = np.random.default_rng(0)
+    noise = stats.zscore(generator.normal(size=10), ddof=1) * 0.001
+    true = detectable_difference(list(noise), num_tests=7)
+    samples = generator.normal(true, 0.001, (4000, 10))
+    found = (stats.ttest_1samp(samples, 0, axis=1).pvalue < 0.05 / 7).mean()
+    assert found == pytest.approx(0.8, abs=0.02)
 
 
 @pytest.mark.parametrize(

@@ -32,10 +32,10 @@ class LossRecorder(DigitClassifier):
         self.losses: list[float] = []
 
     @override
-    def training_step(self, batch: object, batch_idx: int) -> torch.Tensor:
-        loss = super().training_step(batch, batch_idx)  # type: ignore[arg-type]
-        self.losses.append(loss.item())
-        return loss
+    def training_step(self, batch: object, batch_idx: int) -> dict[str, torch.Tensor]:
+        outputs = super().training_step(batch, batch_idx)  # type: ignore[arg-type]
+        self.losses.append(outputs["loss"].item())
+        return outputs
 
 
 @pytest.mark.parametrize("batch_size", [64, pytest.param(512, marks=pytest.mark.slow)])
@@ -150,7 +150,7 @@ class ImageRecorder(DigitClassifier):
         self.val_batch: AnyBatch | None = None
 
     @override
-    def training_step(self, batch: AnyBatch, batch_idx: int) -> torch.Tensor:
+    def training_step(self, batch: AnyBatch, batch_idx: int) -> dict[str, torch.Tensor]:
         self.train_batch = batch
         return super().training_step(batch, batch_idx)
 

@@ -5,9 +5,14 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F  # noqa: N812  (PyTorch's usual name)
 from torch.utils.data import Dataset, Sampler
 
 from mnist_lightning.data.seeds import derive_seed
+
+# Of the images that `hard_images_first` puts first. Half of them at random was less accurate, on three seeds.
+RANDOM_SHARE = 0.2
+NUM_STEPS_OF_MEAN = 25
 
 
 class LabelledImages(NamedTuple):
@@ -24,6 +29,7 @@ class Batch(NamedTuple):
     labels: Tensor  # (B,) int64
     augmentation_seed: int = 0
     dropout_seed: int = 0
+    indices: Tensor | None = None  # (B,) int64, places in the set
 
 
 class BatchKey(NamedTuple):
@@ -49,11 +55,42 @@ class BatchDataset(Dataset[Batch]):
         return len(self.data.labels)
 
     def __getitem__(self, key: BatchKey) -> Batch:
-        return Batch(self.data.images[key.indices], self.data.labels[key.indices], *key[1:])
+        return Batch(self.data.images[key.indices], self.data.labels[key.indices], *key[1:], key.indices)
+
+
+def hard_images_first(
+    losses: Tensor, order: Tensor, batch_size: int, fraction: float, generator: torch.Generator
+) -> Tensor:
+    """An order of all images that starts with a fraction of them: the hard ones, and some at random, shuffled.
+
+    The loss falls quickly in the first epoch, so an image counts as hard if its loss is large in comparison with the
+    mean loss of the steps around its own.
+
+    Args:
+        losses: (N,) the loss of each image in the first epoch.
+        order: (N,) int64, the order of the first epoch.
+        batch_size: images per step of the first epoch.
+        fraction: how many images come first, in (0, 1].
+        generator: of the random draws, on the CPU.
+
+    Returns:
+        (N,) int64: the shuffled first images, then the others, shuffled.
+    """
+    ordered = losses[order]
+    step_means = torch.stack([part.mean() for part in ordered.split(batch_size)])  # (steps,)
+    means = F.avg_pool1d(step_means.view(1, 1, -1), NUM_STEPS_OF_MEAN, 1, NUM_STEPS_OF_MEAN // 2, False, False)
+    relative = ordered / means.flatten().repeat_interleave(batch_size)[: len(ordered)]
+    ranked = order[relative.argsort(descending=True, stable=True)]
+    num_first = round(fraction * len(ranked))
+    num_random = int(RANDOM_SHARE * num_first)
+    others = ranked[num_first - num_random :]
+    others = others[torch.randperm(len(others), generator=generator)]
+    first = torch.cat([ranked[: num_first - num_random], others[:num_random]])
+    return torch.cat([first[torch.randperm(num_first, generator=generator)], others[num_random:]])
 
 
 class ShuffledBatches(Sampler[BatchKey]):
-    """Every image once an epoch, in an order that depends on (seed, epoch).
+    """Every image once an epoch, in an order that depends on (seed, epoch), and on losses if they are given.
 
     The ranks share the `batch_size × num_ranks` images of each step evenly, also in the last step: all ranks take
     the same number of steps, and no image is seen twice.
@@ -67,6 +104,9 @@ class ShuffledBatches(Sampler[BatchKey]):
         epoch: The first epoch; Lightning sets later ones with `set_epoch`.
         first_step: Steps of the first epoch that a resumed run took before.
         device: The device of the data set, and of the indices.
+        hard_fraction: From the second epoch on, how many images come first, chosen by `hard_images_first`.
+        losses: (num_images,) the loss of each image in the first epoch, complete when the second one starts; only
+            with a `hard_fraction` below 1.
     """
 
     def __init__(
@@ -79,6 +119,8 @@ class ShuffledBatches(Sampler[BatchKey]):
         epoch: int = 0,
         first_step: int = 0,
         device: torch.device | None = None,
+        hard_fraction: float = 1,
+        losses: Tensor | None = None,
     ) -> None:
         self.num_images = num_images
         self.batch_size = batch_size
@@ -88,6 +130,8 @@ class ShuffledBatches(Sampler[BatchKey]):
         self.epoch = epoch
         self.first_step = first_step
         self.device = device
+        self.hard_fraction = hard_fraction
+        self.losses = losses
 
     def set_epoch(self, epoch: int) -> None:
         """Sets the epoch of the next iteration."""
@@ -98,10 +142,17 @@ class ShuffledBatches(Sampler[BatchKey]):
         """Steps of a whole epoch."""
         return -(-self.num_images // (self.batch_size * self.num_ranks))
 
-    def __iter__(self) -> Iterator[BatchKey]:
+    def _order(self) -> Tensor:
+        """The images in this epoch's order, on the CPU."""
         generator = torch.Generator().manual_seed(derive_seed(self.seed, self.epoch))
-        order = torch.randperm(self.num_images, generator=generator).to(self.device)
-        batches = list(order.split(self.batch_size * self.num_ranks))
+        if self.epoch == 0 or self.losses is None:
+            return torch.randperm(self.num_images, generator=generator)
+        first = torch.randperm(self.num_images, generator=torch.Generator().manual_seed(derive_seed(self.seed, 0)))
+        step_size = self.batch_size * self.num_ranks
+        return hard_images_first(self.losses.cpu(), first, step_size, self.hard_fraction, generator)
+
+    def __iter__(self) -> Iterator[BatchKey]:
+        batches = list(self._order().to(self.device).split(self.batch_size * self.num_ranks))
         if len(batches[-1]) < self.num_ranks and len(batches) > 1:  # fewer images than ranks
             batches[-2:] = torch.cat(batches[-2:]).tensor_split(2)
         for step, indices in enumerate(batches):

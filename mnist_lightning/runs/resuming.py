@@ -8,6 +8,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.trainer.connectors import checkpoint_connector
+from torch import Tensor
 
 from mnist_lightning.errors import CheckpointError, SettingError
 from mnist_lightning.runs.checkpoint import LoadedCheckpoint, checked_settings
@@ -89,8 +90,8 @@ def settings_of_run(trained: LoadedCheckpoint, path: Path, callbacks: Mapping[st
         case {
             "global_step": int(),
             "loops": {"fit_loop": {"epoch_progress": dict(), "epoch_loop.batch_progress": dict()}},
-            "DigitsDataModule": {"epoch": int(), "step": int()},
-        } if _is_count([content[name] for name in ("global_step", "loops", "DigitsDataModule")]):
+            "DigitsDataModule": {"epoch": int() as epoch, "step": int() as step, **more},
+        } if _is_count([content["global_step"], content["loops"], epoch, step]) and _are_losses(more, settings):
             pass
         case _:
             raise _damaged(path, "it does not state at which step it was written")
@@ -106,6 +107,13 @@ def _is_count(value: Any) -> bool:
     if isinstance(value, list | dict):
         return all(map(_is_count, value.values() if isinstance(value, dict) else value))
     return isinstance(value, int) and value >= 0
+
+
+def _are_losses(values: dict[Any, Any], settings: Settings) -> bool:
+    """Whether these are the data module's losses of the first epoch, or nothing if the run does not need them."""
+    if settings["data"].get("hard_fraction", 1) == 1:
+        return not values
+    return values.keys() == {"losses"} and isinstance(values["losses"], Tensor) and values["losses"].ndim == 1
 
 
 def _damaged(path: Path, what: str) -> CheckpointError:

@@ -61,5 +61,7 @@ def _caption(seeds: str, compares: bool) -> str:
         return "one seed for each variant"
     caption = f"diamond: mean of n = {seeds} seeds with its 95 % interval (Student's t); dots: the seeds"
     if compares:
-        caption += "\norange: differs from the first row, whose mean is the grey line (Welch's t-test, 95 %)"
+        caption += (
+            "\norange: differs from the first row, whose mean is the grey line (t-test for pairs, Holm, p < 0.05)"
+        )
     return caption

@@ -20,6 +20,7 @@ from mnist_lightning.study.chart import study_figure
 from mnist_lightning.study.seed_runs import Outcome, SeedRun, Start
 from mnist_lightning.study.settings import StudySettings
 from mnist_lightning.study.summary import (
+    HOLM_TEXT,
     MeasuredRow,
     Row,
     StudyTable,
@@ -67,7 +68,7 @@ class Study(StudySettings):
         for variant in self.variants:
             reports = self.reports(variant)
             failed = [seed for seed in range(self.seeds) if _error_path(self.report_path(variant, seed)).exists()]
-            rows.append(summarise(variant, list(reports.values()), failed))
+            rows.append(summarise(variant, reports, failed))
         if self.compare:
             add_differences(rows)
         return rows
@@ -78,8 +79,8 @@ class Study(StudySettings):
         measured = sorted({row.measured_on for row in rows if isinstance(row, MeasuredRow)})
         measured_text = measured[0] if len(measured) == 1 else "the images named below" if measured else "nothing yet"
         method = (
-            f"Accuracy at the last epoch on {measured_text}; interval of the mean by Student's t"
-            f"{', differences by Welch, both' if self.compare else ''} at 95 %; seconds: median of training. "
+            f"Accuracy at the last epoch on {measured_text}; interval of the mean by Student's t at 95 %; seconds: "
+            f"median of training. {f'{HOLM_TEXT} ' if self.compare else ''}"
         )
         lines = [f"# {self.title}", "", study_table(rows), "", method + self.provenance(), ""]
         lines += [self.note, ""] if self.note else []

@@ -1,10 +1,11 @@
 """What the seeds of a study say together: one row a variant, as numbers and as Markdown."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from scipy import stats
+from scipy.optimize import brentq
 
 from mnist_lightning.runs.acceptance import first_accurate_epoch
 from mnist_lightning.runs.json_records import Count, Seconds, Share
@@ -39,6 +40,7 @@ class MeasuredRow(Row):
         measured_on: The images of the accuracies, and how often they were read.
         num_parameters: Number of trainable parameters.
         precisions: The seeds' precisions, each once.
+        seeds: The finished seeds.
         epochs: Number of epochs of each seed.
         accuracies: Accuracy of each seed.
         mean: Mean accuracy.
@@ -51,14 +53,18 @@ class MeasuredRow(Row):
         single_view_standard_deviation: Its sample standard deviation.
         first_accurate_epochs: First epoch of each seed with at least 99.4 %, null if there is none; only for MNIST's
             test images, read after each epoch.
-        difference: Mean accuracy minus that of the first row; only where rows are compared.
-        difference_low_95: Lower end of the difference's 95 % confidence interval, by Welch's t-test.
+        difference: Mean over the common seeds of the accuracy minus that of the first row; only where rows are
+            compared.
+        difference_low_95: Lower end of the difference's 95 % confidence interval, by Student's t for pairs.
         difference_high_95: Its upper end.
+        p_value: Of the paired t-test for the difference, with Holm's correction for all rows of the study.
+        detectable_difference: The smallest true difference that the test would find in 80 % of such studies.
     """
 
     measured_on: str
     num_parameters: Count
     precisions: list[str]
+    seeds: list[Count]
     epochs: list[Count]
     accuracies: list[Share]
     mean: Share
@@ -73,6 +79,8 @@ class MeasuredRow(Row):
     difference: float | None = None
     difference_low_95: float | None = None
     difference_high_95: float | None = None
+    p_value: Share | None = None
+    detectable_difference: float | None = None
 
 
 @dataclass(frozen=True)
@@ -115,12 +123,27 @@ def half_width(values: Sequence[float]) -> float | None:
     return float(interval.high - interval.low) / 2
 
 
-def difference(values: Sequence[float], reference: Sequence[float]) -> tuple[float, float, float] | None:
-    """Difference of two means and its 95 % confidence interval, by Welch's t-test; None without any spread."""
-    if min(len(values), len(reference)) < 2 or len(set(values)) == len(set(reference)) == 1:
-        return None
-    interval = stats.ttest_ind(values, reference, equal_var=False).confidence_interval()
-    return statistics.mean(values) - statistics.mean(reference), float(interval.low), float(interval.high)
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P-values corrected for their number: S. Holm, 1979, https://www.jstor.org/stable/4615733."""
+    corrected, largest = [0.0] * len(p_values), 0.0
+    for rank, place in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[place]))
+        corrected[place] = largest
+    return corrected
+
+
+def detectable_difference(differences: Sequence[float], num_tests: int) -> float:
+    """The smallest true mean that a t-test finds in 80 % of samples with this size and spread.
+
+    Args:
+        differences: one a seed.
+        num_tests: tests that share the significance level of 5 %: the smallest p-value must be below 5 % / num_tests.
+    """
+    freedom = len(differences) - 1
+    critical = stats.t.ppf(1 - 0.05 / num_tests / 2, freedom)
+    # With a true mean of `shift` standard errors, t has a noncentral distribution.
+    shift = brentq(lambda shift: stats.nct.sf(critical, freedom, shift) - 0.8, 0, 100 * critical)
+    return float(shift * stats.sem(differences))
 
 
 def deviation(values: Sequence[float]) -> float | None:
@@ -128,16 +151,17 @@ def deviation(values: Sequence[float]) -> float | None:
     return statistics.stdev(values) if len(values) > 1 else None
 
 
-def summarise(variant: str, reports: Sequence[Report], failed_seeds: Sequence[int]) -> MeasuredRow | Row:
+def summarise(variant: str, by_seed: Mapping[int, Report], failed_seeds: Sequence[int]) -> MeasuredRow | Row:
     """The row of a variant.
 
     Args:
         variant: its name.
-        reports: the reports of the finished seeds; each has an accuracy.
+        by_seed: the reports of the finished seeds; each has an accuracy.
         failed_seeds: the others.
     """
-    if not reports:
+    if not by_seed:
         return Row(variant, 0, list(failed_seeds))
+    reports = list(by_seed.values())
     accuracies = [accuracy for report in reports if (accuracy := last_accuracy(report)) is not None]
     row = MeasuredRow(
         variant=variant,
@@ -146,6 +170,7 @@ def summarise(variant: str, reports: Sequence[Report], failed_seeds: Sequence[in
         measured_on=measured_on(reports[0]),
         num_parameters=reports[0].num_parameters,
         precisions=sorted({report.precision for report in reports}),
+        seeds=list(by_seed),
         epochs=[len(report.epochs) for report in reports],
         accuracies=accuracies,
         mean=statistics.mean(accuracies),
@@ -168,12 +193,24 @@ def summarise(variant: str, reports: Sequence[Report], failed_seeds: Sequence[in
 
 
 def add_differences(rows: Sequence[MeasuredRow | Row]) -> None:
-    """Compares each row with the first."""
+    """Compares each row with the first, seed by seed: a seed decides the initial weights and the order of images."""
     reference, *others = rows
+    compared: list[tuple[MeasuredRow, list[float]]] = []
     for row in others:
         if isinstance(row, MeasuredRow) and isinstance(reference, MeasuredRow):
-            compared = difference(row.accuracies, reference.accuracies)
-            row.difference, row.difference_low_95, row.difference_high_95 = compared or (None, None, None)
+            references = dict(zip(reference.seeds, reference.accuracies, strict=True))
+            pairs = zip(row.seeds, row.accuracies, strict=True)
+            differences = [accuracy - references[seed] for seed, accuracy in pairs if seed in references]
+            if len(set(differences)) > 1:  # else the test has no spread to judge by
+                compared.append((row, differences))
+    results = [stats.ttest_1samp(differences, 0) for _, differences in compared]
+    p_values = holm([float(result.pvalue) for result in results])
+    for (row, differences), result, p_value in zip(compared, results, p_values, strict=True):
+        interval = result.confidence_interval()
+        row.difference = statistics.mean(differences)
+        row.difference_low_95, row.difference_high_95 = float(interval.low), float(interval.high)
+        row.p_value = p_value
+        row.detectable_difference = detectable_difference(differences, len(compared))
 
 
 def percent(value: float | None, form: str = ".2f") -> str:
@@ -241,15 +278,27 @@ def study_table(rows: Sequence[MeasuredRow | Row]) -> str:
 
 
 def differs(row: MeasuredRow) -> bool:
-    """Whether the row's difference to the first one is outside the noise: its interval does not contain 0."""
-    low, high = row.difference_low_95, row.difference_high_95
-    return low is not None and high is not None and (low > 0 or high < 0)
+    """Whether the row's difference to the first one is outside the noise."""
+    return row.p_value is not None and row.p_value < 0.05
+
+
+def p_text(row: MeasuredRow) -> str:
+    """The corrected p-value."""
+    return "< 0.001" if row.p_value is not None and row.p_value < 0.001 else optional_text(row.p_value, ".3f")
 
 
 def difference_text(row: MeasuredRow) -> str:
-    """The difference to the first row with its interval, and whether it is within the noise."""
+    """The difference to the first row with its interval and p-value, and whether it is within the noise."""
     if row.difference is None:
         return "–"
     low, high = row.difference_low_95, row.difference_high_95
-    verdict = "" if differs(row) else "; within the noise"
-    return f"{percent(row.difference, '+.2f')} ({percent(low, '+.2f')} to {percent(high, '+.2f')}){verdict}"
+    interval = f"{percent(row.difference, '+.2f')} ({percent(low, '+.2f')} to {percent(high, '+.2f')})"
+    verdict = "" if differs(row) else f"; within the noise, ± {percent(row.detectable_difference)} detectable"
+    return f"{interval}; p {'' if p_text(row).startswith('<') else '= '}{p_text(row)}{verdict}"
+
+
+HOLM_TEXT = (
+    "Differences: mean over the common seeds, interval by the t-test for pairs at 95 %, p with Holm's correction; a "
+    "difference is within the noise unless p < 0.05. Detectable: the smallest true difference that the test would find "
+    "in 80 % of such studies."
+)
