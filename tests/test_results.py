@@ -45,7 +45,7 @@ def test_learning_rates_of_the_recipe_are_the_published_ones() -> None:
 
 
 MODELS = README.parent / "models"
-HELD_OUT = [("fast", 10, "ten"), ("best", 5, "five")]
+HELD_OUT = [("fast", 20, "twenty"), ("best", 5, "five")]
 
 
 @pytest.mark.parametrize(("name", "num_seeds", "_"), HELD_OUT)

@@ -414,3 +414,13 @@ def test_a_damaged_report_is_told_before_any_work(
     with pytest.raises(SystemExit, match="2"):
         main(study_args(tmp_path, plain=SHORT_OFFLINE))
     assert f"error: {path} is damaged" in capfd.readouterr().err
+
+
+def test_a_part_of_an_epoch_counts_as_a_fraction() -> None:
+    rows = [
+        EpochRow(epoch, steps, 0.9, 0.1, 0.1, 1.0, batches=batches, batches_per_epoch=469)
+        for epoch, steps, batches in ((1, 469, 469), (2, 704, 235))
+    ]
+    row = summarise("half", [report(0.9, epochs=rows, validation="none", test=FinalTest(0.95, 1.0))])
+    assert row.epochs == [1.5]
+    assert "| half | 1.5 | 95.00 |" in study_table([row])

@@ -180,7 +180,7 @@ class RunReport(Callback):
         measured_on = f"{report.part_text(report.last_stage)}{report.dataset} {images}"
         assert isinstance(pl_module, DigitClassifier)
         report.requirements = check_requirements(
-            pl_module.net, report.num_whole_epochs, report.last_accuracy, measured_on
+            pl_module.net, report.epochs_trained, report.last_accuracy, measured_on
         )
 
     @rank_zero_only

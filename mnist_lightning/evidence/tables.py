@@ -108,26 +108,24 @@ def headline() -> str:
 
 
 def summary_table() -> str:
-    """The accuracy and speed of each config, at a glance."""
-    header = ["config", "test accuracy", "epochs", "training seconds, one thread", "parameters", "requirements met"]
+    """The accuracy of each config, at a glance."""
+    header = ["config", "test accuracy", "epochs", "parameters", "requirements met"]
     rows = []
     for study, variant, title in SHOWN:
         row = _rows(study)[variant]
         report = next(iter(read_results(study).reports(variant).values()))
         rows.append(
             [
-                *(title, _accuracy(row), range_text(row.epochs), f"{row.median_seconds:.0f}"),
-                *(f"{row.num_parameters:,}", _requirements_text(report, row.mean)),
+                *(title, _accuracy(row), range_text(row.epochs), f"{row.num_parameters:,}"),
+                _requirements_text(report, row.mean),
             ]
         )
-    machines = sorted({read_results(study).provenance() for study, _, _ in SHOWN})
     return (
         f"{markdown_table(header, rows)}\n\n"
         "Mean ± standard deviation over n seeds, after the last epoch. The requirements: at least 99.4 %, fewer than "
         "20,000 parameters, fewer than 20 epochs, batch norm, dropout, global average pooling; they are those of the "
-        "student project behind this one. Seconds: median over seeds of training on one thread, two seeds side by "
-        "side, to compare the configs; alone on both cores a run is faster. Another machine than the headline's: "
-        f"{' '.join(machines)} Intervals and each seed: [Results](docs/results.md)."
+        "student project behind this one. Intervals, machines and each seed: [Results](docs/results.md); seconds: "
+        "[Speed](docs/speed.md)."
     )
 
 
@@ -264,7 +262,7 @@ def claims_table() -> str:
         ),
         (
             "batch norm, dropout, global average pooling, augmentation and OneCycleLR make the difference",
-            "Removed one at a time in trainings of five epochs ([Ablations](ablations.md)). Helps: "
+            "Removed one at a time in trainings of five epochs (below). Helps: "
             f"{_ingredients('helps')}. Costs accuracy: {_ingredients('costs')}. Within the noise: "
             f"{_ingredients('within the noise')}.",
         ),

@@ -88,5 +88,5 @@ def orthogonalise(matrix: Tensor) -> Tensor:
     x = x / (x.norm() + 1e-7)  # no singular value above 1
     for _ in range(NUM_ITERATIONS):
         gram = x @ x.T
-        x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
+        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=-4.7750, alpha=2.0315), x, beta=3.4445)
     return x.T if is_tall else x

@@ -141,6 +141,12 @@ class Report:
         return sum(row.is_whole for row in self.epochs)
 
     @property
+    def epochs_trained(self) -> float:
+        """Number of epochs, with the trained part of the last one as a fraction, to two decimals."""
+        parts = ((row.batches or 0) / row.batches_per_epoch if row.batches_per_epoch else 1 for row in self.epochs)
+        return round(float(sum(parts)), 2)
+
+    @property
     def last_accuracy(self) -> float | None:
         """Accuracy in [0, 1] after the last epoch: of the one test if there was one, else of the validation."""
         if self.test is not None:

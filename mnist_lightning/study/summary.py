@@ -41,7 +41,7 @@ class MeasuredRow(Row):
         num_parameters: Number of trainable parameters.
         precisions: The seeds' precisions, each once.
         seeds: The finished seeds.
-        epochs: Number of epochs of each seed.
+        epochs: Number of epochs of each seed, with a part of the last one as a fraction.
         accuracies: Accuracy of each seed.
         mean: Mean accuracy.
         standard_deviation: Sample standard deviation of the accuracies; null for one seed.
@@ -65,7 +65,7 @@ class MeasuredRow(Row):
     num_parameters: Count
     precisions: list[str]
     seeds: list[Count]
-    epochs: list[Count]
+    epochs: list[float]
     accuracies: list[Share]
     mean: Share
     standard_deviation: float | None
@@ -171,7 +171,7 @@ def summarise(variant: str, by_seed: Mapping[int, Report], failed_seeds: Sequenc
         num_parameters=reports[0].num_parameters,
         precisions=sorted({report.precision for report in reports}),
         seeds=list(by_seed),
-        epochs=[len(report.epochs) for report in reports],
+        epochs=[report.epochs_trained for report in reports],
         accuracies=accuracies,
         mean=statistics.mean(accuracies),
         standard_deviation=deviation(accuracies),
@@ -242,9 +242,9 @@ def first_epochs_text(row: MeasuredRow) -> str:
     return text if len(reached) == row.num_seeds else f"{text}, {len(reached)} of {row.num_seeds} seeds"
 
 
-def range_text(values: Sequence[int]) -> str:
+def range_text(values: Sequence[float]) -> str:
     """One number if all agree, else the range."""
-    return str(min(values)) if min(values) == max(values) else f"{min(values)}–{max(values)}"
+    return f"{min(values):g}" if min(values) == max(values) else f"{min(values):g}–{max(values):g}"
 
 
 def interval_text(row: MeasuredRow) -> str:
