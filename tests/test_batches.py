@@ -79,6 +79,14 @@ def test_hard_images_come_first_and_some_others() -> None:
     assert not found.equal(hard_images_first(losses, order, 100, 0.25, torch.Generator().manual_seed(3)))
 
 
+def test_images_that_the_first_epoch_did_not_reach_come_last() -> None:
+    order = torch.randperm(8000, generator=torch.Generator().manual_seed(1))
+    losses = decaying_losses(order, torch.arange(0, 8000, 5))
+    losses[order[4000:]] = 0
+    found = hard_images_first(losses, order, 100, 0.5, torch.Generator().manual_seed(2))
+    assert torch.isin(found[:4000], order[:4000]).float().mean() > 0.8
+
+
 def test_the_first_epoch_does_not_depend_on_losses() -> None:
     plain, losses = ShuffledBatches(1000, 10, seed=0), torch.rand(1000)
     hard = ShuffledBatches(1000, 10, seed=0, hard_fraction=0.5, losses=losses)

@@ -67,7 +67,7 @@ def hard_images_first(
     mean loss of the steps around its own.
 
     Args:
-        losses: (N,) the loss of each image in the first epoch.
+        losses: (N,) the loss of each image in the first epoch; 0 if it did not reach the image.
         order: (N,) int64, the order of the first epoch.
         batch_size: images per step of the first epoch.
         fraction: how many images come first, in (0, 1].
@@ -80,6 +80,7 @@ def hard_images_first(
     step_means = torch.stack([part.mean() for part in ordered.split(batch_size)])  # (steps,)
     means = F.avg_pool1d(step_means.view(1, 1, -1), NUM_STEPS_OF_MEAN, 1, NUM_STEPS_OF_MEAN // 2, False, False)
     relative = ordered / means.flatten().repeat_interleave(batch_size)[: len(ordered)]
+    relative = relative.nan_to_num(0)  # a step that the first epoch did not reach has a mean of 0
     ranked = order[relative.argsort(descending=True, stable=True)]
     num_first = round(fraction * len(ranked))
     num_random = int(RANDOM_SHARE * num_first)
