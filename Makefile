@@ -90,7 +90,7 @@ study-fast: $(PACKAGE) ## Train configs/fast.yaml over 20 seeds
 study-best: $(PACKAGE) ## Train configs/best.yaml over 5 seeds
 	$(STUDY)/best.yaml
 
-study-ablations: $(PACKAGE) ## Train the recipe without one ingredient at a time, over 3 seeds
+study-ablations: $(PACKAGE) ## Train the recipe without one ingredient at a time, over 5 seeds
 	$(STUDY)/ablations.yaml
 
 study-baseline: $(PACKAGE) ## Train the original's first network
