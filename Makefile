@@ -10,7 +10,7 @@ RUN ?= runs/best/version_0
 STUDY := $(MNIST_LIGHTNING) study --config configs/studies
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart train test test-slow test-browser test-lowest soak lint check format tensorboard dashboards-cost study-recipe study-fast study-best study-ablations study-baseline study-fashion results demo demo-page readme tutorial model benchmark benchmark-quick own-digits clean
+.PHONY: help quickstart train test test-slow test-browser test-lowest soak lint check format tensorboard dashboards-cost study-recipe study-fast study-best study-sizes study-ablations study-baseline study-fashion results demo demo-page readme tutorial model benchmark benchmark-quick own-digits clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -90,6 +90,9 @@ study-fast: $(PACKAGE) ## Train configs/fast.yaml over 20 seeds
 study-best: $(PACKAGE) ## Train configs/best.yaml over 5 seeds
 	$(STUDY)/best.yaml
 
+study-sizes: $(PACKAGE) ## Train the configs of configs/sizes over 10 seeds
+	$(STUDY)/sizes.yaml
+
 study-ablations: $(PACKAGE) ## Train the recipe without one ingredient at a time, over 5 seeds
 	$(STUDY)/ablations.yaml
 
@@ -99,7 +102,7 @@ study-baseline: $(PACKAGE) ## Train the original's first network
 study-fashion: $(PACKAGE) ## Train configs/fashion.yaml over 5 seeds
 	$(STUDY)/fashion.yaml
 
-results: study-recipe study-fast study-best study-ablations study-baseline study-fashion ## Train the seeds that results/ lacks, and write all tables and charts
+results: study-recipe study-fast study-best study-sizes study-ablations study-baseline study-fashion ## Train the seeds that results/ lacks, and write all tables and charts
 	$(BIN)/python -m mnist_lightning.evidence.tables
 
 demo: $(PACKAGE) ## Open a page to draw digits on, which models/mnist.ckpt reads

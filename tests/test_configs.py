@@ -12,11 +12,12 @@ from support.runs import PROJECT, Fit, read_report
 
 OVERLAYS = {"cpu", "gpu"}
 CONFIGS = sorted(path.stem for path in PROJECT.glob("configs/*.yaml"))
+SIZES = sorted(f"sizes/{path.stem}" for path in PROJECT.glob("configs/sizes/*.yaml"))
 ABLATIONS = sorted(path.stem for path in PROJECT.glob("configs/ablations/*.yaml"))
 
 
 # New configs are tested automatically; an overlay needs its own test below.
-@pytest.mark.parametrize("name", [name for name in CONFIGS if name not in OVERLAYS])
+@pytest.mark.parametrize("name", [*(name for name in CONFIGS if name not in OVERLAYS), *SIZES])
 def test_config(
     name: str, fit: Fit, mnist_dir: Path, capfd: pytest.CaptureFixture[str], request: pytest.FixtureRequest
 ) -> None:
@@ -26,8 +27,8 @@ def test_config(
         *("--trainer.limit_val_batches", "1", "--trainer.limit_test_batches", "1", "--data.eval_batch_size", "50"),
         *("--data.batch_size", "64"),
     ]
-    folder = fit(*shortened, config=name)
-    assert folder.parent.name == name
+    folder = fit(*shortened, config=f"configs/{name}.yaml")
+    assert folder.parent.name == Path(name).name
     assert len(read_report(folder)["epochs"]) == 1
     last = ["--ckpt_path", str(folder / "checkpoints" / "last.ckpt"), "--data.data_dir", str(data_dir)]
     capfd.readouterr()

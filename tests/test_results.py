@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from mnist_lightning.evidence.tables import PAGES, README, RESULTS, SHOWN, TABLES, read_results, with_tables
+from mnist_lightning.evidence.sizes import CLAIMS
+from mnist_lightning.evidence.tables import PAGES, README, RESULTS, SHOWN, TABLES, read_results, sizes_text, with_tables
 from mnist_lightning.export.formats import METADATA
 from mnist_lightning.main import main
 from mnist_lightning.runs.checkpoint_file import load_checkpoint
@@ -69,6 +70,17 @@ def test_the_configs_header_has_the_measured_figure(name: str, num_seeds: int, i
     figure += f" (results/{name}; ± is the 95 % interval of the mean)"
     assert figure in " ".join(header.replace("#", "").split())
     assert row.num_seeds == num_seeds
+
+
+def test_networks_are_listed_by_size_and_the_configs_keep_their_bounds() -> None:
+    rows = [line.split("|") for line in sizes_text().splitlines() if line.startswith("| ")][1:]
+    parameters = [int(row[2].replace(",", "")) for row in rows]
+    assert parameters == sorted(parameters)
+    assert len(parameters) > len(CLAIMS)
+    for row in read_results("sizes").rows():
+        assert isinstance(row, MeasuredRow)
+        bound = int(row.variant.removeprefix("under ").replace(",", ""))
+        assert row.num_parameters < bound
 
 
 def test_committed_reports_contain_no_path_outside_the_project() -> None:

@@ -21,6 +21,7 @@ from mnist_lightning.evidence.benchmark.report import (
 )
 from mnist_lightning.evidence.dashboards_cost import cost_text
 from mnist_lightning.evidence.report_files import fields_table
+from mnist_lightning.evidence.sizes import draw_sizes, sizes_table
 from mnist_lightning.export.comparison import BATCH_SIZE, NUM_ROUNDS
 from mnist_lightning.network import OptimizedNet, num_trainable_parameters
 from mnist_lightning.report.analysis import Analysis
@@ -63,6 +64,11 @@ PUBLISHED_ON_FASHION = (
     ("DenseNet-BC, with crops and horizontal flips", "768,000", "95.4", f"[README]({_FASHION}#benchmark)"),
     ("wide ResNet 40-4, with crops and horizontal flips", "8,900,000", "96.7", f"[README]({_FASHION}#benchmark)"),
     ("people without knowledge of fashion, 1,000 images", "–", "83.5", f"[README]({_FASHION}#benchmark)"),
+)
+# Networks of other sizes than the original's, from small to large: the study, its variant, and its name for a reader.
+SIZES = (
+    ("sizes", "under 8,000", "`sizes/under_8000.yaml`"),
+    ("best", "best", "`best.yaml`"),
 )
 # The rows of the first tables: the study, its variant, and the config as a reader calls it.
 SHOWN = (
@@ -167,6 +173,22 @@ def results_table() -> str:
 
 def _binomial_deviation(row: MeasuredRow) -> float:
     return float((row.mean * (1 - row.mean) / NUM_TEST_IMAGES) ** 0.5)
+
+
+def _sizes() -> dict[str, MeasuredRow]:
+    return {title: _rows(study)[variant] for study, variant, title in SIZES}
+
+
+def sizes_text() -> str:
+    """Accuracy by number of parameters, beside published runs."""
+    return (
+        f"{sizes_table(_sizes())}\n\n"
+        "Ours: mean ± standard deviation over n seeds after the last epoch, interval by Student's t. They were chosen "
+        "on held-out training images, and the test images are read once. Published: one run each, read on 2026-11-28 "
+        "in the file named, and not repeated by us. Their authors name the best epoch on the test images, the last "
+        "one, or none. Parameters: those that are trained. "
+        + " ".join(sorted({read_results(study).provenance() for study, _, _ in SIZES}))
+    )
 
 
 def fashion_table() -> str:
@@ -354,6 +376,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "headline": headline,
     "summary": summary_table,
     "results": results_table,
+    "sizes": sizes_text,
     "fashion": fashion_table,
     "ablations": ablations_table,
     "speed": speed_table,
@@ -383,3 +406,4 @@ def with_tables(page: str) -> str:
 if __name__ == "__main__":
     for path in PAGES:
         atomic_write(path, with_tables(path.read_text(encoding="utf-8")))
+    draw_sizes(_sizes(), RESULTS / "sizes" / "parameters.png")
