@@ -72,6 +72,12 @@ def test_a_wrong_option(mistake: list[str], hint: str, capfd: pytest.CaptureFixt
     assert hint in error_of([*FIT, *mistake], capfd)[-1]
 
 
+@pytest.mark.parametrize("number", ["0", "-1", "2049"])
+def test_a_number_of_channels_out_of_range_is_named(number: str, capfd: pytest.CaptureFixture[str]) -> None:
+    (first, *_) = error_of([*FIT, "--model.channels", f"[10,18,18,28,{number}]"], capfd)
+    assert first.startswith(f"error: --model.channels: {number} is out of range")
+
+
 OUT_OF_RANGE = {
     "model.max_lr": ["0", "-1", "nan", "inf", "1e30"],
     "model.weight_decay": ["-1", "nan"],
