@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 
 from mnist_lightning.evidence.sizes import CLAIMS
-from mnist_lightning.evidence.tables import PAGES, README, RESULTS, SHOWN, TABLES, read_results, sizes_text, with_tables
+from mnist_lightning.evidence.study_tables import SHOWN, read_results, sizes_text
+from mnist_lightning.evidence.tables import PAGES, README, RESULTS, TABLES, with_tables
 from mnist_lightning.export.formats import METADATA
 from mnist_lightning.main import main
 from mnist_lightning.runs.checkpoint_file import load_checkpoint
-from mnist_lightning.study.summary import MeasuredRow, percent
+from mnist_lightning.study.summary import MeasuredRow
+from mnist_lightning.study.summary_text import percent
 from support.runs import PUBLISHED_LEARNING_RATES
 
 

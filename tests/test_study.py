@@ -32,10 +32,9 @@ from mnist_lightning.study.summary import (
     differs,
     half_width,
     holm,
-    single_view_text,
-    study_table,
 )
 from mnist_lightning.study.summary import summarise as summarise_seeds
+from mnist_lightning.study.summary_text import single_view_text, study_table
 from support.processes import wait_until
 from support.runs import PROJECT
 

@@ -10,8 +10,8 @@ from mnist_lightning.runs.acceptance import MIN_TEST_ACCURACY
 from mnist_lightning.runs.drawing import BLUE, INK, in_our_style, new_figure, png_of
 from mnist_lightning.runs.files import atomic_write
 from mnist_lightning.runs.markdown import markdown_table
-from mnist_lightning.study.summary import (
-    MeasuredRow,
+from mnist_lightning.study.summary import MeasuredRow
+from mnist_lightning.study.summary_text import (
     interval_text,
     mean_and_deviation,
     percent,

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from mnist_lightning.runs.drawing import BLUE, INK, SHADE, VERMILION, in_our_style, new_figure
-from mnist_lightning.study.summary import MeasuredRow, differs, percent, range_text
+from mnist_lightning.study.summary import MeasuredRow, differs
+from mnist_lightning.study.summary_text import percent, range_text
 
 FAR = 5  # a variant is off the axis if its distance to the others is more than this many times their range
 

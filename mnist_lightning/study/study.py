@@ -19,17 +19,8 @@ from mnist_lightning.runs.settings import Settings, command_text
 from mnist_lightning.study.chart import study_figure
 from mnist_lightning.study.seed_runs import Outcome, SeedRun, Start
 from mnist_lightning.study.settings import StudySettings
-from mnist_lightning.study.summary import (
-    HOLM_TEXT,
-    MeasuredRow,
-    Row,
-    StudyTable,
-    add_differences,
-    last_accuracy,
-    single_view_text,
-    study_table,
-    summarise,
-)
+from mnist_lightning.study.summary import MeasuredRow, Row, StudyTable, add_differences, last_accuracy, summarise
+from mnist_lightning.study.summary_text import HOLM_TEXT, single_view_text, study_table
 
 Engine = Callable[[list[SeedRun]], Generator[Start | Outcome]]
 

@@ -9,7 +9,7 @@ from typing import Any
 from mnist_lightning.evidence.benchmark.charts import draw_epochs, draw_scaling
 from mnist_lightning.runs.acceptance import first_accurate_epoch
 from mnist_lightning.runs.files import atomic_write
-from mnist_lightning.study.summary import mean_and_deviation
+from mnist_lightning.study.summary_text import mean_and_deviation
 
 Figures = dict[str, Any]
 
