@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from mnist_lightning.evidence.sizes import CLAIMS
-from mnist_lightning.evidence.study_tables import SHOWN, read_results, sizes_text
+from mnist_lightning.evidence.study_tables import SHOWN, read_results, sizes_text, study_rows
 from mnist_lightning.evidence.tables import PAGES, README, RESULTS, TABLES, with_tables
 from mnist_lightning.export.formats import METADATA
 from mnist_lightning.main import main
 from mnist_lightning.runs.checkpoint_file import load_checkpoint
 from mnist_lightning.study.summary import MeasuredRow
-from mnist_lightning.study.summary_text import percent
+from mnist_lightning.study.summary_text import mean_and_deviation
 from support.runs import PUBLISHED_LEARNING_RATES
 
 
@@ -48,11 +48,15 @@ def test_learning_rates_of_the_recipe_are_the_published_ones() -> None:
 
 
 MODELS = README.parent / "models"
-HELD_OUT = [("fast", 20, "twenty"), ("best", 5, "five")]
+HELD_OUT = {"fast": 20, "best": 5}
+HEADERS = [("fast", "fast", "fast"), ("best", "best", "best"), ("fashion", "fashion", "fashion")]
+HEADERS += [
+    ("sizes", name, f"sizes/{name.replace(' ', '_').replace(',', '')}") for name in read_results("sizes").variants
+]
 
 
-@pytest.mark.parametrize(("name", "num_seeds", "_"), HELD_OUT)
-def test_held_out_claims_did_not_use_the_test_images(name: str, num_seeds: int, _: str) -> None:
+@pytest.mark.parametrize(("name", "num_seeds"), HELD_OUT.items())
+def test_held_out_claims_did_not_use_the_test_images(name: str, num_seeds: int) -> None:
     """The held-out protocol: nothing was chosen on the test images, which were used once, at the end."""
     reports = read_results(name).reports(name).values()
     assert len(reports) == num_seeds
@@ -63,15 +67,21 @@ def test_held_out_claims_did_not_use_the_test_images(name: str, num_seeds: int, 
         assert report.test is not None
 
 
-@pytest.mark.parametrize(("name", "num_seeds", "in_words"), HELD_OUT)
-def test_the_configs_header_has_the_measured_figure(name: str, num_seeds: int, in_words: str) -> None:
-    (row,) = read_results(name).rows()
-    assert isinstance(row, MeasuredRow)
-    header = (README.parent / "configs" / f"{name}.yaml").read_text(encoding="utf-8")
-    figure = f"{percent(row.mean)} ± {percent(row.half_width_95)} % over {in_words} seeds"
-    figure += f" (results/{name}; ± is the 95 % interval of the mean)"
+@pytest.mark.parametrize(("study", "variant", "config"), HEADERS)
+def test_the_configs_header_has_the_measured_figure(study: str, variant: str, config: str) -> None:
+    row = study_rows(study)[variant]
+    header = (README.parent / "configs" / f"{config}.yaml").read_text(encoding="utf-8")
+    figure = mean_and_deviation(row.mean, row.standard_deviation)
+    figure += f" (mean ± standard deviation of {row.num_seeds} seeds, results/{study})"
     assert figure in " ".join(header.replace("#", "").split())
-    assert row.num_seeds == num_seeds
+
+
+@pytest.mark.parametrize("study", sorted(path.stem for path in (README.parent / "configs" / "studies").glob("*.yaml")))
+def test_every_committed_seed_counts(study: str) -> None:
+    described = read_results(study)
+    for variant in described.variants:
+        committed = {path.stem for path in described.report_path(variant, 0).parent.glob("seed_*.json")}
+        assert committed == {f"seed_{seed}" for seed in range(described.seeds)}
 
 
 def test_networks_are_listed_by_size_and_the_configs_keep_their_bounds() -> None:

@@ -301,7 +301,7 @@ def test_statistics_by_hand() -> None:
     assert row.half_width_95 == pytest.approx(4.3027 * 0.0036056 / 3**0.5, rel=1e-4)
     assert (row.min, row.max, row.num_seeds) == (0.99, 0.997, 3)
     assert row.first_accurate_epochs == [None, None, 1]
-    assert "99.30 | ± 0.90 | 0.36 | 99.00–99.70 | 3 | 1, 1 of 3 seeds | 10 |" in study_table([row])
+    assert "99.30 | ± 0.90 | 0.36 | 99.00–99.70 | 3 | never (1–never) | 10 |" in study_table([row])
 
 
 def test_one_seed_has_no_spread() -> None:
@@ -327,11 +327,13 @@ def test_only_common_seeds_are_compared() -> None:
     assert rows[1].difference == pytest.approx((0.1 - 0.3 + 0.3 - 0.6) / 2)
 
 
-def test_without_spread_nothing_is_compared() -> None:
-    rows = rows_of((0.25, 0.5), (0.125, 0.375))
+def test_without_spread_nothing_is_tested() -> None:
+    rows = rows_of((0.99, 0.9902), (0.9893, 0.9895))  # equal differences, but not to the last bit
     add_differences(rows)
-    assert (rows[1].difference, rows[1].p_value) == (None, None)
+    assert rows[1].difference == pytest.approx(-0.0007)
+    assert rows[1].p_value is None
     assert not differs(rows[1])
+    assert "-0.07, not tested" in study_table(rows)
 
 
 def test_holms_correction_by_hand() -> None:

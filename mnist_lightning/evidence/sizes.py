@@ -1,5 +1,6 @@
 """Accuracy against parameters: this project's networks, and published ones."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -27,12 +28,12 @@ class Claim(NamedTuple):
 
     parameters: int
     accuracy_percent: float
-    epoch: str  # whose accuracy it is, in the source's words
+    epoch: str  # of the accuracy: best or last, and its number; or "not stated"
     repository: str  # on GitHub
     path: str  # of the file that states both
 
 
-# Read on 2026-11-28, in the words of their authors; we have not repeated them.
+# As their authors state them, read on 2026-11-28; not repeated by us.
 CLAIMS = (
     Claim(1936, 99.1, "not stated", "ruslangrimov/mnist-minimal-model", "1936/model.txt"),
     Claim(2180, 99.15, "not stated", "ruslangrimov/mnist-minimal-model", "2180/model.txt"),
@@ -53,12 +54,19 @@ def sizes_table(rows: Mapping[str, MeasuredRow]) -> str:
     Args:
         rows: our rows, by what a reader calls them.
     """
-    header = ["network", "parameters", "epochs", "test accuracy, %", "95 % interval of the mean", "min–max"]
+    header = [
+        "network",
+        "parameters",
+        "epoch of the accuracy",
+        "test accuracy, %",
+        "95 % interval of the mean",
+        "min–max",
+    ]
     ours = [
         (
             row.num_parameters,
             [
-                *(f"**{title}**", f"{row.num_parameters:,}", range_text(row.epochs)),
+                *(f"**{title}**", f"{row.num_parameters:,}", f"last, {range_text(row.epochs)}"),
                 f"{mean_and_deviation(row.mean, row.standard_deviation)} (n = {row.num_seeds}){single_view_text(row)}",
                 *(interval_text(row), f"{percent(row.min)}–{percent(row.max)}"),
             ],
@@ -85,18 +93,20 @@ def draw_sizes(rows: Mapping[str, MeasuredRow], path: Path) -> None:
     axes = figure.subplots()
     axes.axhline(100 * MIN_TEST_ACCURACY, color=INK, linewidth=1, linestyle=":")
     parameters, accuracies = [claim.parameters for claim in CLAIMS], [claim.accuracy_percent for claim in CLAIMS]
-    label = "published: one run each, as its author states it"
+    label = "published: one run each, as stated by its author"
     axes.plot(parameters, accuracies, "o", markerfacecolor="none", color="#777777", label=label)
-    ours = sorted(rows.values(), key=lambda row: row.num_parameters)
+    parameters = [row.num_parameters for row in rows.values()]
     axes.errorbar(
-        [row.num_parameters for row in ours],
-        [100 * row.mean for row in ours],
-        [100 * (row.half_width_95 or 0) for row in ours],
-        fmt="D-",
+        parameters,
+        [100 * row.mean for row in rows.values()],
+        [100 * (row.half_width_95 or math.nan) for row in rows.values()],
+        fmt="D",
         color=BLUE,
         capsize=3,
-        label="ours: mean after the last epoch, test images read once",
+        label="ours: mean after the last epoch, over nine views of each image",
     )
+    single_view = [100 * (row.single_view_mean or math.nan) for row in rows.values()]
+    axes.plot(parameters, single_view, "D", markerfacecolor="none", color=BLUE, label="ours, with one view")
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(FixedLocator(PARAMETER_TICKS))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
@@ -104,6 +114,6 @@ def draw_sizes(rows: Mapping[str, MeasuredRow], path: Path) -> None:
     axes.set_xlabel("trainable parameters")
     axes.set_ylabel("accuracy on MNIST's test images, %")
     figure.legend(loc="outside upper left")
-    seeds = range_text([row.num_seeds for row in ours])
+    seeds = range_text([row.num_seeds for row in rows.values()])
     figure.supxlabel(f"bars: 95 % interval of the mean of n = {seeds} seeds (Student's t); dotted: 99.4 %", size=8)
     atomic_write(path, png_of(figure))

@@ -24,8 +24,9 @@ def export(
 
     Args:
         ckpt_path: Checkpoint of the network.
-        format: onnx; onnx_int8, smaller, rejected if it loses 0.1 % of accuracy or more; torch, for torch.export.load;
-            weights, a small checkpoint for this project's commands that cannot be resumed; html, a page to draw on.
+        format: onnx; onnx_int8, smaller, rejected if it loses 0.1 percentage points of accuracy or more; torch, for
+            torch.export.load; weights, a small checkpoint for this project's commands that cannot be resumed; html, a
+            page to draw on.
         output: New file: .onnx, .pt2 for torch, .ckpt for weights, .html.
         data_dir: Directory of the images, as --data.data_dir; by default the environment variable MNIST_DATA_DIR, else
             `data`.

@@ -34,7 +34,7 @@ def study(
     Args:
         settings: What to train, and where to write the reports.
         num_processes: Seeds at a time; by default the number of cores / num_threads. A running cluster ignores it.
-        num_threads: Threads of each seed. On a CPU, several seeds of one thread are faster than one of several.
+        num_threads: Threads of each seed. On a CPU, several seeds with one thread each, side by side, are faster.
         ray_address: Ray cluster: `local` starts one on this machine, `auto` finds a running one, or HOST:PORT.
 
     Raises:

@@ -53,10 +53,12 @@ class MeasuredRow(Row):
             test images, read after each epoch.
         difference: Mean over the common seeds of the accuracy minus that of the first row; only where rows are
             compared.
-        difference_low_95: Lower end of the difference's 95 % confidence interval, by Student's t for pairs.
+        difference_low_95: Lower end of the difference's 95 % confidence interval, by Student's t for pairs, without a
+            correction; null if the differences of the seeds are equal.
         difference_high_95: Its upper end.
         p_value: Of the paired t-test for the difference, with Holm's correction for all rows of the study.
-        detectable_difference: The smallest true difference that the test would find in 80 % of such studies.
+        detectable_difference: The true difference that the test would find in 80 % of such studies, with the spread of
+            these seeds and at the strictest level of Holm's correction.
     """
 
     measured_on: str
@@ -198,19 +200,20 @@ def add_differences(rows: Sequence[MeasuredRow | Row]) -> None:
         if isinstance(row, MeasuredRow) and isinstance(reference, MeasuredRow):
             references = dict(zip(reference.seeds, reference.accuracies, strict=True))
             pairs = zip(row.seeds, row.accuracies, strict=True)
-            differences = [accuracy - references[seed] for seed, accuracy in pairs if seed in references]
-            if len(set(differences)) > 1:  # else the test has no spread to judge by
+            # Rounded, because equal differences of accuracies differ in the last bit.
+            differences = [round(accuracy - references[seed], 6) for seed, accuracy in pairs if seed in references]
+            row.difference = statistics.mean(differences) if differences else None
+            if len(set(differences)) > 1:  # else there is no spread to test against
                 compared.append((row, differences))
     results = [stats.ttest_1samp(differences, 0) for _, differences in compared]
     p_values = holm([float(result.pvalue) for result in results])
     for (row, differences), result, p_value in zip(compared, results, p_values, strict=True):
         interval = result.confidence_interval()
-        row.difference = statistics.mean(differences)
         row.difference_low_95, row.difference_high_95 = float(interval.low), float(interval.high)
         row.p_value = p_value
         row.detectable_difference = detectable_difference(differences, len(compared))
 
 
 def differs(row: MeasuredRow) -> bool:
-    """Whether the row's difference to the first one is outside the noise."""
+    """Whether the row's difference to the first one is significant; False if it was not tested."""
     return row.p_value is not None and row.p_value < 0.05

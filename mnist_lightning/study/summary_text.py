@@ -1,5 +1,6 @@
 """The rows of a study as Markdown."""
 
+import math
 import statistics
 from collections.abc import Sequence
 
@@ -8,9 +9,11 @@ from mnist_lightning.runs.report_text import optional_text
 from mnist_lightning.study.summary import MeasuredRow, Row, differs
 
 HOLM_TEXT = (
-    "Differences: mean over the common seeds, interval by the t-test for pairs at 95 %, p with Holm's correction; a "
-    "difference is within the noise unless p < 0.05. Detectable: the smallest true difference that the test would find "
-    "in 80 % of such studies."
+    "Differences: mean over the common seeds, with the 95 % confidence interval of a paired t-test. The intervals are "
+    "not corrected for the number of comparisons; p, of the same test, is (Holm), so an interval can exclude 0 "
+    "although p ≥ 0.05. Not significant (p ≥ 0.05) does not mean that there is no difference. Detectable: the true "
+    "difference that the test would find in 80 % of such studies, with the spread of these seeds and at the strictest "
+    "level of the correction."
 )
 
 
@@ -33,14 +36,13 @@ def single_view_text(row: MeasuredRow) -> str:
 
 
 def first_epochs_text(row: MeasuredRow) -> str:
-    """The epochs in which seeds first reached 99.4 %, or how many never did."""
+    """Median and range of the first epochs with 99.4 %; a seed that never reaches it counts as the latest."""
     if row.first_accurate_epochs is None:
         return "–"
-    reached = sorted(epoch for epoch in row.first_accurate_epochs if epoch is not None)
-    if not reached:
-        return "never"
-    text = f"{statistics.median(reached):g} ({reached[0]}–{reached[-1]})" if len(reached) > 1 else str(reached[0])
-    return text if len(reached) == row.num_seeds else f"{text}, {len(reached)} of {row.num_seeds} seeds"
+    epochs = [epoch or math.inf for epoch in row.first_accurate_epochs]
+    ends = (statistics.median(epochs), min(epochs), max(epochs))
+    median, low, high = ("never" if math.isinf(epoch) else f"{epoch:g}" for epoch in ends)
+    return median if low == high else f"{median} ({low}–{high})"
 
 
 def range_text(values: Sequence[float]) -> str:
@@ -84,10 +86,10 @@ def p_text(row: MeasuredRow) -> str:
 
 
 def difference_text(row: MeasuredRow) -> str:
-    """The difference to the first row with its interval and p-value, and whether it is within the noise."""
-    if row.difference is None:
-        return "–"
+    """The difference to the first row with its interval and p-value, and whether it is significant."""
+    if row.p_value is None:
+        return "–" if row.difference is None else f"{percent(row.difference, '+.2f')}, not tested"
     low, high = row.difference_low_95, row.difference_high_95
     interval = f"{percent(row.difference, '+.2f')} ({percent(low, '+.2f')} to {percent(high, '+.2f')})"
-    verdict = "" if differs(row) else f"; within the noise, ± {percent(row.detectable_difference)} detectable"
+    verdict = "" if differs(row) else f"; not significant, ± {percent(row.detectable_difference)} detectable"
     return f"{interval}; p {'' if p_text(row).startswith('<') else '= '}{p_text(row)}{verdict}"
