@@ -13,7 +13,7 @@ from mnist_lightning.evidence.benchmark.changes import CHANGES, measure_changes
 from mnist_lightning.evidence.benchmark.epochs import CONTENDERS, CONTENTION, FAST, busy_process, time_epochs
 from mnist_lightning.evidence.benchmark.report import process_table, report_text, trainer_text, write_report
 from mnist_lightning.evidence.benchmark.turns import Portion, Run, Turns, close_on_exit
-from mnist_lightning.evidence.benchmark.whole_process import read_plain_script, train_plain_script
+from mnist_lightning.evidence.benchmark.whole_process import import_memory_mib, read_plain_script, train_plain_script
 from mnist_lightning.evidence.tables import RESULTS
 from mnist_lightning.network import OptimizedNet
 from mnist_lightning.runs.environment import hardware, versions
@@ -124,7 +124,7 @@ def test_the_whole_process_and_the_plain_scripts_seeds(real_data: None, tmp_path
         (portion,) = FAST.take_turn(run)
     assert portion["train_seconds"] < portion["seconds"]
     assert 0.02 < portion["accuracy"] < 0.9  # after two steps
-    assert portion["peak_memory_mib"] > 200
+    assert portion["peak_memory_mib"] > import_memory_mib("torch") > 100
 
 
 def test_the_ratio_of_whole_processes() -> None:
@@ -176,6 +176,7 @@ def test_scaling(real_data: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     monkeypatch.setattr(scaling, "NUM_EPOCHS_OF_FIT", 2)
     monkeypatch.setattr(scaling, "NUM_STEPS_OF_FIT", 2)
     figures = scaling.measure_scaling(1, lambda _: None)
+    assert all(speed > 0 for speed in figures["convolutions"].values())
     assert [(point["batch_size"], point["width"]) for point in figures["points"]] == [(512, 2), (64, 1), (512, 1)]
     assert figures["processes"][0]["processes"] == 2
     assert figures["gigaflop_per_image"]["1"] == pytest.approx(0.0195, abs=0.0005)

@@ -17,7 +17,7 @@ from mnist_lightning.evidence.benchmark.changes import CHANGES, measure_changes
 from mnist_lightning.evidence.benchmark.epochs import CONTENDERS, CONTENTION, FAST, GPU, TRAINER, Contender, time_epochs
 from mnist_lightning.evidence.benchmark.report import report_text, write_report
 from mnist_lightning.evidence.benchmark.scaling import measure_scaling
-from mnist_lightning.evidence.benchmark.whole_process import read_plain_script, train_plain_script
+from mnist_lightning.evidence.benchmark.whole_process import import_memory_mib, read_plain_script, train_plain_script
 from mnist_lightning.runs.environment import hardware, versions
 from mnist_lightning.runs.files import atomic_write
 
@@ -55,7 +55,10 @@ def _process(output: Path) -> dict[str, Any]:
 Part = Callable[[Path], dict[str, Any]]  # from the output directory to the figures
 
 PARTS: dict[str, Part] = {
-    "epochs": lambda _: _epochs([*CONTENDERS, *([GPU] if torch.cuda.is_available() else [])], None),
+    "epochs": lambda _: {
+        **_epochs([*CONTENDERS, *([GPU] if torch.cuda.is_available() else [])], None),
+        "import_memory_mib": {module: import_memory_mib(module) for module in ("torch", "lightning.pytorch")},
+    },
     "trainer": lambda _: _epochs(TRAINER, NUM_STEPS_OF_TRAINER, NUM_ROUNDS_OF_TRAINER),
     "process": _process,
     "contention": lambda _: _epochs(CONTENTION, NUM_STEPS_IN_CONTENTION),

@@ -93,9 +93,14 @@ def epochs_table(figures: Figures) -> str:
         "",
         f"{_epochs_method(figures)} Speedup: median (range) of the ratios of each turn to the {reference['title']}. "
         f"Accuracy: seed 0, on a one-cycle schedule of {num_epochs} epochs. Memory: the training process, without its "
-        f"loader workers. {provenance(figures)}",
+        f"loader workers{_imports_text(figures)}. {provenance(figures)}",
     ]
     return "\n".join(lines)
+
+
+def _imports_text(figures: Figures) -> str:
+    imports = figures.get("import_memory_mib", {})
+    return "".join(f"; `import {module}` alone takes {mib:,.0f} MiB" for module, mib in imports.items())
 
 
 def precision_text(scaling: Figures) -> str:
@@ -276,6 +281,7 @@ def scaling_tables(figures: Figures) -> str:
         f"{limits['bfloat16_gigaflop_per_second']:.0f} in bfloat16, copies at "
         f"{limits['copied_gigabytes_per_second']:.0f} GB/s, reads and writes together.",
         "",
+        *([_convolutions_text(figures["convolutions"]), ""] if "convolutions" in figures else []),
         "| operation | milliseconds per step of 512 images | share |",
         "|---|---|---|",
         *[
@@ -289,6 +295,14 @@ def scaling_tables(figures: Figures) -> str:
         provenance(figures),
     ]
     return "\n".join(lines)
+
+
+def _convolutions_text(speeds: dict[str, float]) -> str:
+    reached = ", ".join(f"{speed:.0f} with {channels}" for channels, speed in speeds.items())
+    return (
+        f"A 3×3 convolution of 512 images with 14 × 14 pixels reaches {reached} channels (GFLOP/s, forward and "
+        "backward): PyTorch's convolutions pad channels to whole vectors."
+    )
 
 
 def _plural(number: int, noun: str, ending: str = "s") -> str:

@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -17,6 +17,7 @@ from mnist_lightning.fast.bfloat16 import BFloat16WhereFast
 
 BATCH_SIZES = (32, 64, 128, 256, 512, 1024, 2048, 4096)
 WIDTHS = (1, 2, 4)
+CONVOLUTION_CHANNELS = (16, 18, 28, 32)  # those of the network's middle layers, and multiples of a vector's length
 PROCESSES_AND_THREADS = ((1, 1), (1, 2), (2, 1))
 MIN_IMAGES = 4096  # per timing, and at least two steps
 NUM_EPOCHS_OF_FIT, NUM_STEPS_OF_FIT = 6, 24  # the first epoch is warm-up
@@ -59,6 +60,7 @@ def measure_scaling(num_repeats: int, log: Callable[[str], None]) -> dict[str, A
         "processes": [_images_per_second_of_fit(*each) for each in PROCESSES_AND_THREADS],
         "gigaflop_per_image": {str(width): _flop_per_image(width) / 1e9 for width in WIDTHS},
         "limits": machine_limits(),
+        "convolutions": convolution_speeds(),
         "profile": profile_step(is_bfloat16),
     }
 
@@ -108,6 +110,24 @@ def machine_limits(num_repeats: int = 7) -> dict[str, float]:
     seconds = _median_seconds(lambda: target.copy_(source), num_repeats)
     limits["copied_gigabytes_per_second"] = 2 * source.nbytes / seconds / 1e9  # read and written
     return limits
+
+
+def convolution_speeds(num_repeats: int = 15) -> dict[str, float]:
+    """GFLOP/s of a 3×3 convolution of 512 images with 14 × 14 pixels, forward and backward, by number of channels."""
+    speeds = {}
+    for channels in CONVOLUTION_CHANNELS:
+        convolution = nn.Conv2d(channels, channels, 3, padding=1, bias=False).to(memory_format=torch.channels_last)
+        images = torch.rand(512, channels, 14, 14).to(memory_format=torch.channels_last).requires_grad_()
+        grad_outputs = torch.rand_like(images)
+        seconds = _median_seconds(
+            lambda convolution=convolution, images=images, grad_outputs=grad_outputs: (  # type: ignore[misc]
+                convolution(images).backward(grad_outputs)
+            ),
+            num_repeats,
+        )
+        # The output, and the gradients of the input and of the weight; a multiply-add counts as two.
+        speeds[str(channels)] = 3 * 2 * 9 * channels**2 * images[:, 0].numel() / seconds / 1e9
+    return speeds
 
 
 def _median_seconds(function: Callable[[], object], num_repeats: int) -> float:

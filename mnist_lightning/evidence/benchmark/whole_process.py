@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mnist_lightning.evidence.benchmark.fit_process import run_fit
-from mnist_lightning.evidence.benchmark.turns import Portion, Turns, to_mib
+from mnist_lightning.evidence.benchmark.turns import Portion, Turns, peak_memory_mib, to_mib
 from mnist_lightning.runs.environment import num_cores
 
 
@@ -33,6 +33,12 @@ def _processes(num_turns: int, max_steps: int | None, args: tuple[str, ...]) -> 
             "accuracy": report["test"]["accuracy"],
             "peak_memory_mib": to_mib(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss),
         }
+
+
+def import_memory_mib(module: str) -> float:
+    """Peak memory of a process that imports a module and nothing else."""
+    program = f"import {module}; from {peak_memory_mib.__module__} import peak_memory_mib; print(peak_memory_mib())"
+    return float(subprocess.run([sys.executable, "-c", program], check=True, stdout=subprocess.PIPE).stdout)
 
 
 def train_plain_script(
