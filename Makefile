@@ -93,7 +93,7 @@ study-best: $(PACKAGE) ## Train configs/best.yaml over 5 seeds
 study-sizes: $(PACKAGE) ## Train the configs of configs/sizes over 10 seeds
 	$(STUDY)/sizes.yaml
 
-study-ablations: $(PACKAGE) ## Train the recipe without one ingredient at a time, over 6 seeds
+study-ablations: $(PACKAGE) ## Train the recipe without one ingredient at a time, over 10 seeds
 	$(STUDY)/ablations.yaml
 
 study-baseline: $(PACKAGE) ## Train the original's first network
