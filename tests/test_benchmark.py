@@ -124,7 +124,8 @@ def test_the_whole_process_and_the_plain_scripts_seeds(real_data: None, tmp_path
         (portion,) = FAST.take_turn(run)
     assert portion["train_seconds"] < portion["seconds"]
     assert 0.02 < portion["accuracy"] < 0.9  # after two steps
-    assert portion["peak_memory_mib"] > import_memory_mib("torch") > 100
+    assert portion["peak_memory_mib"] > 200
+    assert 100 < import_memory_mib("torch") < portion["peak_memory_mib"]
 
 
 def test_the_ratio_of_whole_processes() -> None:

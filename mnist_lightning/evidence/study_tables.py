@@ -126,12 +126,11 @@ def results_table() -> str:
     return (
         f"{markdown_table(header, rows)}\n\n"
         "Mean ± standard deviation over seeds; 95 % confidence interval (Student's t) of the mean over other seeds, on "
-        "these 10,000 test images. "
-        "Binomial: the standard deviation of one accuracy over test sets of 10,000 new images, √(p (1 − p) / 10,000); "
-        "more seeds do not reduce it. It is not the error of the difference of two configs: they are tested on the "
-        "same images, so that error depends on the images that only one of them gets right. Each seed's report is in "
-        "[results/](../results); [Speed](speed.md) compares training times. "
-        + " ".join(sorted({read_results(study).provenance() for study, _, _ in SHOWN}))
+        "these 10,000 test images. Binomial: the standard deviation of one accuracy over test sets of 10,000 new "
+        "images, √(p (1 − p) / 10,000); more seeds do not reduce it. It is not the error of the "
+        "difference of two configs: they are tested on the same images, so that error depends on the images that only "
+        "one of them gets right. Each seed's report is in [results/](../results); [Speed](speed.md) compares "
+        "training times. " + " ".join(sorted({read_results(study).provenance() for study, _, _ in SHOWN}))
     )
 
 
@@ -151,8 +150,8 @@ def sizes_text() -> str:
         f"{sizes_table(sizes_shown())}\n\n"
         "Ours: mean ± standard deviation over n seeds after the last epoch, with test-time augmentation: the average "
         f"over nine views of each image, which adds {percent(min(gains))} to {percent(max(gains))} points; interval by "
-        "Student's t. They were chosen on held-out training images (the "
-        "idea of `best.yaml` came from trials that used the test images), and the test images are read once. "
+        "Student's t. They were chosen on held-out training images (the idea of `best.yaml` came from trials that used "
+        "the test images), and the test images are read once. "
         "Published: one run each, read on 2026-11-28 in the file named, and not repeated by us; the files do not "
         "mention such an average. Their authors name the best epoch on the test images, the last one, or none. "
         "Parameters: those that are trained. "
