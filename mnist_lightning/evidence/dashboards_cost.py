@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mnist_lightning.evidence.hook_timer import HookTimer
+from mnist_lightning.main import main as command_line
 from mnist_lightning.runs.environment import hardware, versions
 from mnist_lightning.runs.files import atomic_write
 
@@ -25,12 +26,9 @@ def measure(*args: str) -> dict[str, Any]:
     Returns:
         Seconds of training, from its start to the end of the last epoch, and of all hooks, including those outside it.
     """
-    # Imported here because the command line imports this package.
-    from mnist_lightning.main import main
-
     with tempfile.TemporaryDirectory() as directory:
         timer = f"--trainer.callbacks+={HookTimer.__module__}.HookTimer"
-        main(["fit", "--config", CONFIG, *args, timer, "--trainer.default_root_dir", directory])
+        command_line(["fit", "--config", CONFIG, *args, timer, "--trainer.default_root_dir", directory])
         (path,) = Path(directory).glob("*/version_0/report.json")
         report = json.loads(path.read_text(encoding="utf-8"))
     hook_seconds = {name: sum(hooks.values()) for name, hooks in HookTimer.seconds.items()}
@@ -54,9 +52,10 @@ def cost_text(figures: dict[str, Any]) -> str:
     ]
     threads = "1 thread" if machine["threads"] == 1 else f"{machine['threads']} threads"
     return (
-        f"The dashboards take {figures['share']:.1%} of the training time: {figures['hook_seconds']:.1f} s in the "
-        f"callbacks' hooks, while `{Path(figures['config']).name}` trained {figures['epochs']} epochs in "
-        f"{figures['training_seconds']:.0f} s. The largest shares: {', '.join(shares)}. {machine['processor']}, "
+        f"The dashboards' hooks took {figures['hook_seconds']:.1f} s, {figures['share']:.1%} of the "
+        f"{figures['training_seconds']:.0f} s in which `{Path(figures['config']).name}` trained {figures['epochs']} "
+        "epochs; hooks after training are included, the thread that writes the events is not. The largest shares: "
+        f"{', '.join(shares)}. {machine['processor']}, "
         f"{machine['cores']} cores, {threads}; torch {versions_used['torch']}, lightning {versions_used['lightning']}, "
         f"Python {versions_used['python']}; {figures['date']}."
     )

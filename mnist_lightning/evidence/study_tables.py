@@ -1,6 +1,7 @@
 """The tables of what studies measured: accuracies, sizes, ingredients and claims."""
 
 import dataclasses
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from mnist_lightning.runs.acceptance import is_accurate
 from mnist_lightning.runs.markdown import markdown_table
 from mnist_lightning.runs.report import Report
 from mnist_lightning.study.command import read_study
-from mnist_lightning.study.study import Study
+from mnist_lightning.study.study import Study, provenance
 from mnist_lightning.study.summary import MeasuredRow, differs
 from mnist_lightning.study.summary_text import (
     HOLM_TEXT,
@@ -86,9 +87,9 @@ def summary_table() -> str:
     return (
         f"{markdown_table(header, rows)}\n\n"
         "Mean ± standard deviation over n seeds, after the last epoch; `best.yaml` averages nine views of each test "
-        f"image, with one it has {percent(study_rows('best')['best'].single_view_mean)} %. The requirements: at least "
-        "99.4 %, fewer than 20,000 parameters, fewer than 20 epochs, batch norm, dropout, global average pooling; they "
-        "are those of the student project behind this one. Intervals, machines and each seed: "
+        f"image; with one view it has {percent(study_rows('best')['best'].single_view_mean)} %. The requirements: at "
+        "least 99.4 %, fewer than 20,000 parameters, fewer than 20 epochs, batch norm, dropout and global average "
+        "pooling, as in the student project behind this one. Intervals, machines and each seed: "
         "[Results](docs/results.md); seconds: [Speed](docs/speed.md)."
     )
 
@@ -125,13 +126,17 @@ def results_table() -> str:
         )
     return (
         f"{markdown_table(header, rows)}\n\n"
-        "Mean ± standard deviation over seeds; 95 % confidence interval (Student's t) of the mean over other seeds, on "
-        "these 10,000 test images. Binomial: the standard deviation of one accuracy over test sets of 10,000 new "
-        "images, √(p (1 − p) / 10,000); more seeds do not reduce it. It is not the error of the "
+        "Mean ± standard deviation over seeds; 95 % confidence interval (Student's t) of the expected accuracy over "
+        "seeds, on these 10,000 test images. Binomial: the standard deviation of one accuracy over test sets of 10,000 "
+        "new images, √(p (1 − p) / 10,000); more seeds do not reduce it. It is not the error of the "
         "difference of two configs: they are tested on the same images, so that error depends on the images that only "
         "one of them gets right. Each seed's report is in [results/](../results); [Speed](speed.md) compares "
-        "training times. " + " ".join(sorted({read_results(study).provenance() for study, _, _ in SHOWN}))
+        f"training times. {_provenance(SHOWN)}"
     )
+
+
+def _provenance(shown: Iterable[tuple[str, str, str]]) -> str:
+    return provenance(report for study, variant, _ in shown for report in read_results(study).reports(variant).values())
 
 
 def _binomial_deviation(row: MeasuredRow) -> float:
@@ -154,8 +159,7 @@ def sizes_text() -> str:
         "the test images), and the test images are read once. "
         "Published: one run each, read on 2026-11-28 in the file named, and not repeated by us; the files do not "
         "mention such an average. Their authors name the best epoch on the test images, the last one, or none. "
-        "Parameters: those that are trained. "
-        + " ".join(sorted({read_results(study).provenance() for study, _, _ in SIZES}))
+        f"Parameters: trainable ones. {_provenance(SIZES)}"
     )
 
 
@@ -175,7 +179,12 @@ def ablations_table() -> str:
     recipe, *others = study_rows("ablations").values()
     baseline = study_rows("baseline")["as listed"]
     header = ["variant", "parameters", "test accuracy"]
-    header += ["effect of the ingredient, percentage points (95 % interval)", "p", "detectable effect", "verdict"]
+    header += [
+        "effect of the ingredient, percentage points (95 % interval)",
+        "p (Holm)",
+        "detectable effect",
+        "verdict",
+    ]
     rows = [[recipe.variant, f"{recipe.num_parameters:,}", accuracy_text(recipe), *4 * [""]]]
     for row in others:
         ends = (row.difference, row.difference_high_95, row.difference_low_95)
@@ -208,12 +217,10 @@ def _effect(row: MeasuredRow) -> str:
 
 
 def _ingredients(effect: str) -> str:
-    names = [
-        name.removeprefix("no ")
-        for name, row in study_rows("ablations").items()
-        if name.startswith("no ") and _effect(row) == effect
-    ]
-    return ", ".join(names) or "none"
+    """Those of the claim's five ingredients that have this effect."""
+    names = ("batch norm", "dropout", "global average pooling", "augmentation", "OneCycleLR")
+    rows = study_rows("ablations")
+    return ", ".join(name for name in names if _effect(rows[f"no {name}"]) == effect) or "none"
 
 
 def claims_table() -> str:
@@ -236,14 +243,14 @@ def claims_table() -> str:
         ),
         (
             "batch norm, dropout, global average pooling, augmentation and OneCycleLR make the difference",
-            "Removed one at a time in trainings of five epochs (below). Helps: "
-            f"{_ingredients('recipe better')}. Costs accuracy: {_ingredients('variant better')}. Not significant: "
+            "Removed one at a time, in runs of five epochs (see below). Improves accuracy: "
+            f"{_ingredients('recipe better')}. Reduces it: {_ingredients('variant better')}. No significant effect: "
             f"{_ingredients('not significant')}.",
         ),
         (
             "global average pooling is required, or optional",
-            f"The original says both. Here it is required: with a fully connected layer instead, the network has "
-            f"{fully_connected:,} parameters.",
+            "The original says both. Within its limit of 20,000 parameters it is required: with a fully connected "
+            f"layer instead, the network has {fully_connected:,}.",
         ),
     ]
     return markdown_table(["claim", "what we measured"], claims)

@@ -63,6 +63,7 @@ def _caption(seeds: str, compares: bool) -> str:
     caption = f"diamond: mean of n = {seeds} seeds with its 95 % interval (Student's t); dots: the seeds"
     if compares:
         caption += (
-            "\norange: differs from the first row, whose mean is the grey line (t-test for pairs, Holm, p < 0.05)"
+            "\norange: differs from the first row, whose mean is the grey line "
+            "(paired t-test, p < 0.05 after Holm's correction)"
         )
     return caption

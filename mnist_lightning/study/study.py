@@ -2,7 +2,8 @@
 
 import re
 import shlex
-from collections.abc import Callable, Generator
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ class Study(StudySettings):
         return {seed: _read_report(path) for seed, path in paths.items() if path.exists()}
 
     def rows(self) -> list[MeasuredRow | Row]:
-        """The table's rows, one a variant."""
+        """The table's rows, one per variant."""
         rows = []
         for variant in self.variants:
             reports = self.reports(variant)
@@ -70,8 +71,9 @@ class Study(StudySettings):
         measured = sorted({row.measured_on for row in rows if isinstance(row, MeasuredRow)})
         measured_text = measured[0] if len(measured) == 1 else "the images named below" if measured else "nothing yet"
         method = (
-            f"Accuracy at the last epoch on {measured_text}; interval of the mean by Student's t at 95 %; seconds: "
-            f"median of training. {f'{HOLM_TEXT} ' if self.compare else ''}"
+            f"Accuracy after the last epoch on {measured_text}; 95 % confidence interval of the mean (Student's t); "
+            "seconds: median training time of a seed, which may share the machine with others. "
+            f"{f'{HOLM_TEXT} ' if self.compare else ''}"
         )
         lines = [f"# {self.title}", "", study_table(rows), "", method + self.provenance(), ""]
         lines += [self.note, ""] if self.note else []
@@ -90,13 +92,7 @@ class Study(StudySettings):
 
     def provenance(self) -> str:
         """The machines, versions and dates of the finished seeds."""
-        reports = [report for variant in self.variants for report in self.reports(variant).values()]
-        if not reports:
-            return "No seed has finished yet."
-        machines = sorted({_machine_text(report) for report in reports})
-        dates = sorted({report.date for report in reports})
-        days = dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"
-        return f"{'; '.join([*machines, days])}."
+        return provenance(report for variant in self.variants for report in self.reports(variant).values())
 
     def write(self) -> None:
         """Writes the table as Markdown, CSV and JSON, and the chart."""
@@ -199,12 +195,24 @@ def _read_report(path: Path) -> Report:
         ) from None
 
 
+def provenance(reports: Iterable[Report]) -> str:
+    """The machines, versions and dates of seeds; how many were trained on each machine if there are several."""
+    reports = list(reports)
+    if not reports:
+        return "No seed has finished yet."
+    machines = Counter(map(_machine_text, reports))
+    texts = list(machines) if len(machines) == 1 else [f"{count} on {text}" for text, count in machines.most_common()]
+    dates = sorted({report.date for report in reports})
+    days = dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"
+    return f"{'Seeds: ' if len(machines) > 1 else ''}{'; '.join([*texts, days])}."
+
+
 def _machine_text(report: Report) -> str:
     hardware, versions = report.hardware, report.versions
     gpu = f", {hardware['gpu']}" if "gpu" in hardware else ""
-    threads = "one thread" if hardware["threads"] == 1 else f"{hardware['threads']} threads"
+    threads = "1 thread" if hardware["threads"] == 1 else f"{hardware['threads']} threads"
     return (
-        f"{hardware['processor']} with {hardware['cores']} cores{gpu}, {threads} a seed; torch {versions['torch']}, "
+        f"{hardware['processor']} with {hardware['cores']} cores{gpu}, {threads} per seed, torch {versions['torch']}, "
         f"lightning {versions['lightning']}"
     )
 

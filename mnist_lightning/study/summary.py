@@ -1,4 +1,4 @@
-"""What the seeds of a study say together: one row a variant."""
+"""What the seeds of a study say together: one row per variant."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from mnist_lightning.runs.report import Report
 
 @dataclass
 class Row:
-    """A variant none of whose seeds has finished.
+    """A variant of a study; one without finished seeds has only these fields.
 
     Args:
         variant: Name of the variant.
@@ -136,7 +136,7 @@ def detectable_difference(differences: Sequence[float], num_tests: int) -> float
     """The smallest true mean that a t-test finds in 80 % of samples with this size and spread.
 
     Args:
-        differences: one a seed.
+        differences: one per seed.
         num_tests: tests that share the significance level of 5 %: the smallest p-value must be below 5 % / num_tests.
     """
     freedom = len(differences) - 1

@@ -10,10 +10,10 @@ from mnist_lightning.study.summary import MeasuredRow, Row, differs
 
 HOLM_TEXT = (
     "Differences: mean over the common seeds, with the 95 % confidence interval of a paired t-test. The intervals are "
-    "not corrected for the number of comparisons; p, of the same test, is (Holm), so an interval can exclude 0 "
-    "although p ≥ 0.05. Not significant (p ≥ 0.05) does not mean that there is no difference. Detectable: the true "
-    "difference that the test would find in 80 % of such studies, with the spread of these seeds and at the strictest "
-    "level of the correction."
+    "not corrected for multiple comparisons; the p-values of the same tests are, by Holm's method, so an interval can "
+    "exclude 0 although p ≥ 0.05. Not significant (p ≥ 0.05) does not mean that there is no difference. Detectable: "
+    "the true difference that the test would find in 80 % of such studies, with the spread of these seeds and at the "
+    "strictest level of the correction."
 )
 
 

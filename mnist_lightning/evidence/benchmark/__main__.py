@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,9 +13,19 @@ from mnist_lightning.data.datasets import MNIST
 from mnist_lightning.data.idx_files import default_data_dir
 from mnist_lightning.errors import UserError
 from mnist_lightning.evidence.benchmark.changes import CHANGES, measure_changes
-from mnist_lightning.evidence.benchmark.epochs import CONTENDERS, CONTENTION, FAST, GPU, TRAINER, Contender, time_epochs
+from mnist_lightning.evidence.benchmark.epochs import (
+    CONTENDERS,
+    CONTENTION,
+    FAST,
+    GPU,
+    PLAIN,
+    TRAINER,
+    Contender,
+    time_epochs,
+)
 from mnist_lightning.evidence.benchmark.report import report_text, write_report
 from mnist_lightning.evidence.benchmark.scaling import measure_scaling
+from mnist_lightning.evidence.benchmark.turns import log
 from mnist_lightning.evidence.benchmark.whole_process import import_memory_mib, read_plain_script, train_plain_script
 from mnist_lightning.runs.environment import hardware, versions
 from mnist_lightning.runs.files import atomic_write
@@ -26,11 +35,6 @@ NUM_STEPS_IF_QUICK = 10
 NUM_STEPS_IN_CONTENTION = 20
 NUM_PLAIN_SEEDS, NUM_PLAIN_EPOCHS = 5, 15
 NUM_ROUNDS_OF_TRAINER, NUM_STEPS_OF_TRAINER = 25, 12
-
-
-def log(line: str) -> None:
-    """Prints a line of progress to standard error."""
-    print(line, file=sys.stderr, flush=True)
 
 
 def _epochs(contenders: Sequence[Contender], max_steps: int | None, num_rounds: int = NUM_ROUNDS) -> dict[str, Any]:
@@ -49,7 +53,7 @@ def _changes(num_turns: int = 10, num_steps: int = 20) -> dict[str, Any]:
 def _process(output: Path) -> dict[str, Any]:
     plain_seeds = output / "plain_script"
     train_plain_script(plain_seeds, NUM_PLAIN_SEEDS, NUM_PLAIN_EPOCHS, None, log)
-    return {**_epochs((CONTENDERS[0], FAST), None), "plain_seeds": read_plain_script(plain_seeds)}
+    return {**_epochs((*PLAIN, FAST), None), "plain_seeds": read_plain_script(plain_seeds)}
 
 
 Part = Callable[[Path], dict[str, Any]]  # from the output directory to the figures
@@ -63,7 +67,7 @@ PARTS: dict[str, Part] = {
     "process": _process,
     "contention": lambda _: _epochs(CONTENTION, NUM_STEPS_IN_CONTENTION),
     "changes": lambda _: _changes(),
-    "scaling": lambda _: measure_scaling(NUM_ROUNDS, log),
+    "scaling": lambda _: measure_scaling(NUM_ROUNDS),
 }
 QUICK_PARTS: dict[str, Part] = {
     # Starting loader workers takes longer than ten steps.
@@ -76,8 +80,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description="Measure training speed. Run nothing else on the machine meanwhile.",
     )
-    parser.add_argument("--quick", action="store_true", help="only short epochs: minutes instead of two hours")
-    parser.add_argument("--parts", nargs="+", choices=PARTS, help="parts to measure; all by default")
+    chosen = parser.add_mutually_exclusive_group()
+    chosen.add_argument("--quick", action="store_true", help="only short epochs: minutes instead of two hours")
+    chosen.add_argument("--parts", nargs="+", choices=PARTS, help="parts to measure; all by default")
     parser.add_argument("--output", type=Path, required=True, help="directory for the figures")
     args = parser.parse_args()
     try:
@@ -88,7 +93,8 @@ def main() -> None:
     parts = QUICK_PARTS if args.quick else {name: PARTS[name] for name in args.parts or PARTS}
     for part, measure in parts.items():
         figures = {
-            "command": f"python -m mnist_lightning.evidence.benchmark {'--quick' if args.quick else f'--parts {part}'}",
+            "command": "python -m mnist_lightning.evidence.benchmark "
+            f"{'--quick' if args.quick else f'--parts {part}'} --output {args.output}",
             "date": datetime.now(UTC).date().isoformat(),
             "hardware": hardware(),
             "versions": versions(),

@@ -28,7 +28,7 @@ def _ladder() -> Iterator[Change]:
     setting = Setting(
         whole_batches=False, channels_last=False, sparse_dropout=False, backend="layers", keeps_memory=False
     )
-    yield Change("plain: images one by one, PyTorch's layers in float32", setting, False)
+    yield Change("at first: images one by one, PyTorch's layers in float32", setting, False)
     setting = replace(setting, whole_batches=True)
     yield Change("whole batches by index, augmented at once", setting, False)
     setting = replace(setting, channels_last=True)

@@ -1,6 +1,5 @@
 """Times epochs of the plain script, `fit` and a bare loop in alternation, and `fit` beside other processes."""
 
-import os
 import statistics
 import subprocess
 import sys
@@ -11,7 +10,6 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
-from unittest.mock import patch
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -19,33 +17,18 @@ from typing_extensions import override
 
 from mnist_lightning.callbacks.training_totals import epoch_metrics
 from mnist_lightning.classifier import DigitClassifier
-from mnist_lightning.data.idx_files import default_data_dir
-from mnist_lightning.evidence.benchmark import plain_script
 from mnist_lightning.evidence.benchmark.bare_loop import Loop, Setting
-from mnist_lightning.evidence.benchmark.turns import Portion, Run, Turns, close_on_exit
+from mnist_lightning.evidence.benchmark.plain_script import train_in_turns
+from mnist_lightning.evidence.benchmark.turns import ENVIRONMENT_OF_FIT, Portion, Run, Turns, close_on_exit
 from mnist_lightning.evidence.benchmark.whole_process import run_process
 from mnist_lightning.fast.bfloat16 import BFloat16WhereFast
+from mnist_lightning.main import main
 
 NUM_WARM_UP_EPOCHS = 1
 
 
-def run_plain_script(turns: Turns, num_epochs: int, max_steps: int | None, num_workers: int) -> None:
-    """Runs the plain script, the reference of all ratios."""
-    epochs = plain_script.train(default_data_dir(), num_epochs, num_workers, seed=0, max_steps=max_steps)
-    turns.take(
-        {
-            "train_seconds": epoch.train_seconds,
-            "seconds": epoch.train_seconds + epoch.eval_seconds,
-            "accuracy": epoch.val_accuracy,
-        }
-        for epoch in epochs
-    )
-
-
-def run_fit(turns: Turns, num_epochs: int, max_steps: int | None, *args: str) -> None:
+def fit_in_turns(turns: Turns, num_epochs: int, max_steps: int | None, *args: str) -> None:
     """Runs `fit` with a callback that waits for its turn before each epoch."""
-    from mnist_lightning.main import main
-
     TakeTurns.turns = turns
     with tempfile.TemporaryDirectory() as directory:
         main(
@@ -57,20 +40,27 @@ def run_fit(turns: Turns, num_epochs: int, max_steps: int | None, *args: str) ->
                 *("--trainer.default_root_dir", directory),
             ]
         )
+    # Only now, so that the other rows do not run beside the end of this one; and the process ends after all turns.
+    turns.end(TakeTurns.portion)
+    turns.wait()
 
 
 class TakeTurns(Callback):
     """Makes each epoch of `fit` one turn."""
 
-    turns: Turns  # on the class, because a config cannot contain it
+    # On the class, because a config cannot contain it, and the last portion is sent when the Trainer is gone.
+    turns: Turns
+    portion: Portion
 
     def __init__(self) -> None:
-        self._portion: Portion | None = None
+        TakeTurns.portion = {}
         self._start_seconds = self._trained_seconds = 0.0
 
     @override
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._end_turn()  # only now, to include the other callbacks' work at the end of the epoch
+        if self.portion:
+            self._measure_end()  # only now, to include the other callbacks' work at the end of the epoch
+            self.turns.end(self.portion)
         self.turns.wait()
         self._start_seconds = time.perf_counter()
 
@@ -83,18 +73,17 @@ class TakeTurns(Callback):
     @override
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, DigitClassifier)
-        self._portion = {
+        TakeTurns.portion = {
             "train_seconds": self._trained_seconds - self._start_seconds,
             "accuracy": epoch_metrics(pl_module)["val/accuracy"],
         }
 
     @override
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._end_turn()
+        self._measure_end()
 
-    def _end_turn(self) -> None:
-        if self._portion is not None:
-            self.turns.end(self._portion | {"seconds": time.perf_counter() - self._start_seconds})
+    def _measure_end(self) -> None:
+        self.portion["seconds"] = time.perf_counter() - self._start_seconds
 
 
 def run_bare_loop(turns: Turns, num_epochs: int, max_steps: int | None) -> None:
@@ -127,21 +116,16 @@ class Contender:
     work: Callable[..., None]
     args: tuple[Any, ...] = ()
     num_threads: int | None = None
-    num_processes: int = 1
+    args_of_each: tuple[tuple[str, ...], ...] = ((),)  # what each process has in addition
     is_beside_busy_process: bool = False
 
     def start(self, num_epochs: int, max_steps: int | None) -> list[Run]:
-        """Starts the processes, each `fit` with its own seed."""
-        seeds = (
-            [("--seed_everything", str(seed)) for seed in range(self.num_processes)] if self.work is run_fit else [()]
-        )
-        # As the command line does for `fit`; the plain script keeps PyTorch's default.
-        environment = {} if self.work is run_plain_script else {"GOMP_SPINCOUNT": "1000"}
-        with patch.dict(os.environ, environment):
-            return [
-                Run(self.title, self.work, (num_epochs, max_steps, *self.args, *seed), self.num_threads)
-                for seed in seeds
-            ]
+        """Starts the processes; the plain script keeps PyTorch's own way to wait for threads."""
+        environment = {} if self.work is train_in_turns else ENVIRONMENT_OF_FIT
+        return [
+            Run(self.title, self.work, (num_epochs, max_steps, *self.args, *args), self.num_threads, environment)
+            for args in self.args_of_each
+        ]
 
     def take_turn(self, runs: Sequence[Run]) -> list[Portion]:
         """Runs one epoch of each process, side by side."""
@@ -152,25 +136,29 @@ class Contender:
 
 
 CPU = ("--config", "configs/cpu.yaml")
+TWO_SEEDS = (("--seed_everything", "0"), ("--seed_everything", "1"))
+PLAIN = (
+    Contender("plain", "plain script", train_in_turns, (0,)),
+    Contender("plain_2_workers", "plain script, 2 loader workers", train_in_turns, (2,)),
+)
 CONTENDERS = (
-    Contender("plain", "plain script", run_plain_script, (0,)),
-    Contender("plain_2_workers", "plain script, 2 loader workers", run_plain_script, (2,)),
-    Contender("optimized", "`optimized.yaml`", run_fit),
-    Contender("cpu", "`optimized.yaml` + `cpu.yaml`", run_fit, CPU),
+    *PLAIN,
+    Contender("optimized", "`optimized.yaml`", fit_in_turns),
+    Contender("cpu", "`optimized.yaml` + `cpu.yaml`", fit_in_turns, CPU),
     Contender("bare", "bare loop: the same without the Trainer", run_bare_loop),
 )
 FAST = Contender("fast", "`fit --config configs/fast.yaml`", run_process, ("--config", "configs/fast.yaml"))
-GPU = Contender("gpu", "`optimized.yaml` + `gpu.yaml`", run_fit, ("--config", "configs/gpu.yaml"))
+GPU = Contender("gpu", "`optimized.yaml` + `gpu.yaml`", fit_in_turns, ("--config", "configs/gpu.yaml"))
 # Timed in many short turns, because the Trainer's cost is smaller than the noise between two epochs.
 TRAINER = CONTENDERS[-2:]
 # `optimized.yaml` + `cpu.yaml` beside itself and beside another process.
 CONTENTION = (
-    Contender("alone_2_threads", "2 threads, alone", run_fit, CPU, 2),
-    Contender("alone_1_thread", "1 thread, alone", run_fit, CPU, 1),
-    Contender("side_by_side", "1 thread each, two seeds side by side", run_fit, CPU, 1, num_processes=2),
-    Contender("busy_2_threads", "2 threads, beside a busy process", run_fit, CPU, 2, 1, True),
-    Contender("busy_1_thread", "1 thread, beside a busy process", run_fit, CPU, 1, 1, True),
-    Contender("two_runs", "2 threads each, two seeds side by side", run_fit, CPU, 2, num_processes=2),
+    Contender("alone_2_threads", "2 threads, alone", fit_in_turns, CPU, 2),
+    Contender("alone_1_thread", "1 thread, alone", fit_in_turns, CPU, 1),
+    Contender("side_by_side", "1 thread each, two seeds side by side", fit_in_turns, CPU, 1, TWO_SEEDS),
+    Contender("busy_2_threads", "2 threads, beside a busy process", fit_in_turns, CPU, 2, is_beside_busy_process=True),
+    Contender("busy_1_thread", "1 thread, beside a busy process", fit_in_turns, CPU, 1, is_beside_busy_process=True),
+    Contender("two_runs", "2 threads each, two seeds side by side", fit_in_turns, CPU, 2, TWO_SEEDS),
 )
 
 
@@ -197,7 +185,7 @@ def time_epochs(
         log: receives a line of progress after each turn.
 
     Returns:
-        The figures of each contender: seconds per epoch, accuracy and peak memory in MiB.
+        The figures of each contender: seconds and accuracy of each round, and peak memory in MiB.
     """
     num_epochs = NUM_WARM_UP_EPOCHS + num_rounds
     runs = [contender.start(num_epochs, max_steps) for contender in contenders]
@@ -220,5 +208,5 @@ def _figures(contender: Contender, counted: list[list[Portion]]) -> dict[str, An
         "train_seconds": [max(portion["train_seconds"] for portion in turn) for turn in counted],
         "seconds": [max(portion["seconds"] for portion in turn) for turn in counted],
         "peak_memory_mib": max(portion["peak_memory_mib"] for portion in last),
-        "last_accuracy": statistics.mean(portion["accuracy"] for portion in last),
+        "accuracies": [statistics.mean(portion["accuracy"] for portion in turn) for turn in counted],
     }

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 
-def run_fit(*args: str, environment: Mapping[str, str] | None = None) -> dict[str, Any]:
+def fit_report(*args: str, environment: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Runs `fit` to its end in a temporary folder.
 
     Args:

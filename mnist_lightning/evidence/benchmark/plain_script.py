@@ -1,7 +1,7 @@
-"""The original recipe as a plain PyTorch script: the reference for every claim about speed.
+"""The original recipe as a plain PyTorch script: the reference of the benchmark's epochs and whole processes.
 
 It applies torchvision's transforms to one PIL image at a time and computes in float32 with PyTorch's layers. It uses
-this project only to read the data files.
+this project only to read the data files and to take turns.
 
     python -m mnist_lightning.evidence.benchmark.plain_script --epochs 15 --workers 2
 """
@@ -25,6 +25,7 @@ from typing_extensions import override
 from mnist_lightning.data.batches import LabelledImages
 from mnist_lightning.data.datasets import MNIST
 from mnist_lightning.data.idx_files import default_data_dir
+from mnist_lightning.evidence.benchmark.turns import Turns
 from mnist_lightning.runs.environment import hardware, versions
 
 BATCH_SIZE = 512
@@ -134,6 +135,18 @@ def evaluate(net: nn.Module, loader: DataLoader[tuple[Tensor, int]]) -> float:
         num_correct += int((net(images).argmax(dim=1) == labels).sum())
         num_images += len(labels)
     return num_correct / num_images
+
+
+def train_in_turns(turns: Turns, num_epochs: int, max_steps: int | None, num_workers: int) -> None:
+    """Trains one epoch per turn."""
+    turns.take(
+        {
+            "train_seconds": epoch.train_seconds,
+            "seconds": epoch.train_seconds + epoch.eval_seconds,
+            "accuracy": epoch.val_accuracy,
+        }
+        for epoch in train(default_data_dir(), num_epochs, num_workers, seed=0, max_steps=max_steps)
+    )
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from mnist_lightning.evidence.benchmark.charts import draw_epochs, draw_scaling
 from mnist_lightning.runs.acceptance import first_accurate_epoch
 from mnist_lightning.runs.files import atomic_write
-from mnist_lightning.study.summary_text import mean_and_deviation
+from mnist_lightning.study.summary_text import mean_and_deviation, percent
 
 Figures = dict[str, Any]
 
@@ -29,7 +29,7 @@ def report_text(directory: Path) -> str:
         text += ["", "## One epoch", "", epochs_table(epochs), *(["", precision_text(scaling)] if scaling else [])]
         text += ["", f"![Training time per epoch: median and range of {epochs['num_rounds']} epochs](epochs.png)"]
     if trainer := read_part(directory, "trainer"):
-        text += ["", "## Cost of the Trainer", "", f"{trainer_text(trainer)} {provenance(trainer)}"]
+        text += ["", "## Cost of the Trainer", "", trainer_text(trainer)]
     if process := read_part(directory, "process"):
         text += ["", "## The whole process", "", process_table(process)]
     if contention := read_part(directory, "contention"):
@@ -75,7 +75,7 @@ def _reference(rows: dict[str, Figures]) -> Figures:
 def epochs_table(figures: Figures) -> str:
     """The table of epochs: `fit` and the bare loop relative to the plain script."""
     rows = {row["name"]: row for row in figures["contenders"]}
-    reference, num_epochs = _reference(rows), figures["num_rounds"] + 1  # one of them is warm-up
+    reference, num_epochs = _reference(rows), figures["num_rounds"] + 1  # the first is warm-up
     lines = [
         "| what | seconds of training per epoch | speedup over the plain script | seconds with evaluation "
         f"| peak memory, MiB | test accuracy after {num_epochs} epochs |",
@@ -84,18 +84,24 @@ def epochs_table(figures: Figures) -> str:
     lines += [
         f"| {row['title']} | {_median_and_range(row['train_seconds'])} "
         f"| {_median_and_range(_ratios(reference['train_seconds'], row['train_seconds']), '.2f')} "
-        f"| {_median_and_range(row['seconds'])} | {row['peak_memory_mib']:,.0f} | {row['last_accuracy']:.2%} |"
+        f"| {_median_and_range(row['seconds'])} | {row['peak_memory_mib']:,.0f} | {percent(_accuracies(row)[-1])} % |"
         for row in rows.values()
     ]
     if "gpu" not in rows:
         lines.append("| `optimized.yaml` + `gpu.yaml` | not measured: this machine has no GPU | – | – | – | – |")
     lines += [
         "",
-        f"{_epochs_method(figures)} Speedup: median (range) of the ratios of each turn to the {reference['title']}. "
-        f"Accuracy: seed 0, on a one-cycle schedule of {num_epochs} epochs. Memory: the training process, without its "
-        f"loader workers{_imports_text(figures)}. {provenance(figures)}",
+        f"{_epochs_method(figures)} Speedup: the training seconds of the {reference['title']} divided by those of the "
+        f"row, round by round; median (range). Accuracy: seed 0, on a one-cycle schedule of {num_epochs} epochs. "
+        f"Memory: the training process, without its loader workers{_imports_text(figures)}. {provenance(figures)}",
     ]
     return "\n".join(lines)
+
+
+def _accuracies(row: Figures) -> list[float]:
+    """After each round; older files have only the last one."""
+    accuracies: list[float] = row.get("accuracies") or [row["last_accuracy"]]
+    return accuracies
 
 
 def _imports_text(figures: Figures) -> str:
@@ -116,10 +122,10 @@ def trainer_text(figures: Figures) -> str:
     over_bare = _ratios(rows["cpu"]["train_seconds"], rows["bare"]["train_seconds"])
     lower, median, upper = statistics.quantiles(over_bare, n=4)
     return (
-        f"Under the Trainer, a step takes {median:.3f} times as long as in the bare loop (median; quartiles "
-        f"{lower:.3f} and {upper:.3f}): {figures['num_rounds']} turns of {figures['max_steps']} steps of 512 images, "
-        "after one warm-up turn. This leaves out the Trainer's work at the end of an epoch; the table of epochs "
-        "includes it."
+        f"Under the Trainer with all callbacks, a step takes {median:.2f} times as long as in the bare loop (median; "
+        f"quartiles {lower:.2f} and {upper:.2f}): {figures['num_rounds']} turns of {figures['max_steps']} steps of 512 "
+        "images, after one warm-up turn. The Trainer's work at the end of an epoch is only in the column `seconds with "
+        f"evaluation`. {provenance(figures)}"
     )
 
 
@@ -133,10 +139,11 @@ def _epochs_method(figures: Figures) -> str:
 
 def median_first_epoch(figures: Figures) -> float:
     """The epoch after which the plain script first reads 99.4 %, the median of its seeds."""
-    return statistics.median(epoch or math.inf for epoch in _first_epochs(figures))
+    return statistics.median(epoch or math.inf for epoch in first_plain_epochs(figures))
 
 
-def _first_epochs(figures: Figures) -> list[int | None]:
+def first_plain_epochs(figures: Figures) -> list[int | None]:
+    """The epoch in which each seed of the plain script first reads 99.4 %; None if it never does."""
     return [first_accurate_epoch(row["val_accuracy"] for row in seed["epochs"]) for seed in figures["plain_seeds"]]
 
 
@@ -145,37 +152,50 @@ def seconds_to_accuracy(figures: Figures) -> tuple[list[float], list[float]]:
 
     The plain script's are computed: the epochs that it needs, times the seconds of one epoch with evaluation.
     """
-    seconds = {row["name"]: row["seconds"] for row in figures["contenders"]}
-    return [median_first_epoch(figures) * epoch for epoch in seconds["plain"]], seconds["fast"]
+    rows = {row["name"]: row for row in figures["contenders"]}
+    return [median_first_epoch(figures) * epoch for epoch in _reference(rows)["seconds"]], rows["fast"]["seconds"]
 
 
 def process_table(figures: Figures) -> str:
     """The table of whole processes: time to 99.4 %."""
     (fast_row,) = (row for row in figures["contenders"] if row["name"] == "fast")
     plain, fast = seconds_to_accuracy(figures)
-    first_epochs = _first_epochs(figures)
+    first_epochs = first_plain_epochs(figures)
     last = [seed["epochs"][-1]["val_accuracy"] for seed in figures["plain_seeds"]]
-    deviation = statistics.stdev(last) if len(last) > 1 else None
+    reference = _reference({row["name"]: row for row in figures["contenders"]})
     rest = [whole - training for whole, training in zip(fast, fast_row["train_seconds"], strict=True)]
     return "\n".join(
         [
             "| what | seconds | speedup |",
             "|---|---|---|",
-            f"| the plain script to 99.4 % on the test images: {median_first_epoch(figures):g} times an epoch with "
-            f"evaluation | {_median_and_range(plain, '.0f')} | 1 |",
+            f"| {reference['title']}, to 99.4 % on the test images: {median_first_epoch(figures):g} times an epoch "
+            f"with evaluation | {_median_and_range(plain, '.0f')} | 1 |",
             f"| {fast_row['title']}, the whole process | {_median_and_range(fast, '.0f')} "
             f"| {_median_and_range(_ratios(plain, fast))} |",
             "",
             f"Median (range) of {figures['num_rounds']} epochs of the plain script and as many processes of `fit`, in "
-            f"turns. On a schedule of {len(figures['plain_seeds'][0]['epochs'])} epochs, seeds of the plain script "
-            f"first reach 99.4 % in epoch {', '.join(str(epoch or 'never') for epoch in first_epochs)}; after the "
-            f"last epoch they have {mean_and_deviation(statistics.mean(last), deviation)} (n = {len(last)}). "
-            f"The timed runs of `fit`, all with seed 0, end at {fast_row['last_accuracy']:.2%}; they train for "
+            f"turns; speedup: median (range) of their ratios, round by round. The timed runs of `fit` end at "
+            f"{_accuracies_text(_accuracies(fast_row))}; they train for "
             f"{statistics.median(fast_row['train_seconds']):.1f} seconds, and start, test and end in "
-            f"{statistics.median(rest):.1f} (medians). "
-            f"{provenance(figures)}",
+            f"{statistics.median(rest):.1f} (medians). {provenance(figures)}",
+            "",
+            f"On a schedule of {len(figures['plain_seeds'][0]['epochs'])} epochs, seeds of the plain script first "
+            f"reach 99.4 % in epoch {', '.join(str(epoch or 'never') for epoch in first_epochs)}; the ranges above "
+            f"do not include this spread. After the last epoch they have {_accuracies_text(last)}. "
+            f"{_seeds_provenance(figures)}",
         ]
     )
+
+
+def _accuracies_text(accuracies: list[float]) -> str:
+    deviation = statistics.stdev(accuracies) if len(accuracies) > 1 else None
+    return f"{mean_and_deviation(statistics.mean(accuracies), deviation)} (n = {len(accuracies)})"
+
+
+def _seeds_provenance(figures: Figures) -> str:
+    seeds = figures["plain_seeds"]
+    machines = {f"{seed['hardware']['processor']}; torch {seed['versions']['torch']}" for seed in seeds}
+    return f"{'; '.join(sorted(machines))}; one thread per seed."
 
 
 def contention_table(figures: Figures) -> str:
@@ -193,8 +213,9 @@ def contention_table(figures: Figures) -> str:
     gain = [2 * ratio for ratio in _ratios(fastest["train_seconds"], rows["side_by_side"]["train_seconds"])]
     lines += [
         "",
-        f"{_epochs_method(figures)} Two seeds side by side are {_median_and_range(gain, '.2f')} times as fast as one "
-        f"after the other. The busy process computes without pause. {provenance(figures)}",
+        f"{_epochs_method(figures)} Two seeds side by side with one thread each are "
+        f"{_median_and_range(gain, '.2f')} times as fast as one after the other with "
+        f"{_plural(fastest['num_threads'], 'thread')}. The busy process computes without pause. {provenance(figures)}",
     ]
     return "\n".join(lines)
 
@@ -203,31 +224,32 @@ def changes_table(figures: Figures) -> str:
     """The table of optimisations."""
     rows = figures["changes"]
     first = rows[0]["step_milliseconds"]
+    num_steps = figures["num_turns"] * figures["num_steps"]
     lines = [
-        "| change, on top of those above | milliseconds per step | speedup over the row above | speedup over plain "
-        "| mean loss, steps 101–200 | loss difference to the row above, step by step |",
+        "| change, on top of those above | milliseconds per step | speedup over the row above | speedup over the first "
+        f"row | mean loss, steps {num_steps // 2 + 1}–{num_steps} | loss difference to the row above, step by step |",
         "|---|---|---|---|---|---|",
     ]
     before = first
-    for row in rows:
+    for number, row in enumerate(rows):
+        loss_text = _loss_text(row) if number else "–"
         lines.append(
             f"| {row['title']} | {_median_and_range(row['step_milliseconds'], '.0f')} "
             f"| {statistics.median(_ratios(before, row['step_milliseconds'])):.2f} "
             f"| {statistics.median(_ratios(first, row['step_milliseconds'])):.2f} "
-            f"| {row['mean_loss_of_last_half']:.4f} | {_loss_text(row)} |"
+            f"| {row['mean_loss_of_last_half']:.4f} | {loss_text} |"
         )
         before = row["step_milliseconds"]
-    num_steps = figures["num_turns"] * figures["num_steps"]
     lines += [
         "",
         f"{num_steps} steps of 512 images per setting, seed 0, in turns of {figures['num_steps']} steps; the first "
         "turn is warm-up. Where two settings see the same batches and drop the same activations, their losses are "
         "compared step by step: they differ by rounding, which training amplifies. Where the random draws differ, "
-        "compare the mean losses and the results over seeds.",
+        "compare the mean losses and the results over seeds. The first row computes what the plain script does.",
         "",
         provenance(figures),
     ]
-    return "\n".join(lines).replace("steps 101–200", f"steps {num_steps // 2 + 1}–{num_steps}")
+    return "\n".join(lines)
 
 
 def _loss_text(row: Figures) -> str:
@@ -264,7 +286,7 @@ def scaling_tables(figures: Figures) -> str:
     ]
     lines += [
         "",
-        "| width | images per second | GFLOP per image | GFLOP/s | share of the machine's limit |",
+        "| width | images per second | GFLOP per image, convolutions | GFLOP/s | share of the matrix products' speed |",
         "|---|---|---|---|---|",
     ]
     for width, gigaflop in figures["gigaflop_per_image"].items():
@@ -276,10 +298,11 @@ def scaling_tables(figures: Figures) -> str:
     total = sum(row["milliseconds_per_step"] for row in figures["profile"])
     lines += [
         "",
-        f"The machine's limits with {_plural(threads[-1], 'thread')}: matrix products at "
+        f"The machine's speed with {_plural(threads[-1], 'thread')}: products of 2048 × 2048 matrices at "
         f"{limits['float32_gigaflop_per_second']:.0f} GFLOP/s in float32 and "
         f"{limits['bfloat16_gigaflop_per_second']:.0f} in bfloat16, copies at "
-        f"{limits['copied_gigabytes_per_second']:.0f} GB/s, reads and writes together.",
+        f"{limits['copied_gigabytes_per_second']:.0f} GB/s, reads and writes together. The images per second include "
+        "augmentation, batch norm, pooling and the optimizer, whose operations are not counted.",
         "",
         *([_convolutions_text(figures["convolutions"]), ""] if "convolutions" in figures else []),
         "| operation | milliseconds per step of 512 images | share |",
@@ -300,8 +323,8 @@ def scaling_tables(figures: Figures) -> str:
 def _convolutions_text(speeds: dict[str, float]) -> str:
     reached = ", ".join(f"{speed:.0f} with {channels}" for channels, speed in speeds.items())
     return (
-        f"A 3×3 convolution of 512 images with 14 × 14 pixels reaches {reached} channels (GFLOP/s, forward and "
-        "backward): PyTorch's convolutions pad channels to whole vectors."
+        f"A 3×3 convolution of 512 images of 14 × 14 pixels in float32, forward and backward: {reached} channels "
+        "(GFLOP/s)."
     )
 
 

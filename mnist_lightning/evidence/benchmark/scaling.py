@@ -12,7 +12,8 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from mnist_lightning.evidence.benchmark.bare_loop import Loop, Setting
-from mnist_lightning.evidence.benchmark.fit_process import run_fit
+from mnist_lightning.evidence.benchmark.fit_process import fit_report
+from mnist_lightning.evidence.benchmark.turns import Run, Turns, close_on_exit, log
 from mnist_lightning.fast.bfloat16 import BFloat16WhereFast
 
 BATCH_SIZES = (32, 64, 128, 256, 512, 1024, 2048, 4096)
@@ -23,13 +24,24 @@ MIN_IMAGES = 4096  # per timing, and at least two steps
 NUM_EPOCHS_OF_FIT, NUM_STEPS_OF_FIT = 6, 24  # the first epoch is warm-up
 
 
-def measure_scaling(num_repeats: int, log: Callable[[str], None]) -> dict[str, Any]:
-    """Measures everything in this process, except the row about processes.
+def measure_scaling(num_repeats: int) -> dict[str, Any]:
+    """Measures everything in one process, except the row about processes.
 
     Args:
         num_repeats: timings of each point, in alternation, each after one step of warm-up.
-        log: receives a line of progress at each stage.
     """
+    run = Run("scaling", _scaling_in_a_turn, (num_repeats,))
+    with close_on_exit([run]):
+        figures = run.take_turn()
+    del figures["peak_memory_mib"]
+    return figures
+
+
+def _scaling_in_a_turn(turns: Turns, num_repeats: int) -> None:
+    turns.take(_scaling(num_repeats) for _ in range(1))
+
+
+def _scaling(num_repeats: int) -> dict[str, Any]:
     max_threads = torch.get_num_threads()
     is_bfloat16 = BFloat16WhereFast().is_active
     points = [(512, width, max_threads) for width in WIDTHS[1:]]
@@ -76,7 +88,7 @@ def _images_per_second(loop: Loop, steps: Iterator[Tensor]) -> float:
 
 def _images_per_second_of_fit(num_processes: int, num_threads: int) -> dict[str, Any]:
     """Runs `fit` with 512 images per step, divided among processes (`ddp`)."""
-    report = run_fit(
+    report = fit_report(
         *("--config", "configs/optimized.yaml", "--config", "configs/cpu.yaml"),
         *("--trainer.max_epochs", str(NUM_EPOCHS_OF_FIT)),
         *("--trainer.limit_train_batches", str(NUM_STEPS_OF_FIT), "--trainer.limit_val_batches", "0"),
@@ -90,7 +102,7 @@ def _images_per_second_of_fit(num_processes: int, num_threads: int) -> dict[str,
 
 
 def _flop_per_image(width: int) -> int:
-    """Floating-point operations of a training step per image; a multiply-add counts as two."""
+    """Floating-point operations of a training step's convolutions per image; a multiply-add counts as two."""
     loop = Loop(Setting(width=width, backend="layers"), num_epochs=1)
     counter = FlopCounterMode(display=False)
     with counter:
@@ -113,15 +125,16 @@ def machine_limits(num_repeats: int = 7) -> dict[str, float]:
 
 
 def convolution_speeds(num_repeats: int = 15) -> dict[str, float]:
-    """GFLOP/s of a 3×3 convolution of 512 images with 14 × 14 pixels, forward and backward, by number of channels."""
+    """GFLOP/s of a 3×3 convolution in float32, by number of channels: 512 images of 14 × 14 pixels, with gradients."""
     speeds = {}
     for channels in CONVOLUTION_CHANNELS:
         convolution = nn.Conv2d(channels, channels, 3, padding=1, bias=False).to(memory_format=torch.channels_last)
         images = torch.rand(512, channels, 14, 14).to(memory_format=torch.channels_last).requires_grad_()
         grad_outputs = torch.rand_like(images)
+        inputs = (images, convolution.weight)
         seconds = _median_seconds(
-            lambda convolution=convolution, images=images, grad_outputs=grad_outputs: (  # type: ignore[misc]
-                convolution(images).backward(grad_outputs)
+            lambda convolution=convolution, inputs=inputs, grad_outputs=grad_outputs: (  # type: ignore[misc]
+                torch.autograd.grad(convolution(inputs[0]), inputs, grad_outputs)
             ),
             num_repeats,
         )

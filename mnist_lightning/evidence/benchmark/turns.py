@@ -7,15 +7,23 @@ import multiprocessing
 import os
 import resource
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 SECONDS_TO_END = 10
+# What the command line sets before torch is imported: see `mnist_lightning/__main__.py`.
+ENVIRONMENT_OF_FIT = {"GOMP_SPINCOUNT": "1000"}
 
 Portion = dict[str, Any]  # figures of one turn: seconds, losses, ...
+
+
+def log(line: str) -> None:
+    """Prints a line of progress to standard error."""
+    print(line, file=sys.stderr, flush=True)
 
 
 class Turns:
@@ -54,14 +62,23 @@ class Run:
         work: A function at a module's top level.
         args: Its arguments after the turns.
         num_threads: Threads of the process; None keeps PyTorch's default.
+        environment: Environment variables that the process has in addition.
     """
 
-    def __init__(self, name: str, work: Work, args: Sequence[Any] = (), num_threads: int | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        work: Work,
+        args: Sequence[Any] = (),
+        num_threads: int | None = None,
+        environment: Mapping[str, str] = ENVIRONMENT_OF_FIT,
+    ) -> None:
         self.name = name
         context = multiprocessing.get_context("spawn")
         self._connection, child_end = context.Pipe()
         self.process = context.Process(target=_serve, args=(child_end, work, args, num_threads))
-        self.process.start()
+        with patch.dict(os.environ, environment):
+            self.process.start()
         child_end.close()
 
     def start_turn(self) -> None:

@@ -11,21 +11,21 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from mnist_lightning.evidence.benchmark.fit_process import run_fit
+from mnist_lightning.evidence.benchmark.fit_process import fit_report
 from mnist_lightning.evidence.benchmark.turns import Portion, Turns, peak_memory_mib, to_mib
 from mnist_lightning.runs.environment import num_cores
 
 
 def run_process(turns: Turns, num_turns: int, max_steps: int | None, *args: str) -> None:
-    """Runs `fit` once per turn, in a separate process."""
+    """Runs `fit` once per turn, in a separate process, each with the next seed."""
     turns.take(_processes(num_turns, max_steps, args))
 
 
 def _processes(num_turns: int, max_steps: int | None, args: tuple[str, ...]) -> Iterator[Portion]:
     limit = () if max_steps is None else ("--trainer.limit_train_batches", str(max_steps))
-    for _ in range(num_turns):
+    for seed in range(num_turns):
         start = time.perf_counter()
-        report = run_fit(*args, *limit)
+        report = fit_report(*args, *limit, "--seed_everything", str(seed))
         seconds = time.perf_counter() - start
         yield {
             "train_seconds": report["wall_clock_seconds"],
