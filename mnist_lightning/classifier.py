@@ -29,7 +29,7 @@ AnyBatch = Batch | tuple[Tensor, Tensor] | list[Tensor]
 class Predictions(NamedTuple):
     """The likeliest class of each image."""
 
-    classes: Tensor  # (B,) int64, places in the classifier's class_names
+    classes: Tensor  # (B,) int64, indices into the classifier's class_names
     probabilities: Tensor  # (B,) float32, of that class
 
 
@@ -77,9 +77,10 @@ class DigitClassifier(LightningModule):
         backend: How the network is computed, with equal results up to rounding: `fused` computes convolution, batch
             norm, ReLU, dropout and pooling together on a CPU, and is `layers` elsewhere, and with a network of yours
             unless it is a `LayeredNet`; `layers` calls PyTorch's layers one by one.
-        class_names: Names of the classes, in the order of the labels; `fit` takes them from the data.
-        pixel_mean: Mean of the training images' pixels, in [0, 1], which is subtracted; `fit` takes it from the data.
-        pixel_std: Standard deviation of the training images' pixels, which divides; `fit` takes it from the data.
+        class_names: Names of the classes, in the order of the labels. The command `fit` takes this and the next two
+            from the data; from Python, pass `**data.classifier_settings`.
+        pixel_mean: Mean of the training images' pixels, in [0, 1], which is subtracted.
+        pixel_std: Standard deviation of the training images' pixels, which divides.
     """
 
     def __init__(
@@ -106,12 +107,17 @@ class DigitClassifier(LightningModule):
         pixel_std: PositiveFloat = MNIST_PIXELS.std,
     ) -> None:
         super().__init__()
-        check_arguments(self.__init__, locals())  # type: ignore[misc]
+        check_arguments(DigitClassifier.__init__, locals())
         channels = tuple(channels)  # a checkpoint may hold a list
         is_printable = all(name.isprintable() and "$" not in name for name in class_names)  # matplotlib's formulas
         if len(set(class_names)) < max(2, len(class_names)) or not is_printable:
             raise SettingError(
                 f"class_names={class_names!r}: use at least two different names of printable characters, without $."
+            )
+        if optimizer == "sgd" and nesterov and momentum == 0:
+            raise SettingError(
+                "--model.nesterov true needs momentum, but --model.momentum is 0. Use --model.momentum 0.9, or "
+                "--model.nesterov false."
             )
         self.save_hyperparameters(ignore=["_instantiator"])  # added by the framework's command line
         # Plain floats: the command line passes subclasses, which a checkpoint must not hold.
@@ -147,6 +153,11 @@ class DigitClassifier(LightningModule):
                 "--model.optimizer muon fixes the norm of each convolution's weights and needs batch norm after each: "
                 f"{network} has it after {num_normed} of {num_convolutions}. Use --model.network optimized with "
                 "--model.batch_norm true, or --model.optimizer sgd."
+            )
+        if optimizer == "muon" and sum(each.ndim == 4 for each in self.net.parameters()) > num_convolutions:
+            raise SettingError(
+                "--model.optimizer muon takes parameters with four dimensions for weights of convolutions, but "
+                f"{network} has others. Use --model.optimizer sgd."
             )
         self.example_input_array = torch.zeros(1, *IMAGE_SHAPE)
         metrics = MetricCollection(

@@ -131,7 +131,6 @@ class CommandLine(LightningCLI):
                 "default_root_dir": "runs",
                 "num_sanity_val_steps": 0,  # the first epoch ends soon enough to show a broken validation
                 "enable_model_summary": False,  # RunReport prints the table of layers
-                "use_distributed_sampler": False,  # the samplers in data/batches.py share out among processes, exactly
             },
         )
 
@@ -239,6 +238,8 @@ class CommandLine(LightningCLI):
         if config.ckpt_path != "last":
             path: str | None = config.ckpt_path
             return path
+        if config.run_name:
+            check_run_name(config.run_name)
         return str(newest_last_checkpoint(Path(config.trainer.default_root_dir), _run_name(config) or "*"))
 
     @override
@@ -266,8 +267,11 @@ class CommandLine(LightningCLI):
                 config.verbose = False  # after_test and after_validate print the figures
             if "return_predictions" in config:
                 config.return_predictions = True  # after_predict writes them
-            if subcommand == "predict" and config.output is not None:
-                check_output(Path(config.output), ".csv", ".json")
+            if subcommand == "predict":
+                if config.trainer.devices == "auto":
+                    config.trainer.devices = 1  # for all images in one list
+                if config.output is not None:
+                    check_output(Path(config.output), ".csv", ".json")
             return
         check_fit_settings(config)
         config.ckpt_path = self._named_checkpoint()
@@ -276,9 +280,12 @@ class CommandLine(LightningCLI):
         if config.ckpt_path:
             path = Path(config.ckpt_path)
             checkpoint = read_checkpoint(path)
-            started = settings_of_run(
-                checkpoint, path, {"early_stopping": StopAtThreshold, "weight_average": WeightAverage}
-            )
+            callbacks = {
+                "early_stopping": StopAtThreshold,
+                "weight_average": WeightAverage,
+                "best_checkpoint": BestCheckpoint,
+            }
+            started = settings_of_run(checkpoint, path, callbacks)
             self._requested, self._first_step = report_settings(config), checkpoint.content["global_step"]
             self._started_on = {name: checkpoint.model[name] for name in SETTINGS_OF_IMAGES}
             for line in restore_settings(config, self._requested, started):
@@ -396,6 +403,7 @@ class CommandLine(LightningCLI):
             for name in ("early_stopping", "weight_average", "best_checkpoint", "last_checkpoint")
         )
         self.run_report = RunReport(self.run_folder, self.command, report_settings(self.config.fit))
+        writes_checkpoints = options["enable_checkpointing"] is not False and not options["fast_dev_run"]
         dashboards: list[Callback] = []
         if has_loggers:
             from mnist_lightning.dashboards.all import tensorboard_callbacks
@@ -405,7 +413,7 @@ class CommandLine(LightningCLI):
             *(stop, *([] if average.decay is None else [average]), *bars),
             *([ImageLosses()] if parts.data.hard_fraction < 1 else []),
             *(FiniteLoss(), TrainingTotals(), ScalarLogger(), Throughput(), self.run_report, *dashboards),
-            *([] if options["enable_checkpointing"] is False else [best, last, StopOnSignal(last)]),
+            *([best, last, StopOnSignal(last)] if writes_checkpoints else []),
         ]
 
     @override
@@ -434,17 +442,11 @@ class CommandLine(LightningCLI):
                 f"a --trainer option needs a package that is not installed: {error}. Install it, or omit the option."
             ) from None
         except Exception as error:
-            if "val_check_interval" in str(error) and isinstance(error, ValueError):
-                raise SettingError(
-                    f"--trainer.val_check_interval {self.trainer.val_check_interval}: an epoch has fewer batches. Use "
-                    "a smaller number, or a fraction such as 0.5; with --trainer.check_val_every_n_epoch null it "
-                    "counts batches across epochs."
-                ) from None
             path = self.config[subcommand].ckpt_path
             if "loading state_dict" in str(error):
                 raise CheckpointError(
-                    f"--ckpt_path {path}: the checkpoint's weights do not fit --model.network. Omit --model.network "
-                    "and its config: the checkpoint stores its own network."
+                    f"--ckpt_path {path}: its weights do not fit the network of these settings. Omit --config and the "
+                    "options --model.network, channels, batch_norm and head: the checkpoint stores its own."
                 ) from None
             if isinstance(error, UserError) or not is_raised_while_restoring(error):
                 raise
@@ -485,11 +487,11 @@ class CommandLine(LightningCLI):
         self._print_evaluation("test", "test images")
 
     def before_predict(self) -> None:
-        """Refuses to write one file from several processes, of which each predicts a share of the images."""
-        if self.config.predict.output is not None and self.trainer.world_size > 1:
+        """Refuses several processes, of which each would print its share of the images."""
+        if self.trainer.world_size > 1:
             raise SettingError(
-                f"--output {self.config.predict.output}: each of the {self.trainer.world_size} processes predicts a "
-                "share of the images. Use --trainer.devices 1."
+                f"predict runs in one process, but the --trainer options give {self.trainer.world_size}. Use "
+                "--trainer.devices 1 and --trainer.num_nodes 1."
             )
 
     def after_predict(self) -> None:

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 import torch
 from lightning.pytorch import LightningDataModule
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 from torch.utils.data import DataLoader
 from typing_extensions import override
@@ -54,7 +55,8 @@ class DigitsDataModule(LightningDataModule):
         interpolation: Augmentation: `nearest`, with translation by whole pixels, or `bilinear`.
         hard_fraction: From the second epoch on, this fraction of the training images comes first: those with the
             largest loss in the first epoch, and a fifth of them at random. With --trainer.max_steps, a run can end
-            there. 1 keeps a random order.
+            there. 1 keeps a random order. From Python, this needs the callback
+            `mnist_lightning.callbacks.image_losses.ImageLosses`.
         num_workers: Loader processes; 0 is fastest, since a batch is one indexing operation.
         on_device: Keep the whole data set on the training device as uint8 (55 MB for MNIST), so that no step waits for
             a copy; needs `num_workers: 0`.
@@ -81,7 +83,7 @@ class DigitsDataModule(LightningDataModule):
         seed: Seed = 0,
     ) -> None:
         super().__init__()
-        check_arguments(self.__init__, locals())  # type: ignore[misc]
+        check_arguments(DigitsDataModule.__init__, locals())
         if on_device and num_workers:
             raise SettingError(
                 f"--data.num_workers {num_workers} with --data.on_device true: loader processes cannot reach the "
@@ -191,13 +193,17 @@ class DigitsDataModule(LightningDataModule):
     def state_dict(self) -> dict[str, Any]:
         """The position in training: the framework does not save a loader's."""
         assert self.trainer is not None
+        if self.trainer.state.fn != TrainerFn.FITTING:
+            return {}
         num_batches = self.trainer.fit_loop.epoch_loop.total_batch_idx + 1  # in all epochs
         epoch, step = divmod(num_batches, int(self.trainer.num_training_batches))
         return {"epoch": epoch, "step": step} | ({} if self._losses is None else {"losses": self._all_losses()})
 
     @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restores the position."""
+        """Restores the position, to train on."""
+        if self.trainer is None or self.trainer.state.fn != TrainerFn.FITTING:
+            return
         self._first_epoch, self._first_step = state_dict["epoch"], state_dict["step"]
         if (losses := state_dict.get("losses")) is not None:
             if losses.shape != self._sets["train"].labels.shape:

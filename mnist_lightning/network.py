@@ -196,7 +196,8 @@ def count_normed_convolutions(net: nn.Module) -> tuple[int, int]:
     leaves = leaf_modules(net)
     pairs = zip(leaves, [*leaves[1:], None], strict=True)
     following = [after for module, after in pairs if isinstance(module, nn.Conv2d)]
-    return sum(isinstance(after, nn.BatchNorm2d) for after in following), len(following)
+    # The base class of all kinds: --trainer.sync_batchnorm replaces the layers while it trains, and once more after.
+    return sum(isinstance(after, nn.modules.batchnorm._BatchNorm) for after in following), len(following)
 
 
 def num_trainable_parameters(net: nn.Module) -> int:

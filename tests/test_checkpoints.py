@@ -20,6 +20,7 @@ from mnist_lightning.main import main
 from mnist_lightning.runs.checkpoint import load_classifier
 from mnist_lightning.runs.checkpoint_file import load_checkpoint
 from support.damage import damage_checkpoint
+from support.runs import Fit, read_report
 
 COMMANDS = ("fit", "validate", "test", "predict")
 OFFLINE = ("--config", "configs/offline.yaml")
@@ -234,7 +235,24 @@ def test_weights_of_another_network(
         "note: --model.channels [9, 18, 18, 28, 28]: the checkpoint was trained with [10, 18, 18, 28, 28]; using the"
         in error
     )
-    assert "the checkpoint's weights do not fit --model.network. Omit --model.network" in error
+    assert "its weights do not fit the network of these settings. Omit --config and the options --model" in error
+
+
+def test_the_end_of_training_is_always_saved(fit: Fit) -> None:
+    folder = fit("--trainer.max_epochs", "3", "--last_checkpoint.every_n_epochs", "2", "--data.validation", "none")
+    content = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+    assert content["global_step"] == read_report(folder)["epochs"][-1]["steps"]
+    stopped = fit("--early_stopping.stopping_threshold", "0", "--last_checkpoint.every_n_epochs", "2")
+    content = torch.load(stopped / "checkpoints" / "last.ckpt", weights_only=True)
+    assert content["global_step"] == read_report(stopped)["epochs"][-1]["steps"]
+
+
+def test_a_run_on_hard_images_is_evaluated_on_other_images(fit: Fit, capfd: pytest.CaptureFixture[str]) -> None:
+    """The losses in its checkpoint are those of its own training images."""
+    folder = fit("--data.hard_fraction", "0.5", "--data.validation", "none")
+    last = str(folder / "checkpoints" / "last.ckpt")
+    main(["validate", "--ckpt_path", last, "--data.validation", "holdout", "--data.num_holdout", "100"])
+    assert "100 held-out training images: accuracy" in capfd.readouterr().out
 
 
 def test_the_former_factor_of_the_channels(checkpoint: Path, tmp_path: Path) -> None:

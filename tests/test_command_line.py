@@ -169,6 +169,9 @@ def test_an_option_that_a_later_config_overrides_is_told(tmp_path: Path, capfd: 
         ("trainer: null", "trainer: None in a config replaces"),
         ("trainer: false", "trainer: False in a config replaces"),
         ("model: null", "model: None in a config replaces"),
+        ("progress_bar: false", "progress_bar: False in a config replaces"),
+        ("best_checkpoint: null", "best_checkpoint: None in a config replaces"),
+        ("last_checkpoint: null", "last_checkpoint: None in a config replaces"),
         ("just a sentence", "configs/optimized.yaml"),
         ("", "configs/optimized.yaml"),
         ("trainer:\n  callbacks:\n    - class_path: ModelCheckpont\n", "--trainer.callbacks"),
@@ -221,7 +224,7 @@ def test_a_wrong_command(
 
 @pytest.mark.parametrize(("given", "kind"), [("1", int), ("1.0", float), ("0.5", float), ("7", int)])
 def test_whole_numbers_of_batches_stay_whole(given: str, kind: type, capfd: pytest.CaptureFixture[str]) -> None:
-    names = ["limit_train_batches", "limit_val_batches", "limit_test_batches", "val_check_interval"]
+    names = ["limit_train_batches", "limit_val_batches", "limit_test_batches", "limit_predict_batches"]
     with pytest.raises(SystemExit):
         main([*FIT, *[part for name in names for part in (f"--trainer.{name}", given)], "--print_config"])
     trainer = yaml.safe_load(capfd.readouterr().out)["trainer"]

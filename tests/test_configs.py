@@ -93,10 +93,3 @@ def test_cpu_overlay_reports_float32(
     report = read_report(fit("--config", "configs/cpu.yaml"))
     assert report["precision"] == "32-true"
     assert "no bfloat16 instructions: computing in float32" in capfd.readouterr().err
-
-
-def test_configs_of_earlier_versions_find_their_classes(fit: Fit, tmp_path: Path) -> None:
-    text = (PROJECT / "configs" / "cpu.yaml").read_text(encoding="utf-8")
-    (tmp_path / "old.yaml").write_text(text.replace("fast.bfloat16.", "cpu_precision."))
-    report = read_report(fit("--config", str(tmp_path / "old.yaml")))
-    assert report["settings"]["trainer"]["plugins"] == ["mnist_lightning.fast.bfloat16.BFloat16WhereFast"]

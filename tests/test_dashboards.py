@@ -349,7 +349,7 @@ def test_an_epoch_without_validation_is_not_drawn(fit: Fit) -> None:
         ("--model.network", "baseline_relu_on_logits", "--data.batch_size", "8", "--data.eval_batch_size", "20"),
         ("--model.head", "fully_connected", "--model.batch_norm", "false"),
         ("--model.optimizer", "muon", "--model.test_time_augmentation", "true", "--weight_average.decay", "0.9"),
-        ("--trainer.precision", "bf16-true", "--trainer.val_check_interval", "1"),
+        ("--trainer.precision", "bf16-true", "--trainer.gradient_clip_val", "1"),
         ("--trainer.num_sanity_val_steps", "1", "--trainer.max_steps", "2", "--trainer.accumulate_grad_batches", "2"),
         ("--data.validation", "holdout", "--data.num_holdout", "100", "--model.channels", "[50,90,90,140,140]"),
     ],

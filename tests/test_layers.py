@@ -40,7 +40,7 @@ def layer_of(module: str) -> int:
 
 
 @pytest.mark.parametrize("module", [name for name in MODULES if name != "__init__" and not name.endswith(".__init__")])
-def test_a_module_imports_only_from_layers_before_its_own(module: str) -> None:
+def test_a_module_imports_only_from_its_own_layer_and_earlier_ones(module: str) -> None:
     assert [name for name in imported(MODULES[module]) if layer_of(name) > layer_of(module)] == []
 
 

@@ -45,6 +45,14 @@ class Residual(nn.Module):
         return self.head(self.dropout(features).mean(dim=(2, 3))) * self.scale.mean() * self.ones
 
 
+class Scaled(Residual):
+    """A parameter with four dimensions that is no convolution's weight."""
+
+    def __init__(self, num_classes):
+        super().__init__(num_classes)
+        self.layer_scale = nn.Parameter(torch.zeros(1, 8, 1, 1))
+
+
 class Branches(Residual):
     """Cannot be traced."""
 
@@ -175,6 +183,8 @@ def test_muon_looks_at_the_network(mine: str) -> None:
     DigitClassifier(network=f"{mine}.Residual", optimizer="muon")
     with pytest.raises(SettingError, match="needs batch norm after each: baseline has it after 0 of 7"):
         DigitClassifier(network="baseline", optimizer="muon")
+    with pytest.raises(SettingError, match=r"Scaled has others\. Use --model\.optimizer sgd"):
+        DigitClassifier(network=f"{mine}.Scaled", optimizer="muon")
 
 
 class Doubled(LayeredNet):

@@ -1,15 +1,19 @@
 """The Python API, with Lightning's Trainer and PyTorch's loaders."""
 
 import re
+from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 import torch
 from torch.nn import functional as F  # noqa: N812  (PyTorch's usual name)
 from torch.utils.data import DataLoader, TensorDataset
 
+from mnist_lightning.callbacks.image_losses import ImageLosses
 from mnist_lightning.classifier import DigitClassifier
 from mnist_lightning.datamodule import DigitsDataModule
 from mnist_lightning.errors import SettingError
+from mnist_lightning.runs.checkpoint import load_classifier
 from support.runs import quiet_trainer
 
 
@@ -65,3 +69,49 @@ def test_a_loader_of_images_and_labels() -> None:
 def test_arguments_are_checked(kind: type, name: str, value: object) -> None:
     with pytest.raises(SettingError, match=re.escape(f"{name}={value!r}: ")):
         kind(**{name: value})
+
+
+class Half(DigitsDataModule):
+    """A data module with an argument of its own."""
+
+    def __init__(self, part: Literal["left", "right"] = "left", **settings: Any) -> None:
+        super().__init__(**settings)
+        self.part = part
+
+
+def test_a_subclass_has_arguments_of_its_own() -> None:
+    assert Half(batch_size=8).part == "left"
+    with pytest.raises(SettingError, match="batch_size=0: "):
+        Half(batch_size=0)
+
+
+def test_hard_images_need_the_callback_that_finds_them() -> None:
+    data = DigitsDataModule(dataset="offline_digits", hard_fraction=0.5)
+    with pytest.raises(SettingError, match=r"Add the callback mnist_lightning\.callbacks\.image_losses\.ImageLosses"):
+        quiet_trainer(max_epochs=2, limit_train_batches=1).fit(DigitClassifier(), data)
+    trainer = quiet_trainer(max_epochs=2, limit_train_batches=1, callbacks=[ImageLosses()])
+    trainer.fit(DigitClassifier(), data)
+    assert trainer.global_step == 2
+
+
+def test_nesterov_needs_momentum() -> None:
+    with pytest.raises(SettingError, match=r"Use --model\.momentum 0\.9, or --model\.nesterov false"):
+        DigitClassifier(nesterov=True, momentum=0)
+
+
+def test_a_checkpoint_of_lightnings_trainer(tmp_path: Path) -> None:
+    """Trained with a loader, without a data module."""
+    module, data = DigitClassifier(), loader(40, batch_size=16)
+    trainer = quiet_trainer(max_epochs=1)
+    trainer.fit(module, data, val_dataloaders=data)
+    trainer.save_checkpoint(tmp_path / "mine.ckpt")
+    images = torch.rand(3, 1, 28, 28)
+    expected = module.eval().probabilities(images)
+    torch.testing.assert_close(load_classifier(tmp_path / "mine.ckpt").probabilities(images), expected)
+
+
+def test_a_checkpoint_after_an_evaluation(tmp_path: Path) -> None:
+    trainer = quiet_trainer()
+    trainer.validate(DigitClassifier(), DigitsDataModule(dataset="offline_digits"), verbose=False)
+    trainer.save_checkpoint(tmp_path / "mine.ckpt")
+    assert load_classifier(tmp_path / "mine.ckpt").hparams["network"] == "optimized"

@@ -185,6 +185,36 @@ def test_last_means_the_newest_run_of_the_config(tmp_path: Path, in_project: Non
     assert newest_last_checkpoint(tmp_path, "*") == checkpoints[2]
 
 
+def test_a_stopped_run_resumes_with_a_threshold_that_it_did_not_reach(
+    tmp_path: Path, in_project: None, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = run(tmp_path, "--early_stopping.stopping_threshold", "0")
+    run(tmp_path, "--ckpt_path", "last", "--early_stopping.stopping_threshold", "1")
+    report = read_report(folder)
+    assert (len(report["epochs"]), report["status"]) == (3, "finished")
+    assert "nothing is left to train" not in capfd.readouterr().err
+
+
+def test_what_is_monitored_and_how_gradients_are_clipped_is_kept(
+    tmp_path: Path, in_project: None, capfd: pytest.CaptureFixture[str]
+) -> None:
+    clipping = ("--trainer.gradient_clip_val", "0.1", "--trainer.gradient_clip_algorithm", "value")
+    monitor = ("--best_checkpoint.monitor", "val/loss")
+    expected = run(tmp_path / "whole", *clipping, *monitor)
+    folder = interrupted_run(tmp_path, steps_per_epoch(expected) + 2, *clipping, *monitor)
+    run(tmp_path, "--ckpt_path", "last")
+    assert_same_run(folder, expected)
+    err = capfd.readouterr().err
+    assert "--trainer.gradient_clip_algorithm null: the run was started with value, which it keeps" in err
+    assert "--best_checkpoint.monitor val/accuracy: the run was started with val/loss, which it keeps" in err
+
+
+def test_last_of_a_run_with_a_name_that_is_no_folders(in_project: None, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["fit", *RUN, "--run_name", "/tmp/mine", "--ckpt_path", "last"])
+    assert "error: --run_name /tmp/mine: use letters" in capfd.readouterr().err
+
+
 @pytest.mark.parametrize("subcommand", ["fit", "test"])
 def test_last_without_a_run_is_an_error(
     subcommand: str, tmp_path: Path, in_project: None, capfd: pytest.CaptureFixture[str]

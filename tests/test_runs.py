@@ -179,6 +179,13 @@ def test_a_checkpoint_of_the_offline_digits_on_mnist_if_asked(
     assert capfd.readouterr().out.startswith("MNIST, part of the test images: accuracy")
 
 
+def test_predict_runs_in_one_process(best: str, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["predict", "--ckpt_path", best, "--trainer.accelerator", "cpu", "--trainer.devices", "2"])
+    assert ended.value.code == 2
+    assert "predict runs in one process, but the --trainer options give 2" in capfd.readouterr().err
+
+
 def test_predict_gives_a_digit_and_a_probability_per_image(best: str, capfd: pytest.CaptureFixture[str]) -> None:
     main(["predict", "--ckpt_path", best])
     out, err = capfd.readouterr()
@@ -221,7 +228,7 @@ def test_another_networks_checkpoint_is_refused(best: str, capfd: pytest.Capture
     with pytest.raises(SystemExit) as ended:
         main(["test", "--ckpt_path", best, "--model.network", "baseline"])
     assert ended.value.code == 2
-    assert "the checkpoint's weights do not fit --model.network" in capfd.readouterr().err
+    assert "its weights do not fit the network of these settings" in capfd.readouterr().err
 
 
 def test_nothing_to_validate_on_is_refused(fit: Fit, capfd: pytest.CaptureFixture[str]) -> None:

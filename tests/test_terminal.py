@@ -63,14 +63,14 @@ def test_an_ended_run_leaves_no_progress_bar(how: str, bar: str, tmp_path: Path,
         else:
             terminal.press("\x03")
         if how == "Ctrl-C twice":
-            terminal.wait_for(r"a second signal ends at once\)\r\n")
+            terminal.wait_for(r"a second signal stops at once\)\r\n")
             terminal.press("\x03")
         status = terminal.finish()
         lines = terminal.lines()
     assert status == (128 + signal.SIGTERM if how == "SIGTERM" else 128 + signal.SIGINT)
     assert lines[-1] == ""
     assert terminal.written[-1] in "\r\n"
-    assert "ending after this step (a second signal ends at once)" in lines
+    assert "stopping soon, with a checkpoint (a second signal stops at once)" in lines
     if how != "Ctrl-C twice":
         assert f"--ckpt_path {tmp_path}/offline/version_0/checkpoints/last.ckpt" in lines[-2] or bar == "Epoch 0:"
     if bar != "Epoch 0:":

@@ -44,8 +44,8 @@ class CheckpointFiles(TorchCheckpointIO):
             atomic_write(path, content.getvalue())
         except OSError as error:
             raise CheckpointError(
-                f"{path} cannot be written ({error.strerror}). The file before it is intact: free some space, and "
-                f"resume with --ckpt_path."
+                f"{path} cannot be written ({error.strerror}). The previous checkpoint is intact. Free some space or "
+                "make the folder writable, then resume with --ckpt_path."
             ) from None
 
     @override
@@ -84,12 +84,12 @@ class BestCheckpoint(ModelCheckpoint):
 
 
 class LastCheckpoint(ModelCheckpoint):
-    """Writes `checkpoints/last.ckpt` after each epoch's validation, and when a signal or --trainer.max_time ends it.
+    """Writes `checkpoints/last.ckpt` after each epoch's validation, and when a signal or --trainer.max_time ends a run.
 
     The framework's own `save_last` writes it only in epochs that are the best so far.
 
     Args:
-        every_n_epochs: Epochs between writes; 0 writes none.
+        every_n_epochs: Epochs between writes; the end of training is always written. 0 writes none.
         every_n_train_steps: Optimizer steps between further writes within epochs; null writes none.
     """
 
@@ -129,7 +129,8 @@ class LastCheckpoint(ModelCheckpoint):
 
     @override
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self._epoch_end == "write":
+        is_last = trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs or has_all_steps(trainer)
+        if self._epoch_end == "write" or (self._epoch_end == "as usual" and is_last and self._every_n_epochs > 0):
             trainer.save_checkpoint(self.path)
         elif self._epoch_end == "as usual":
             super().on_train_epoch_end(trainer, pl_module)
@@ -145,4 +146,9 @@ def epoch_ends_after_batch(trainer: Trainer) -> bool:
     No checkpoint may be written between the batch and the epoch's end: a run that resumes from it would skip the
     epoch's validation and its row in the report.
     """
-    return trainer.is_last_batch or trainer.global_step == trainer.max_steps
+    return trainer.is_last_batch or has_all_steps(trainer)
+
+
+def has_all_steps(trainer: Trainer) -> bool:
+    """Whether --trainer.max_steps is reached."""
+    return trainer.global_step == trainer.max_steps

@@ -48,7 +48,7 @@ class StopOnSignal(Checkpoint):
         if self._received is not None:
             raise Interrupted(number)
         self._received = number
-        print_above_bar("ending after this step (a second signal ends at once)", to_stderr=True)
+        print_above_bar("stopping soon, with a checkpoint (a second signal stops at once)", to_stderr=True)
 
     @override
     def on_train_batch_end(

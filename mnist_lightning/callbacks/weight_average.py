@@ -16,7 +16,7 @@ class WeightAverage(WeightAveraging):
     The framework's EMAWeightAveraging computes the same tensor by tensor, at more than twice the cost.
 
     Args:
-        decay: Fraction of the average that each step keeps, the rest comes from the weights; null does not average.
+        decay: Fraction of the average that each step keeps; the rest comes from the current weights. null disables it.
     """
 
     def __init__(self, decay: BelowOne | None = None) -> None:

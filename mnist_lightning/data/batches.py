@@ -6,9 +6,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  (PyTorch's usual name)
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset, DistributedSampler
 
 from mnist_lightning.data.seeds import derive_seed
+from mnist_lightning.errors import SettingError
 
 # Of the images that `hard_images_first` puts first. Half of them at random was less accurate, on three seeds.
 RANDOM_SHARE = 0.2
@@ -29,7 +30,7 @@ class Batch(NamedTuple):
     labels: Tensor  # (B,) int64
     augmentation_seed: int = 0
     dropout_seed: int = 0
-    indices: Tensor | None = None  # (B,) int64, places in the set
+    indices: Tensor | None = None  # (B,) int64, indices into the data set
 
 
 class BatchKey(NamedTuple):
@@ -90,7 +91,20 @@ def hard_images_first(
     return torch.cat([first[torch.randperm(num_first, generator=generator)], others[num_random:]])
 
 
-class ShuffledBatches(Sampler[BatchKey]):
+class _SharedBatches(DistributedSampler[BatchKey]):
+    """Batches that the processes have divided among themselves: Lightning divides other samplers' batches again.
+
+    Args:
+        num_images: Number of images in the data set.
+        rank: Which share this process takes.
+        num_ranks: Number of processes.
+    """
+
+    def __init__(self, num_images: int, rank: int, num_ranks: int) -> None:
+        super().__init__(range(num_images), num_ranks, rank)  # type: ignore[arg-type]  # any sequence will do
+
+
+class ShuffledBatches(_SharedBatches):
     """Every image once an epoch, in an order that depends on (seed, epoch), and on losses if they are given.
 
     The ranks share the `batch_size × num_ranks` images of each step evenly, also in the last step: all ranks take
@@ -123,10 +137,10 @@ class ShuffledBatches(Sampler[BatchKey]):
         hard_fraction: float = 1,
         losses: Tensor | None = None,
     ) -> None:
+        super().__init__(num_images, rank, num_ranks)
         self.num_images = num_images
         self.batch_size = batch_size
         self.seed = seed
-        self.rank = rank
         self.num_ranks = num_ranks
         self.epoch = epoch
         self.first_step = first_step
@@ -148,6 +162,11 @@ class ShuffledBatches(Sampler[BatchKey]):
         generator = torch.Generator().manual_seed(derive_seed(self.seed, self.epoch))
         if self.epoch == 0 or self.losses is None:
             return torch.randperm(self.num_images, generator=generator)
+        if not self.losses.any():
+            raise SettingError(
+                "hard_fraction below 1 needs the losses of the first epoch. Add the callback "
+                "mnist_lightning.callbacks.image_losses.ImageLosses to the Trainer."
+            )
         first = torch.randperm(self.num_images, generator=torch.Generator().manual_seed(derive_seed(self.seed, 0)))
         step_size = self.batch_size * self.num_ranks
         return hard_images_first(self.losses.cpu(), first, step_size, self.hard_fraction, generator)
@@ -163,7 +182,7 @@ class ShuffledBatches(Sampler[BatchKey]):
                 yield BatchKey(share, augmentation_seed=(seed + 1) % 2**64, dropout_seed=seed)
 
 
-class OrderedBatches(Sampler[BatchKey]):
+class OrderedBatches(_SharedBatches):
     """Every image once, in order; with several ranks, each takes a share, without padding.
 
     Args:
@@ -177,6 +196,7 @@ class OrderedBatches(Sampler[BatchKey]):
     def __init__(
         self, num_images: int, batch_size: int, rank: int = 0, num_ranks: int = 1, device: torch.device | None = None
     ) -> None:
+        super().__init__(num_images, rank, num_ranks)
         self.batches = torch.arange(num_images, device=device).tensor_split(num_ranks)[rank].split(batch_size)
 
     def __len__(self) -> int:

@@ -39,10 +39,10 @@ class IdxFiles:
 
     Args:
         title: The data set's name.
-        folder: Name of torchvision's class, which names the folder of the files and has their mirrors.
+        folder: Name of torchvision's data set class, which is also the folder's name and lists the mirrors.
         files: Training images and labels, test images and labels.
-        first_test_image: The first image of the test files that is used.
-        end_of_test_images: The first one after those; None uses all.
+        first_test_image: Index of the first image of the test files that is used.
+        end_of_test_images: Stop index of these images, exclusive; None uses all that follow.
     """
 
     title: str

@@ -36,7 +36,8 @@ def read_image_folder(data_dir: str) -> tuple[LabelledImages, LabelledImages]:
     """Reads all images: grey, the longer side resized to 28 pixels, the shorter one filled up with black.
 
     Returns:
-        Training set and test set: images (N, 1, 28, 28) uint8 and labels (N,) int64, places in `find_classes`.
+        Training set and test set: images (N, 1, 28, 28) uint8 and labels (N,) int64, indices into the names
+        that `find_classes` returns.
 
     Raises:
         DataFilesError: as `find_classes`; or there are no images, or one cannot be read.

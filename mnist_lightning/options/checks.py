@@ -28,7 +28,7 @@ def check_fit_settings(config: Any) -> None:
         raise SettingError(f"fit needs a config: `{PROGRAM} fit --config configs/optimized.yaml`.")
     if config.trainer.max_epochs is None and config.trainer.max_steps == -1:
         raise SettingError(
-            "--trainer.max_epochs is not set, so the run would have no end. "
+            "--trainer.max_epochs and --trainer.max_steps are not set. "
             "Put configs/optimized.yaml before an overlay such as configs/cpu.yaml, or add --trainer.max_epochs 15."
         )
     if config.trainer.limit_train_batches == 0:
@@ -41,7 +41,8 @@ def check_groups(config: Any) -> None:
     Raises:
         SettingError: a config does.
     """
-    for name in ("trainer", "model", "data", "early_stopping", "weight_average"):
+    callbacks = ("early_stopping", "weight_average", "best_checkpoint", "last_checkpoint", "progress_bar")
+    for name in ("trainer", "model", "data", *callbacks):
         if name in config and not isinstance(config[name], Namespace):
             raise SettingError(
                 f"--config: {name}: {config[name]} in a config replaces a whole group of options. Write options below "
@@ -123,9 +124,9 @@ def check_trainer(trainer: Any) -> None:
             trainer.model_registry is not None,
             "checkpoints are written to the run's folder only. Omit it.",
         ),
-        "use_distributed_sampler": (
-            trainer.use_distributed_sampler,
-            "the project's samplers already distribute the images among processes. Omit it.",
+        "val_check_interval": (
+            isinstance(trainer.val_check_interval, int) or trainer.val_check_interval not in (None, 1.0),
+            "the report and best.ckpt hold one validation per epoch, after its last step. Omit it.",
         ),
         "sync_batchnorm": (
             trainer.sync_batchnorm and not torch.cuda.is_available(),

@@ -15,8 +15,6 @@ from mnist_lightning.shipped import find_file
 MAX_ERROR_LINES = 6
 MAX_LINE_LENGTH = 300
 MAX_YAML_VALUES = 100_000
-# New modules of classes that configs of earlier versions name.
-MOVED = {"mnist_lightning.cpu_precision.": "mnist_lightning.fast.bfloat16."}
 
 
 def load_yaml(text: str) -> Any:
@@ -25,8 +23,6 @@ def load_yaml(text: str) -> Any:
     Raises:
         YAMLError: it is not YAML, or it is nested too deeply, or its aliases expand without bound.
     """
-    for old, new in MOVED.items():
-        text = text.replace(old, new)
     try:
         value = yaml_load(text)
         num_values = _num_values(value, {})

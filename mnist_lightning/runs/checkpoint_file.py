@@ -58,6 +58,8 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
             f"--ckpt_path {path} is not a valid checkpoint: it is damaged, compressed, another kind of file, or holds "
             f"more than tensors and plain values. {CHECKPOINT_HINT}"
         ) from None
+    if isinstance(checkpoint, dict):  # of a run of Lightning's Trainer with loaders of its own
+        checkpoint.setdefault("datamodule_hyper_parameters", {})
     missing = [
         name
         for name in ("state_dict", "hyper_parameters", "datamodule_hyper_parameters")

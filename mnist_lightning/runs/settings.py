@@ -20,16 +20,16 @@ SETTINGS_OF_A_CHECKPOINT = frozenset(
 
 
 _SETTINGS_OF_A_TRAINER = (
-    *("max_epochs", "max_steps", "accumulate_grad_batches", "gradient_clip_val", "precision", "devices", "num_nodes"),
+    *("max_epochs", "max_steps", "accumulate_grad_batches", "gradient_clip_val", "gradient_clip_algorithm"),
+    *("precision", "devices", "num_nodes"),
     *("limit_train_batches", "limit_val_batches", "limit_test_batches", "check_val_every_n_epoch"),
 )
 
 
 def report_settings(config: Any) -> Settings:
     """The settings that determine a run's result; no paths, nor what only changes the speed."""
-    settings: Settings = {
-        group: config[group].as_dict() for group in ("model", "data", "early_stopping", "weight_average")
-    }
+    groups = ("model", "data", "early_stopping", "weight_average", "best_checkpoint")
+    settings: Settings = {group: config[group].as_dict() for group in groups}
     for name in ("data_dir", "eval_batch_size", "num_workers", "on_device"):
         del settings["data"][name]
     trainer = {name: config.trainer[name] for name in _SETTINGS_OF_A_TRAINER}
@@ -53,17 +53,14 @@ def value_text(value: Any) -> str:
 
 
 def check_limits(trainer: Any) -> None:
-    """Checks the limits on batches, and the interval of validation.
+    """Checks the limits on batches.
 
     Raises:
         SettingError: one is neither a number of batches nor a fraction.
     """
-    smallest = dict.fromkeys([f"limit_{stage}_batches" for stage in ("train", "val", "test", "predict")], 0)
-    for name, least in (smallest | {"val_check_interval": 1}).items():
-        value = trainer.get(name)
-        if value is None or (isinstance(value, int) and value >= least):
+    for stage in ("train", "val", "test", "predict"):
+        value = trainer.get(name := f"limit_{stage}_batches")
+        if value is None or (isinstance(value, int) and value >= 0):
             continue
-        if not ((isinstance(value, float) and 0 < value <= 1) or value == least):
-            raise SettingError(
-                f"--trainer.{name} {value}: use a number of batches, at least {least}, or a fraction such as 0.5."
-            )
+        if not ((isinstance(value, float) and 0 < value <= 1) or value == 0):
+            raise SettingError(f"--trainer.{name} {value}: use a number of batches, or a fraction such as 0.5.")

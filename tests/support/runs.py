@@ -38,7 +38,6 @@ def quiet_trainer(**settings: object) -> Trainer:
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
-        use_distributed_sampler=False,
         **settings,  # type: ignore[arg-type]
     )
 
