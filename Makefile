@@ -87,7 +87,7 @@ study-recipe: $(PACKAGE) ## Train the recipe over 9 seeds; like every study, it 
 study-fast: $(PACKAGE) ## Train configs/fast.yaml over 20 seeds
 	$(STUDY)/fast.yaml
 
-study-best: $(PACKAGE) ## Train configs/best.yaml over 5 seeds
+study-best: $(PACKAGE) ## Train configs/best.yaml over 10 seeds
 	$(STUDY)/best.yaml
 
 study-sizes: $(PACKAGE) ## Train the configs of configs/sizes over 10 seeds
