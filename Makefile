@@ -81,7 +81,7 @@ tensorboard: $(PACKAGE) ## Serve the dashboards of all runs on localhost
 dashboards-cost: $(PACKAGE) ## Measure how much training time TensorBoard's callbacks cost: five minutes on an idle machine
 	$(BIN)/python -m mnist_lightning.evidence.dashboards_cost --output results/dashboards.json
 
-study-recipe: $(PACKAGE) ## Train the recipe over 9 seeds; like every study, it resumes where it stopped
+study-recipe: $(PACKAGE) ## Train the recipe over 10 seeds; like every study, it resumes where it stopped
 	$(STUDY)/recipe.yaml
 
 study-fast: $(PACKAGE) ## Train configs/fast.yaml over 20 seeds
