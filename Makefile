@@ -96,7 +96,7 @@ study-sizes: $(PACKAGE) ## Train the configs of configs/sizes over 10 seeds
 study-ablations: $(PACKAGE) ## Train the recipe without one ingredient at a time, over 10 seeds
 	$(STUDY)/ablations.yaml
 
-study-baseline: $(PACKAGE) ## Train the original's first network
+study-baseline: $(PACKAGE) ## Train the original's first network over 3 seeds
 	$(STUDY)/baseline.yaml
 
 study-fashion: $(PACKAGE) ## Train configs/fashion.yaml over 5 seeds

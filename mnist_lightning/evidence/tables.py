@@ -126,8 +126,8 @@ def own_digits_table() -> str:
         f"network recognises {digits['read_plainly'] / digits['n']:.1%} of the digits if the pictures are only resized "
         "to 28 × 28. A confident answer to a letter, a symbol or empty paper is wrong. The preparation was chosen on "
         f"pictures with other faces, handwriting and seeds; these have {figures['num_faces']} faces and "
-        f"{figures['num_pens']} pens. The set was measured for several versions of `read`, with a new seed for "
-        "all but the last. "
+        f"{figures['num_pens']} pens. The set was measured for several versions of `read` and of the network, "
+        "the last ones with the same seed. "
         f"torch {versions['torch']}, pillow {versions['pillow']}, scipy {versions['scipy']}; "
         f"{figures['date']}."
     )

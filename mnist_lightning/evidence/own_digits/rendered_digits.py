@@ -1,8 +1,8 @@
 """Labelled digits that are not from MNIST: rendered in fonts or drawn with pens, then photographed.
 
 The preparation of `read` was chosen on the development set. The two sets share no font family, no way of writing a
-digit and no seed, and no pen but those of two kinds. The report set was measured for several versions of `read`, with a
-new seed for all but the last.
+digit and no seed, and no pen but those of two kinds. The report set was measured for several versions of `read` and
+of the network, the last ones with the same seed.
 """
 
 import importlib.resources
