@@ -363,6 +363,16 @@ def test_inference_mode(run: Run) -> None:
         assert Watch.settings["inference mode"] is value
 
 
+@pytest.mark.slow
+def test_use_distributed_sampler(in_project: None, tmp_path: Path) -> None:
+    """Without it, two processes train on the same images: the project's samplers distribute them."""
+    for value in ("true", "false"):
+        run_ranks(2, tmp_path / value, *SHORT_RUN, "--trainer.use_distributed_sampler", value)
+    folders = [next((tmp_path / value).glob("*/version_*")) for value in ("true", "false")]
+    first, second = (read_report(folder)["epochs"] for folder in folders)
+    assert [row["train_loss"] for row in first] == [row["train_loss"] for row in second]
+
+
 @pytest.mark.parametrize(
     ("profiler", "text"),
     [
