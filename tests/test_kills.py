@@ -49,7 +49,7 @@ def test_a_full_disk_keeps_the_previous_checkpoint(tmp_path: Path, in_project: N
     process = processes.start([*command, "--ckpt_path", "last"], log, max_file_bytes=len(before) // 2)
     assert processes.end(process) == 2
     error = log.read_text().split("error: ")[1]
-    assert re.match(rf"{last.parent}/\w+.ckpt cannot be written \(File too large\).* free some space", error)
+    assert re.match(rf"{last.parent}/\w+.ckpt cannot be written \(File too large\).* Free some space", error)
     assert "Traceback" not in log.read_text()
     assert last.read_bytes() == before
     assert sorted(path.name for path in last.parent.iterdir()) == ["best.ckpt", "last.ckpt"]
