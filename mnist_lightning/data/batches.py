@@ -141,7 +141,6 @@ class ShuffledBatches(_SharedBatches):
         self.num_images = num_images
         self.batch_size = batch_size
         self.seed = seed
-        self.num_ranks = num_ranks
         self.epoch = epoch
         self.first_step = first_step
         self.device = device
@@ -155,7 +154,7 @@ class ShuffledBatches(_SharedBatches):
 
     def __len__(self) -> int:
         """Steps of a whole epoch."""
-        return -(-self.num_images // (self.batch_size * self.num_ranks))
+        return -(-self.num_images // (self.batch_size * self.num_replicas))
 
     def _order(self) -> Tensor:
         """The images in this epoch's order, on the CPU."""
@@ -168,16 +167,16 @@ class ShuffledBatches(_SharedBatches):
                 "mnist_lightning.callbacks.image_losses.ImageLosses to the Trainer."
             )
         first = torch.randperm(self.num_images, generator=torch.Generator().manual_seed(derive_seed(self.seed, 0)))
-        step_size = self.batch_size * self.num_ranks
+        step_size = self.batch_size * self.num_replicas
         return hard_images_first(self.losses.cpu(), first, step_size, self.hard_fraction, generator)
 
     def __iter__(self) -> Iterator[BatchKey]:
-        batches = list(self._order().to(self.device).split(self.batch_size * self.num_ranks))
-        if len(batches[-1]) < self.num_ranks and len(batches) > 1:  # fewer images than ranks
+        batches = list(self._order().to(self.device).split(self.batch_size * self.num_replicas))
+        if len(batches[-1]) < self.num_replicas and len(batches) > 1:  # fewer images than ranks
             batches[-2:] = torch.cat(batches[-2:]).tensor_split(2)
         for step, indices in enumerate(batches):
             if step >= self.first_step:
-                share = indices.tensor_split(self.num_ranks)[self.rank]
+                share = indices.tensor_split(self.num_replicas)[self.rank]
                 seed = derive_seed(self.seed, self.epoch, step, self.rank)
                 yield BatchKey(share, augmentation_seed=(seed + 1) % 2**64, dropout_seed=seed)
 

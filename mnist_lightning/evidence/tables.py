@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 import re
 from collections.abc import Callable
 from functools import partial
@@ -41,7 +40,7 @@ from mnist_lightning.runs.json_records import from_json
 from mnist_lightning.runs.markdown import markdown_table
 from mnist_lightning.runs.report import Report
 from mnist_lightning.study.summary import StudyTable
-from mnist_lightning.study.summary_text import percent
+from mnist_lightning.study.summary_text import first_epochs_text, percent
 
 RESULTS = PROJECT / "results"
 OUTPUTS = RESULTS / "outputs"  # which `make readme` writes
@@ -57,15 +56,15 @@ def headline() -> str:
     process = _benchmark("process")
     plain, fit = seconds_to_accuracy(process)
     ratio = median(a / b for a, b in zip(plain, fit, strict=True))
-    first_epochs = [epoch or math.inf for epoch in first_plain_epochs(process)]
+    first_epochs = first_plain_epochs(process)
     return (
         f"**{percent(fast.mean)} % on MNIST with {fast.num_parameters:,} parameters in {median(fit):.0f} seconds** "
         f"on {process['hardware']['cores']} CPU cores ({process['hardware']['processor']}), start-up and final test "
         f"included: a PyTorch Lightning project with YAML configs. The accuracy is the mean of {fast.num_seeds} seeds, "
         f"{sum(map(is_accurate, fast.accuracies))} of which reach 99.4 %; the time is the median of {len(fit)} runs. A "
         "plain PyTorch script of the original recipe first reads 99.4 % in epoch "
-        f"{median(first_epochs):g} ({min(first_epochs):g}–{max(first_epochs):g}, {len(first_epochs)} seeds); so many "
-        f"of its epochs take {median(plain):.0f} seconds on the same machine, {ratio:.1f} times as long "
+        f"{first_epochs_text(first_epochs)}, the median and range of {len(first_epochs)} seeds; so many of its epochs "
+        f"take {median(plain):.0f} seconds on the same machine, {ratio:.1f} times as long "
         "([Speed](docs/speed.md)). "
         "Our numbers come from files in `results/`, which commands write ([Development](docs/development.md))."
     )

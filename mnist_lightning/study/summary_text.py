@@ -35,11 +35,11 @@ def single_view_text(row: MeasuredRow) -> str:
     return f"; {figure} without test-time augmentation"
 
 
-def first_epochs_text(row: MeasuredRow) -> str:
+def first_epochs_text(first_epochs: Sequence[int | None] | None) -> str:
     """Median and range of the first epochs with 99.4 %; a seed that never reaches it counts as the latest."""
-    if row.first_accurate_epochs is None:
+    if first_epochs is None:
         return "–"
-    epochs = [epoch or math.inf for epoch in row.first_accurate_epochs]
+    epochs = [epoch or math.inf for epoch in first_epochs]
     ends = (statistics.median(epochs), min(epochs), max(epochs))
     median, low, high = ("never" if math.isinf(epoch) else f"{epoch:g}" for epoch in ends)
     return median if low == high else f"{median} ({low}–{high})"
@@ -72,7 +72,7 @@ def study_table(rows: Sequence[MeasuredRow | Row]) -> str:
             [
                 *(row.variant, range_text(row.epochs), percent(row.mean), interval_text(row)),
                 *(percent(row.standard_deviation), f"{percent(row.min)}–{percent(row.max)}", seeds),
-                *(first_epochs_text(row), f"{row.median_seconds:.0f}", difference_text(row)),
+                *(first_epochs_text(row.first_accurate_epochs), f"{row.median_seconds:.0f}", difference_text(row)),
             ]
         )
     compares = any(isinstance(row, MeasuredRow) and row.difference is not None for row in rows)
