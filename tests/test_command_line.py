@@ -173,6 +173,7 @@ def test_an_option_that_a_later_config_overrides_is_told(tmp_path: Path, capfd: 
         ("best_checkpoint: null", "best_checkpoint: None in a config replaces"),
         ("last_checkpoint: null", "last_checkpoint: None in a config replaces"),
         ("just a sentence", "configs/optimized.yaml"),
+        ("&own\ntrainer: *own", "configs/optimized.yaml"),  # an alias that contains itself
         ("", "configs/optimized.yaml"),
         ("trainer:\n  callbacks:\n    - class_path: ModelCheckpont\n", "--trainer.callbacks"),
     ],
