@@ -195,8 +195,12 @@ class DigitsDataModule(LightningDataModule):
         assert self.trainer is not None
         if self.trainer.state.fn != TrainerFn.FITTING:
             return {}
-        num_batches = self.trainer.fit_loop.epoch_loop.total_batch_idx + 1  # in all epochs
-        epoch, step = divmod(num_batches, int(self.trainer.num_training_batches))
+        progress: Any = self.trainer.fit_loop.epoch_progress.current
+        epoch, step = progress.processed, self.trainer.fit_loop.batch_idx + 1
+        if progress.started == progress.processed:  # between two epochs
+            step = 0
+        elif step == self.trainer.num_training_batches:
+            epoch, step = epoch + 1, 0
         return {"epoch": epoch, "step": step} | ({} if self._losses is None else {"losses": self._all_losses()})
 
     @override

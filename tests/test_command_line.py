@@ -169,6 +169,7 @@ def test_an_option_that_a_later_config_overrides_is_told(tmp_path: Path, capfd: 
         ("trainer: null", "trainer: None in a config replaces"),
         ("trainer: false", "trainer: False in a config replaces"),
         ("model: null", "model: None in a config replaces"),
+        ("trainer:\n  max_epochs: 3\ndata:\n", "data: None in a config replaces"),
         ("progress_bar: false", "progress_bar: False in a config replaces"),
         ("best_checkpoint: null", "best_checkpoint: None in a config replaces"),
         ("last_checkpoint: null", "last_checkpoint: None in a config replaces"),
@@ -207,6 +208,8 @@ def test_a_config_that_is_no_text(tmp_path: Path, capfd: pytest.CaptureFixture[s
         (["predict", "--ckpt_path", "README.md"], "Use a .ckpt file"),
         (["fit", "--config", "configs/optimized.yaml", "--config", "configs/gpu.yaml"], "--trainer.accelerator cpu"),
         (["fit", "--config", "configs/offline.yaml", "--ckpt_path", "nope.ckpt"], "Use a checkpoint that exists"),
+        ([*FIT, "--trainer.fast_dev_run", "true", "--ckpt_path", "last"], "Omit it, or --ckpt_path."),
+        (["test", "--ckpt_path", "models/mnist.ckpt", "--verbose", "false"], "for the list of options"),
         (
             [
                 *("fit", "--config", "configs/offline.yaml", "--data.validation", "holdout", "--data.num_holdout"),

@@ -120,6 +120,7 @@ def test_a_run_that_reached_max_time_resumes_within_the_epoch(
     report = read_report(folder)
     (row,) = report["epochs"]
     assert row["batches"] == row["steps"] < row["batches_per_epoch"] == 3
+    assert not (folder / "checkpoints" / "best.ckpt").exists()  # of a part of an epoch
     assert report["status"] == f"ended by --trainer.max_time after step {row['steps']}"
     assert report["requirements"][2]["value"] == f"{round(row['batches'] / 3, 2):g}"  # epochs
     out = capfd.readouterr().out

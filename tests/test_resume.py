@@ -25,15 +25,17 @@ DASHBOARDS = ("--trainer.logger", "true", "--trainer.max_epochs", "2")
 
 
 class SignalAt(Callback):
-    """Sends this process a signal after an optimizer step."""
+    """Sends this process a signal during the first batch of an optimizer step."""
 
     def __init__(self, step: int, signal_number: int = int(signal.SIGTERM)) -> None:
         self.step = step
         self.signal_number = signal_number
+        self.is_sent = False
 
     @override
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        if trainer.global_step + 1 == self.step:
+        if trainer.global_step + 1 == self.step and not self.is_sent:
+            self.is_sent = True
             os.kill(os.getpid(), self.signal_number)
 
 
@@ -101,6 +103,54 @@ def test_a_run_that_prefers_hard_images_resumes_exactly(step: int, tmp_path: Pat
     losses = [last_checkpoint(each)["DigitsDataModule"]["losses"] for each in (folder, whole)]
     assert losses[0].equal(losses[1])
     assert losses[0].min() > 0
+
+
+@pytest.mark.parametrize("step", [3, 6, 9])  # of 14; an epoch has 6
+def test_a_run_that_ends_within_an_epoch_resumes_exactly(step: int, tmp_path: Path, in_project: None) -> None:
+    limit = ("--trainer.max_steps", "14")
+    whole = run(tmp_path / "whole", *limit)
+    assert [row["steps"] for row in read_report(whole)["epochs"]] == [6, 12, 14]
+    folder = interrupted_run(tmp_path, step, *limit)
+    assert run(tmp_path, *limit, "--ckpt_path", "last") == folder
+    assert_same_run(folder, whole)
+
+
+def test_a_run_that_ended_within_an_epoch_resumes_exactly_with_more_steps(tmp_path: Path, in_project: None) -> None:
+    """It starts a new epoch: the one that it ended within is over."""
+    constant = ("--model.schedule", "constant", "--trainer.max_epochs", "9")
+    more = (*constant, "--trainer.max_steps", "22", "--ckpt_path", "last")
+    for root in (tmp_path / "whole", tmp_path):
+        run(root, *constant, "--trainer.max_steps", "8")
+    whole = run(tmp_path / "whole", *more)
+    assert [row["steps"] for row in read_report(whole)["epochs"]] == [6, 8, 14, 20, 22]
+    folder = interrupted_run(tmp_path, 17, *more)
+    assert run(tmp_path, *more) == folder
+    assert_same_run(folder, whole)
+
+
+def test_a_run_that_accumulates_gradients_resumes_exactly(tmp_path: Path, in_project: None) -> None:
+    accumulated = ("--data.batch_size", "128", "--trainer.accumulate_grad_batches", "3")  # 12 batches, 4 steps
+    whole = run(tmp_path / "whole", *accumulated)
+    folder = interrupted_run(tmp_path, 2, *accumulated)
+    assert run(tmp_path, *accumulated, "--ckpt_path", "last") == folder
+    assert_same_run(folder, whole)
+
+
+def test_a_signal_after_the_last_step_does_not_interrupt(tmp_path: Path, in_project: None) -> None:
+    signalled = ("--trainer.callbacks+=test_resume.SignalAt", "--trainer.callbacks.step", "8")
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    folder = run(tmp_path, "--trainer.max_steps", "8", *signalled)
+    assert read_report(folder)["status"] == "finished"
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
+
+
+def test_a_refused_resume_keeps_the_report(tmp_path: Path, in_project: None, capfd: pytest.CaptureFixture[str]) -> None:
+    constant = ("--model.schedule", "constant", "--data.validation", "none")
+    before = read_report(run(tmp_path, *constant, "--trainer.max_epochs", "3"))
+    with pytest.raises(SystemExit, match="2"):
+        run(tmp_path, *constant, "--trainer.max_epochs", "1", "--ckpt_path", "last")
+    assert read_report(tmp_path / "offline" / "version_0") == before
+    assert "--trainer.max_epochs 1: the run is in epoch 3." in capfd.readouterr().err
 
 
 def test_losses_of_other_images_are_refused(
@@ -254,8 +304,9 @@ def test_training_from_the_best_checkpoint_starts_a_new_run(whole: Path, tmp_pat
     stopped = run(tmp_path, "--early_stopping.stopping_threshold", "0")
     assert len(read_report(stopped)["epochs"]) == 1
     before = last_checkpoint(stopped)
-    folder = run(tmp_path, "--ckpt_path", str(stopped / "checkpoints" / "best.ckpt"))
+    folder = run(tmp_path, "--ckpt_path", str(stopped / "checkpoints" / "best.ckpt"), "--seed_everything", "3")
     assert folder != stopped
+    assert "seed_everything: 0\n" in (folder / "config.yaml").read_text()
     assert_same_state(folder / "checkpoints" / "last.ckpt", whole / "checkpoints" / "last.ckpt")
     assert read_report(folder)["epochs"][0] == read_report(stopped)["epochs"][0]
     assert last_checkpoint(stopped)["global_step"] == before["global_step"]

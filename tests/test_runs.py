@@ -271,9 +271,11 @@ def test_part_of_the_images_is_said(best: str, capfd: pytest.CaptureFixture[str]
 
 
 def test_paths_outside_the_project_stay_out_of_the_report(fit: Fit, tmp_path: Path) -> None:
-    command = read_report(fit(f"--data.data_dir={tmp_path}", "--trainer.max_epochs", "1"))["command"]
+    directory = tmp_path / "Jane Doe"
+    command = read_report(fit(f"--data.data_dir={directory}/data", "--trainer.max_epochs", "1"))["command"]
     assert str(tmp_path.parent) not in command
-    assert "--data.data_dir=" in command
+    assert "Doe" not in command
+    assert "--data.data_dir=data" in command
 
 
 def test_a_failed_start_leaves_no_folder(in_project: None, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The terminal's content while a command loads, trains and ends."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from typing_extensions import override
 
 from mnist_lightning.errors import SettingError
+from mnist_lightning.main import main
 from support import processes
 from support.runs import PROJECT
 from support.terminal import Terminal
@@ -75,6 +77,23 @@ def test_an_ended_run_leaves_no_progress_bar(how: str, bar: str, tmp_path: Path,
         assert f"--ckpt_path {tmp_path}/offline/version_0/checkpoints/last.ckpt" in lines[-2] or bar == "Epoch 0:"
     if bar != "Epoch 0:":
         assert not [line for line in lines if "3 [" in line], lines
+
+
+def test_the_bar_of_a_run_that_resumes_within_an_epoch(tmp_path: Path, in_project: None) -> None:
+    run = [
+        *LONG_RUN,
+        "--trainer.max_epochs",
+        "1",
+        "--data.batch_size",
+        "128",
+        "--trainer.default_root_dir",
+        str(tmp_path),
+    ]
+    with pytest.raises(SystemExit):
+        main([*run, "--trainer.callbacks", "test_resume.SignalAt", "--trainer.callbacks.step", "3"])  # of 12
+    with Terminal([*run, "--ckpt_path", "last"]) as terminal:
+        assert terminal.finish() == 0
+    assert re.search(r"epoch  1/1:[^\r]*\| [4-9]/12 ", terminal.written)
 
 
 def test_an_error_starts_on_a_new_line(tmp_path: Path, in_project: None) -> None:

@@ -14,6 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import Tensor
 from typing_extensions import override
 
+from mnist_lightning.callbacks.early_stopping import StopAtThreshold
 from mnist_lightning.classifier import DigitClassifier
 from mnist_lightning.main import main
 from support.runs import SHORT_RUN, Fit, read_report, run_ranks
@@ -227,6 +228,23 @@ def test_min_epochs(run: Run, refused: Callable[..., str]) -> None:
     assert len(run(*STOPPED_AT_ONCE)) == 1
     assert len(run(*STOPPED_AT_ONCE, "--trainer.min_epochs", "3")) == 3
     assert "--trainer.min_epochs 3: more" in refused("--trainer.min_epochs", "3", "--trainer.max_epochs", "2")
+
+
+class StoppedInTheFirstEpoch(Callback):
+    """Makes later validations fall below the threshold."""
+
+    @override
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(callback, StopAtThreshold) and trainer.current_epoch == 0:
+                callback.stopping_threshold = 1.0
+
+
+def test_the_status_names_the_epoch_that_reached_the_threshold(fit: Fit) -> None:
+    added = ("--trainer.callbacks", f"{__name__}.StoppedInTheFirstEpoch")
+    status = read_report(fit(*STOPPED_AT_ONCE, "--trainer.min_epochs", "3", *added))["status"]
+    assert status.startswith("stopped after epoch 3: validation accuracy")
+    assert status.endswith("in epoch 1")
 
 
 def test_max_steps(run: Run) -> None:

@@ -68,7 +68,8 @@ class BestCheckpoint(ModelCheckpoint):
 
     @override
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self.monitor in trainer.callback_metrics:  # not before the first validation
+        # Not before the first validation, nor for an epoch that --trainer.max_time cut short: a resumed run ends it.
+        if self.monitor in trainer.callback_metrics and epoch_ends_after_batch(trainer):
             super().on_train_epoch_end(trainer, pl_module)
 
     @override
@@ -89,7 +90,8 @@ class LastCheckpoint(ModelCheckpoint):
     The framework's own `save_last` writes it only in epochs that are the best so far.
 
     Args:
-        every_n_epochs: Epochs between writes; the end of training is always written. 0 writes none.
+        every_n_epochs: Epochs between writes; the end of training is always written. 0 writes only
+            when a signal or --trainer.max_time ends the run.
         every_n_train_steps: Optimizer steps between further writes within epochs; null writes none.
     """
 
@@ -98,7 +100,6 @@ class LastCheckpoint(ModelCheckpoint):
             filename="last", every_n_epochs=every_n_epochs, enable_version_counter=False, save_on_train_epoch_end=True
         )
         self.every_n_steps = every_n_train_steps
-        self._last_saved_step = 0
         self._epoch_end: Literal["as usual", "write", "keep"] = "as usual"
 
     @property
@@ -114,23 +115,26 @@ class LastCheckpoint(ModelCheckpoint):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        step = trainer.global_step
-        # Once for each step: gradients may be accumulated over several batches.
-        is_due = self.every_n_steps is not None and step % self.every_n_steps == 0 and step != self._last_saved_step
+        is_due = (
+            self.every_n_steps is not None
+            and trainer.global_step % self.every_n_steps == 0
+            and has_stepped(trainer, batch_idx)
+        )
         if epoch_ends_after_batch(trainer):
             self._epoch_end = "write" if is_due else "as usual"
+        elif trainer.fit_loop.done and not has_stepped(trainer, batch_idx):
+            trainer.should_stop = False  # until the gradients are used; the Timer asks again after the next batch
         elif trainer.fit_loop.done:
             # --trainer.max_time ends the run inside an epoch: a resumed run takes the batches that are left.
             self._epoch_end = "keep"
             trainer.save_checkpoint(self.path)
         elif is_due:
-            self._last_saved_step = step
             trainer.save_checkpoint(self.path)
 
     @override
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        is_last = trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs or has_all_steps(trainer)
-        if self._epoch_end == "write" or (self._epoch_end == "as usual" and is_last and self._every_n_epochs > 0):
+        is_due = self._every_n_epochs > 0 and is_last_epoch(trainer)
+        if self._epoch_end == "write" or (self._epoch_end == "as usual" and is_due):
             trainer.save_checkpoint(self.path)
         elif self._epoch_end == "as usual":
             super().on_train_epoch_end(trainer, pl_module)
@@ -147,6 +151,16 @@ def epoch_ends_after_batch(trainer: Trainer) -> bool:
     epoch's validation and its row in the report.
     """
     return trainer.is_last_batch or has_all_steps(trainer)
+
+
+def is_last_epoch(trainer: Trainer) -> bool:
+    """Whether the run ends after the current epoch."""
+    return trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs or has_all_steps(trainer)
+
+
+def has_stepped(trainer: Trainer, batch_idx: int) -> bool:
+    """Whether the optimizer has used all gradients: a checkpoint does not hold those that accumulate."""
+    return (batch_idx + 1) % trainer.accumulate_grad_batches == 0
 
 
 def has_all_steps(trainer: Trainer) -> bool:

@@ -10,7 +10,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from typing_extensions import override
 
-from mnist_lightning.callbacks.checkpoints import LastCheckpoint, epoch_ends_after_batch
+from mnist_lightning.callbacks.checkpoints import LastCheckpoint, epoch_ends_after_batch, has_stepped, is_last_epoch
 from mnist_lightning.callbacks.progress_bar import print_above_bar
 
 
@@ -34,13 +34,12 @@ class StopOnSignal(Checkpoint):
     def __init__(self, last_checkpoint: LastCheckpoint) -> None:
         self.last_checkpoint = last_checkpoint
         self._received: int | None = None
-        self._handlers_before: dict[int, Any] = {}
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if threading.current_thread() is threading.main_thread():  # only this thread can set handlers
             for number in (signal.SIGINT, signal.SIGTERM):
-                self._handlers_before[number] = signal.signal(number, self._receive)
+                signal.signal(number, self._receive)  # the Trainer restores the handlers at its end
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if sys.stderr.isatty():
@@ -54,12 +53,12 @@ class StopOnSignal(Checkpoint):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if not epoch_ends_after_batch(trainer):
+        if has_stepped(trainer, batch_idx) and not epoch_ends_after_batch(trainer):
             self._end_if_received(trainer)
 
     @override
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not trainer.should_stop and trainer.current_epoch + 1 != trainer.max_epochs:
+        if not is_last_epoch(trainer):
             self._end_if_received(trainer)
 
     def _end_if_received(self, trainer: Trainer) -> None:
@@ -75,9 +74,3 @@ class StopOnSignal(Checkpoint):
             f"{self.last_checkpoint.path}"
         )
         raise Interrupted(self._received or signal.SIGTERM)
-
-    @override
-    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        for number, handler in self._handlers_before.items():
-            signal.signal(number, handler)
-        self._handlers_before.clear()

@@ -76,8 +76,16 @@ class EpochProgressBar(TQDMProgressBar):
         return self._bar(self.predict_description)
 
     @override
+    def on_train_start(self, trainer: Trainer, *args: Any) -> None:
+        super().on_train_start(trainer, *args)
+        self._begin_epoch(trainer)  # a run that resumes within an epoch has no `on_train_epoch_start`
+
+    @override
     def on_train_epoch_start(self, trainer: Trainer, *args: Any) -> None:
         # The framework's own first draws the new epoch with the metrics of the previous one.
+        self._begin_epoch(trainer)
+
+    def _begin_epoch(self, trainer: Trainer) -> None:
         self.train_progress_bar.set_postfix_str("", refresh=False)
         title = epoch_title(trainer.current_epoch + 1, trainer.max_epochs)
         self.train_progress_bar.set_description(title, refresh=False)

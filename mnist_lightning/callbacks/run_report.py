@@ -154,7 +154,7 @@ class RunReport(Callback):
         else:
             name = exception.signal_name if isinstance(exception, Interrupted) else type(exception).__name__
             self.report.status = f"interrupted by {name}"
-        if trainer.global_step > 0:
+        if trainer.global_step > 0 and self._start_seconds:  # not if the run could not resume
             self._judge(pl_module)
             self._write()
 
@@ -167,7 +167,7 @@ class RunReport(Callback):
 
     def finish(self, trainer: Trainer, pl_module: DigitClassifier) -> None:
         """Prints the summary and writes the report for the last time."""
-        self.report.status = status_at_end(trainer)
+        self.report.status = status_at_end(trainer, self.report)
         self._judge(pl_module)
         self._write()
         print_above_bar(f"\n{summary(self.report)}")
@@ -209,11 +209,14 @@ def _contents(folder: Path) -> str:
     return " and ".join(filter(None, [", ".join(parts[:-1]), parts[-1]]))
 
 
-def status_at_end(trainer: Trainer) -> str:
+def status_at_end(trainer: Trainer, report: Report) -> str:
     """Why training has ended, if nothing interrupted it."""
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         if isinstance(callback, StopAtThreshold) and callback.stopped_epoch is not None:
-            return f"stopped after epoch {callback.stopped_epoch}: validation accuracy ≥ {callback.stopping_threshold}"
+            reached = f"validation accuracy ≥ {callback.stopping_threshold}"
+            if callback.stopped_epoch != len(report.epochs):  # --trainer.min_epochs asked for more
+                reached += f" in epoch {callback.stopped_epoch}"
+            return f"stopped after epoch {len(report.epochs)}: {reached}"
         if isinstance(callback, Timer) and trainer.should_stop and _is_up(callback):
             return f"ended by --trainer.max_time after step {trainer.global_step}"
     if trainer.should_stop and trainer.current_epoch != trainer.max_epochs and trainer.global_step != trainer.max_steps:

@@ -53,5 +53,5 @@ class ReportText(Callback):
     def _write(self, trainer: Trainer) -> None:
         writer = tensorboard_writer(trainer)
         if writer is not None and self.run_report.report.epochs:
-            report = replace(self.run_report.report, status=status_at_end(trainer))
+            report = replace(self.run_report.report, status=status_at_end(trainer, self.run_report.report))
             writer.add_text("run/report", report_markdown(report), trainer.global_step)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from jsonargparse import Namespace
 from lightning.fabric.plugins.environments.lsf import LSFEnvironment
 from lightning.fabric.plugins.environments.mpi import MPIEnvironment
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
@@ -31,23 +30,10 @@ def check_fit_settings(config: Any) -> None:
             "--trainer.max_epochs and --trainer.max_steps are not set. "
             "Put configs/optimized.yaml before an overlay such as configs/cpu.yaml, or add --trainer.max_epochs 15."
         )
+    if config.trainer.fast_dev_run and config.ckpt_path:
+        raise SettingError("--trainer.fast_dev_run tries a run from its start. Omit it, or --ckpt_path.")
     if config.trainer.limit_train_batches == 0:
         raise SettingError("--trainer.limit_train_batches 0 leaves nothing to train on. Use 1 or more.")
-
-
-def check_groups(config: Any) -> None:
-    """Checks that no config replaces a group of options with a single value.
-
-    Raises:
-        SettingError: a config does.
-    """
-    callbacks = ("early_stopping", "weight_average", "best_checkpoint", "last_checkpoint", "progress_bar")
-    for name in ("trainer", "model", "data", *callbacks):
-        if name in config and not isinstance(config[name], Namespace):
-            raise SettingError(
-                f"--config: {name}: {config[name]} in a config replaces a whole group of options. Write options below "
-                "it, or omit it."
-            )
 
 
 def check_run_name(name: str) -> None:

@@ -11,6 +11,7 @@ from jsonargparse import ActionConfigFile, ArgumentParser, Namespace, set_loader
 from jsonargparse._loaders_dumpers import yaml_load
 from typing_extensions import override
 
+from mnist_lightning.errors import SettingError
 from mnist_lightning.shipped import find_file
 
 MAX_ERROR_LINES = 6
@@ -66,7 +67,19 @@ class ConfigFile(ActionConfigFile):
 
     @override
     def __call__(self, parser: Any, cfg: Any, values: Any, option_string: str | None = None) -> None:
+        """Reads the file.
+
+        Raises:
+            SettingError: it replaces a group of options with a single value, such as an empty one.
+        """
         super().__call__(parser, cfg, find_file(values), option_string)  # type: ignore[no-untyped-call]
+        groups = {action.dest.rpartition(".")[0] for action in parser._actions}
+        for name, value in vars(cfg).items():
+            if name in groups and not isinstance(value, Namespace):
+                raise SettingError(
+                    f"--config: {name}: {value} in a config replaces a whole group of options. Write options below "
+                    "it, or omit it."
+                )
 
 
 class ShortErrorParser(ArgumentParser):

@@ -154,6 +154,8 @@ def restore_settings(config: Any, requested: Settings, started: Settings) -> lis
             else:
                 lines.append(f"{difference}, which it keeps")
                 config[group][name] = value
+                if (group, name) == ("data", "seed"):
+                    config.seed_everything = value  # from which config.yaml gets it
     return lines
 
 

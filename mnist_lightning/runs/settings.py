@@ -14,7 +14,7 @@ SETTINGS_OF_A_CHECKPOINT = frozenset(
     [
         *("model.network", "model.dropout", "model.channels", "model.batch_norm", "model.head", "model.channels_last"),
         *("model.test_time_augmentation", "model.class_names", "model.pixel_mean", "model.pixel_std"),
-        *("data.dataset", "data.validation", "data.num_holdout", "data.split_seed", "data.eval_batch_size"),
+        *("data.dataset", "data.validation", "data.num_holdout", "data.split_seed"),
     ]
 )
 
@@ -43,7 +43,7 @@ def command_text(args: Any) -> str:
     """The command for the report, with paths outside of the project shortened to their last part."""
     if not isinstance(args, list):
         return f"{PROGRAM} (started from Python)"
-    shown = [re.sub(r"(^|=)(?:/|~|\.\.)\S*/", r"\1", arg) for arg in args]
+    shown = [re.sub(r"(^|=)(?:/|~|\.\.).*/", r"\1", arg) for arg in args]
     return shlex.join([*PROGRAM.split(), *shown])
 
 
