@@ -90,13 +90,14 @@ study-fast: $(PACKAGE) ## Train configs/fast.yaml over 20 seeds
 study-best: $(PACKAGE) ## Train configs/best.yaml over 10 seeds
 	$(STUDY)/best.yaml
 
-study-sizes: $(PACKAGE) ## Train the configs of configs/sizes over 10 seeds
+study-sizes: $(PACKAGE) ## Train the configs of configs/sizes over 10 seeds, and double channels over 2
 	$(STUDY)/sizes.yaml
+	$(STUDY)/double_channels.yaml
 
-study-ablations: $(PACKAGE) ## Train the recipe without one ingredient at a time, over 10 seeds
+study-ablations: $(PACKAGE) ## Train the recipe with one ingredient removed or changed, over 10 seeds
 	$(STUDY)/ablations.yaml
 
-study-baseline: $(PACKAGE) ## Train the original's first network over 3 seeds
+study-baseline: $(PACKAGE) ## Train the original's first network over 5 seeds
 	$(STUDY)/baseline.yaml
 
 study-fashion: $(PACKAGE) ## Train configs/fashion.yaml over 5 seeds

@@ -349,7 +349,7 @@ def test_a_missing_package_is_named(
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(SystemExit, match="2"):
         main(["export", "--ckpt_path", str(SHIPPED), "--format", "onnx", "--output", str(tmp_path / "a.onnx")])
-    assert "pip install '.[onnx]'" in capfd.readouterr().err
+    assert "pip install -e '.[onnx]'" in capfd.readouterr().err
 
 
 def test_the_network_is_copied() -> None:

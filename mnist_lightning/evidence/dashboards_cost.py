@@ -52,7 +52,7 @@ def cost_text(figures: dict[str, Any]) -> str:
     ]
     threads = "1 thread" if machine["threads"] == 1 else f"{machine['threads']} threads"
     return (
-        f"The dashboards' hooks took {figures['hook_seconds']:.1f} s, {figures['share']:.1%} of the "
+        f"In one run, the dashboards' hooks took {figures['hook_seconds']:.1f} s, {figures['share']:.1%} of the "
         f"{figures['training_seconds']:.0f} s in which `{Path(figures['config']).name}` trained {figures['epochs']} "
         "epochs; hooks after training are included, the thread that writes the events is not. The largest shares: "
         f"{', '.join(shares)}. {machine['processor']}, "

@@ -11,6 +11,7 @@ from mnist_lightning.evidence.benchmark.report import (
     Figures,
     epochs_table,
     first_plain_epochs,
+    median_first_epoch,
     precision_text,
     process_table,
     read_part,
@@ -62,10 +63,10 @@ def headline() -> str:
         f"on {process['hardware']['cores']} CPU cores ({process['hardware']['processor']}), start-up and final test "
         f"included: a PyTorch Lightning project with YAML configs. The accuracy is the mean of {fast.num_seeds} seeds, "
         f"{sum(map(is_accurate, fast.accuracies))} of which reach 99.4 %; the time is the median of {len(fit)} runs. A "
-        "plain PyTorch script of the original recipe first reads 99.4 % in epoch "
-        f"{first_epochs_text(first_epochs)}, the median and range of {len(first_epochs)} seeds; so many of its epochs "
-        f"take {median(plain):.0f} seconds on the same machine, {ratio:.1f} times as long "
-        "([Speed](docs/speed.md)). "
+        "plain PyTorch script of the recipe that this project started from first reaches 99.4 % in epoch "
+        f"{first_epochs_text(first_epochs)}, the median and range of {len(first_epochs)} seeds; "
+        f"{median_first_epoch(process):g} of its epochs take {median(plain):.0f} seconds on the same machine, "
+        f"{ratio:.1f} times as long ([Speed](docs/speed.md)). "
         "Our numbers come from files in `results/`, which commands write ([Development](docs/development.md))."
     )
 
@@ -123,8 +124,9 @@ def own_digits_table() -> str:
         f"{markdown_table(header, cells)}\n\n"
         f"Of {confident:,} confident answers to pictures of digits, {digits['wrong'] / confident:.1%} are wrong. The "
         f"network recognises {digits['read_plainly'] / digits['n']:.1%} of the digits if the pictures are only resized "
-        "to 28 × 28. A confident answer to a letter, a symbol or empty paper is wrong. The preparation was chosen on "
-        f"pictures with other faces, handwriting and seeds; these have {figures['num_faces']} faces and "
+        "to 28 × 28. A confident answer to a letter, a symbol or empty paper is wrong. All pictures but MNIST's are "
+        "synthetic: a program writes in fonts or with pen strokes, and photographs. The preparation was chosen on "
+        f"pictures with other faces, strokes and seeds; these have {figures['num_faces']} faces and "
         f"{figures['num_pens']} pens. The set was measured for several versions of `read` and of the network, "
         "the last ones with the same seed. "
         f"torch {versions['torch']}, pillow {versions['pillow']}, scipy {versions['scipy']}; "

@@ -9,12 +9,13 @@ from mnist_lightning.errors import PROGRAM, SettingError
 
 Settings = dict[str, dict[str, Any]]  # by group and name
 
-# The settings that determine the network and its images; not paths, nor what only changes the speed.
+# The settings that determine the network and its images, with those that --trainer.limit_test_batches leaves; not
+# paths, nor what only changes the speed.
 SETTINGS_OF_A_CHECKPOINT = frozenset(
     [
         *("model.network", "model.dropout", "model.channels", "model.batch_norm", "model.head", "model.channels_last"),
         *("model.test_time_augmentation", "model.class_names", "model.pixel_mean", "model.pixel_std"),
-        *("data.dataset", "data.validation", "data.num_holdout", "data.split_seed"),
+        *("data.dataset", "data.validation", "data.num_holdout", "data.split_seed", "data.eval_batch_size"),
     ]
 )
 

@@ -54,7 +54,7 @@ class MeasuredRow(Row):
         difference: Mean over the common seeds of the accuracy minus that of the first row; only where rows are
             compared.
         difference_low_95: Lower end of the difference's 95 % confidence interval, by Student's t for pairs, without a
-            correction; null if the differences of the seeds are equal.
+            correction; this field and the next three are missing if the differences of all seeds are equal.
         difference_high_95: Its upper end.
         p_value: Of the paired t-test for the difference, with Holm's correction for all rows of the study.
         detectable_difference: The true difference that the test would find in 80 % of such studies, with the spread of

@@ -9,6 +9,7 @@ from typing import Any
 from mnist_lightning.evidence.benchmark.charts import draw_epochs, draw_scaling
 from mnist_lightning.runs.acceptance import first_accurate_epoch
 from mnist_lightning.runs.files import atomic_write
+from mnist_lightning.runs.markdown import markdown_table
 from mnist_lightning.study.summary_text import mean_and_deviation, percent
 
 Figures = dict[str, Any]
@@ -84,7 +85,7 @@ def epochs_table(figures: Figures) -> str:
     lines += [
         f"| {row['title']} | {_median_and_range(row['train_seconds'])} "
         f"| {_median_and_range(_ratios(reference['train_seconds'], row['train_seconds']), '.2f')} "
-        f"| {_median_and_range(row['seconds'])} | {row['peak_memory_mib']:,.0f} | {percent(_accuracies(row)[-1])} % |"
+        f"| {_median_and_range(row['seconds'])} | {row['peak_memory_mib']:,.0f} | {percent(row['accuracies'][-1])} % |"
         for row in rows.values()
     ]
     if "gpu" not in rows:
@@ -96,12 +97,6 @@ def epochs_table(figures: Figures) -> str:
         f"Memory: the training process, without its loader workers{_imports_text(figures)}. {provenance(figures)}",
     ]
     return "\n".join(lines)
-
-
-def _accuracies(row: Figures) -> list[float]:
-    """After each round; older files have only the last one."""
-    accuracies: list[float] = row.get("accuracies") or [row["last_accuracy"]]
-    return accuracies
 
 
 def _imports_text(figures: Figures) -> str:
@@ -173,9 +168,10 @@ def process_table(figures: Figures) -> str:
             f"| {fast_row['title']}, the whole process | {_median_and_range(fast, '.0f')} "
             f"| {_median_and_range(_ratios(plain, fast))} |",
             "",
-            f"Median (range) of {figures['num_rounds']} epochs of the plain script and as many processes of `fit`, in "
-            f"turns; speedup: median (range) of their ratios, round by round. The timed runs of `fit` end at "
-            f"{_accuracies_text(_accuracies(fast_row))}; they train for "
+            f"Median (range) of {figures['num_rounds']} epochs of the plain script and as many processes of `fit`, "
+            "each with another seed, in turns, after one round of warm-up. The plain script's seconds do not include "
+            "its start. Speedup: median (range) of the ratios, round by round, not the ratio of the medians. The timed "
+            f"runs of `fit` have {_accuracies_text(fast_row['accuracies'])}; they train for "
             f"{statistics.median(fast_row['train_seconds']):.1f} seconds, and start, test and end in "
             f"{statistics.median(rest):.1f} (medians). {provenance(figures)}",
             "",
@@ -243,9 +239,10 @@ def changes_table(figures: Figures) -> str:
     lines += [
         "",
         f"{num_steps} steps of 512 images per setting, seed 0, in turns of {figures['num_steps']} steps; the first "
-        "turn is warm-up. Where two settings see the same batches and drop the same activations, their losses are "
-        "compared step by step: they differ by rounding, which training amplifies. Where the random draws differ, "
-        "compare the mean losses and the results over seeds. The first row computes what the plain script does.",
+        "turn is warm-up. Milliseconds: median (range) over the turns; speedups: median of the ratios, turn by turn, "
+        "not the ratio of the medians. Where two settings see the same batches and drop the same activations, their "
+        "losses are compared step by step: they differ by rounding, which training amplifies. Where the random draws "
+        "differ, compare the mean losses and the results over seeds. The first row is the plain script's computation.",
         "",
         provenance(figures),
     ]
@@ -304,7 +301,8 @@ def scaling_tables(figures: Figures) -> str:
         f"{limits['copied_gigabytes_per_second']:.0f} GB/s, reads and writes together. The images per second include "
         "augmentation, batch norm, pooling and the optimizer, whose operations are not counted.",
         "",
-        *([_convolutions_text(figures["convolutions"]), ""] if "convolutions" in figures else []),
+        _convolutions_table(figures["convolutions"]),
+        "",
         "| operation | milliseconds per step of 512 images | share |",
         "|---|---|---|",
         *[
@@ -320,11 +318,15 @@ def scaling_tables(figures: Figures) -> str:
     return "\n".join(lines)
 
 
-def _convolutions_text(speeds: dict[str, float]) -> str:
-    reached = ", ".join(f"{speed:.0f} with {channels}" for channels, speed in speeds.items())
+def _convolutions_table(speeds: dict[str, dict[str, list[float]]]) -> str:
+    by_channels = next(iter(speeds.values()))
+    header = ["instructions", *(f"GFLOP/s, {channels} channels" for channels in by_channels)]
+    rows = [[name, *(_median_and_range(row[each], ".0f") for each in by_channels)] for name, row in speeds.items()]
     return (
-        f"A 3×3 convolution of 512 images of 14 × 14 pixels in float32, forward and backward: {reached} channels "
-        "(GFLOP/s)."
+        f"{markdown_table(header, rows)}\n\n"
+        "3×3 convolutions of 512 images of 14 × 14 pixels in float32, forward and backward; median (range) of "
+        f"{len(next(iter(by_channels.values())))}. The network has 18 and 28 channels. A vector holds 8 (AVX2) or 16 "
+        "(AVX-512) of them, and the last vector costs as much as a full one."
     )
 
 

@@ -3,7 +3,7 @@
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from itertools import islice
+from itertools import islice, repeat
 from typing import Any
 
 import torch
@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mnist_lightning.evidence.benchmark.bare_loop import Loop, Setting
 from mnist_lightning.evidence.benchmark.fit_process import fit_report
-from mnist_lightning.evidence.benchmark.turns import Run, Turns, close_on_exit, log
+from mnist_lightning.evidence.benchmark.turns import ENVIRONMENT_OF_FIT, Run, Turns, close_on_exit, log
 from mnist_lightning.fast.bfloat16 import BFloat16WhereFast
 
 BATCH_SIZES = (32, 64, 128, 256, 512, 1024, 2048, 4096)
@@ -25,7 +25,7 @@ NUM_EPOCHS_OF_FIT, NUM_STEPS_OF_FIT = 6, 24  # the first epoch is warm-up
 
 
 def measure_scaling(num_repeats: int) -> dict[str, Any]:
-    """Measures everything in one process, except the row about processes.
+    """Measures in one process, except what needs several.
 
     Args:
         num_repeats: timings of each point, in alternation, each after one step of warm-up.
@@ -34,7 +34,8 @@ def measure_scaling(num_repeats: int) -> dict[str, Any]:
     with close_on_exit([run]):
         figures = run.take_turn()
     del figures["peak_memory_mib"]
-    return figures
+    log("scaling: convolutions")
+    return figures | {"convolutions": measure_convolutions(num_repeats)}
 
 
 def _scaling_in_a_turn(turns: Turns, num_repeats: int) -> None:
@@ -72,7 +73,6 @@ def _scaling(num_repeats: int) -> dict[str, Any]:
         "processes": [_images_per_second_of_fit(*each) for each in PROCESSES_AND_THREADS],
         "gigaflop_per_image": {str(width): _flop_per_image(width) / 1e9 for width in WIDTHS},
         "limits": machine_limits(),
-        "convolutions": convolution_speeds(),
         "profile": profile_step(is_bfloat16),
     }
 
@@ -122,6 +122,30 @@ def machine_limits(num_repeats: int = 7) -> dict[str, float]:
     seconds = _median_seconds(lambda: target.copy_(source), num_repeats)
     limits["copied_gigabytes_per_second"] = 2 * source.nbytes / seconds / 1e9  # read and written
     return limits
+
+
+def measure_convolutions(num_turns: int) -> dict[str, dict[str, list[float]]]:
+    """The figures of `convolution_speeds` by instruction set: the processor's, and AVX2 if it has AVX-512."""
+    processor = torch.backends.cpu.get_cpu_capability()
+    environments: dict[str, dict[str, str]] = {processor: {}}
+    if processor == "AVX512":
+        environments["AVX2"] = {"ONEDNN_MAX_CPU_ISA": "AVX2"}  # PyTorch's convolutions are oneDNN's
+    runs = {
+        name: Run(f"convolutions with {name}", _convolutions_in_turns, environment=ENVIRONMENT_OF_FIT | environment)
+        for name, environment in environments.items()
+    }
+    with close_on_exit(runs.values()):
+        portions = [{name: run.take_turn() for name, run in runs.items()} for _ in range(num_turns)]
+    return {
+        name: {
+            str(channels): [portion[name][str(channels)] for portion in portions] for channels in CONVOLUTION_CHANNELS
+        }
+        for name in runs
+    }
+
+
+def _convolutions_in_turns(turns: Turns) -> None:
+    turns.take(convolution_speeds() for _ in repeat(None))
 
 
 def convolution_speeds(num_repeats: int = 15) -> dict[str, float]:
