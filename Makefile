@@ -90,7 +90,7 @@ study-fast: $(PACKAGE) ## Train configs/fast.yaml over 20 seeds
 study-best: $(PACKAGE) ## Train configs/best.yaml over 10 seeds
 	$(STUDY)/best.yaml
 
-study-sizes: $(PACKAGE) ## Train the configs of configs/sizes over 10 seeds, and double channels over 2
+study-sizes: $(PACKAGE) ## Train the configs of configs/sizes over 10 seeds, and double channels over 4
 	$(STUDY)/sizes.yaml
 	$(STUDY)/double_channels.yaml
 
