@@ -136,6 +136,14 @@ def test_a_run_that_accumulates_gradients_resumes_exactly(tmp_path: Path, in_pro
     assert_same_run(folder, whole)
 
 
+def test_a_checkpoint_is_due_at_an_epochs_end_that_accumulation_does_not_divide(
+    tmp_path: Path, in_project: None
+) -> None:
+    every_third = ("--last_checkpoint.every_n_epochs", "0", "--last_checkpoint.every_n_train_steps", "3")
+    folder = run(tmp_path, "--data.batch_size", "128", "--trainer.accumulate_grad_batches", "5", *every_third)
+    assert last_checkpoint(folder)["global_step"] == 9  # three epochs of 12 batches
+
+
 def test_a_signal_after_the_last_step_does_not_interrupt(tmp_path: Path, in_project: None) -> None:
     signalled = ("--trainer.callbacks+=test_resume.SignalAt", "--trainer.callbacks.step", "8")
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]

@@ -122,8 +122,6 @@ class LastCheckpoint(ModelCheckpoint):
         )
         if epoch_ends_after_batch(trainer):
             self._epoch_end = "write" if is_due else "as usual"
-        elif trainer.fit_loop.done and not has_stepped(trainer, batch_idx):
-            trainer.should_stop = False  # until the gradients are used; the Timer asks again after the next batch
         elif trainer.fit_loop.done:
             # --trainer.max_time ends the run inside an epoch: a resumed run takes the batches that are left.
             self._epoch_end = "keep"
@@ -160,7 +158,7 @@ def is_last_epoch(trainer: Trainer) -> bool:
 
 def has_stepped(trainer: Trainer, batch_idx: int) -> bool:
     """Whether the optimizer has used all gradients: a checkpoint does not hold those that accumulate."""
-    return (batch_idx + 1) % trainer.accumulate_grad_batches == 0
+    return trainer.is_last_batch or (batch_idx + 1) % trainer.accumulate_grad_batches == 0
 
 
 def has_all_steps(trainer: Trainer) -> bool:

@@ -88,10 +88,13 @@ def settings_of_run(trained: LoadedCheckpoint, path: Path, callbacks: Mapping[st
         raise _damaged(path, str(error)) from None
     match content:
         case {
+            "epoch": int(),
             "global_step": int(),
             "loops": {"fit_loop": {"epoch_progress": dict(), "epoch_loop.batch_progress": dict()}},
             "DigitsDataModule": {"epoch": int() as epoch, "step": int() as step, **more},
-        } if _is_count([content["global_step"], content["loops"], epoch, step]) and _are_losses(more, settings):
+        } if _is_count([content["epoch"], content["global_step"], content["loops"], epoch, step]) and _are_losses(
+            more, settings
+        ):
             pass
         case _:
             raise _damaged(path, "it does not state at which step it was written")
