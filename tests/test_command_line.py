@@ -209,7 +209,7 @@ def test_a_config_that_is_no_text(tmp_path: Path, capfd: pytest.CaptureFixture[s
         (["fit", "--config", "configs/optimized.yaml", "--config", "configs/gpu.yaml"], "--trainer.accelerator cpu"),
         (["fit", "--config", "configs/offline.yaml", "--ckpt_path", "nope.ckpt"], "Use a checkpoint that exists"),
         ([*FIT, "--trainer.fast_dev_run", "true", "--ckpt_path", "last"], "Omit it, or --ckpt_path."),
-        (["test", "--ckpt_path", "models/mnist.ckpt", "--verbose", "false"], "for the list of options"),
+        (["test", "--ckpt_path", "nope.ckpt", "--verbose", "false"], "for the list of options"),
         (
             [
                 *("fit", "--config", "configs/offline.yaml", "--data.validation", "holdout", "--data.num_holdout"),
