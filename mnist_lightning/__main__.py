@@ -3,6 +3,8 @@
 import atexit
 import gc
 import os
+import sys
+from io import TextIOWrapper
 
 from mnist_lightning import main as command_line
 
@@ -20,6 +22,9 @@ def main() -> None:
     # torch 2.14, medians).
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a redirected output may have an encoding without → and ≥
+            stream.reconfigure(errors="replace")
     command_line.main()
 
 

@@ -3,7 +3,6 @@
 import shutil
 import sys
 import warnings
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +44,7 @@ from mnist_lightning.options.checks import (
     checked_seed,
 )
 from mnist_lightning.options.classes import RunParser, make
+from mnist_lightning.options.help_texts import CHECKPOINT_TO_READ, CHECKPOINT_TO_RESUME, SEED, TRAINER_COMMANDS
 from mnist_lightning.options.messages import load_framework
 from mnist_lightning.options.parser import configs_first, overridden_options
 from mnist_lightning.runs.checkpoint import SETTINGS_OF_IMAGES, check_class_names, read_checkpoint
@@ -125,7 +125,11 @@ class CommandLine(LightningCLI):
             DigitsDataModule,
             args=args,
             parser_class=RunParser,
-            parser_kwargs={"prog": PROGRAM, "description": mnist_lightning.__doc__},
+            parser_kwargs={
+                "prog": PROGRAM,
+                "description": mnist_lightning.__doc__,
+                **{name: {"description": TRAINER_COMMANDS[name]} for name in self.subcommands()},
+            },
             seed_everything_default=0,
             # before_fit saves the config: the framework's callback would do so for every subcommand.
             save_config_callback=None,
@@ -152,8 +156,7 @@ class CommandLine(LightningCLI):
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
         if subcommand == "fit":  # other commands take what the checkpoint was trained with
             for name in SETTINGS_OF_IMAGES:
-                value_of = partial(_classifier_setting, name)
-                parser.link_arguments("data", f"model.{name}", compute_fn=value_of, apply_on="instantiate")
+                parser.link_arguments(f"data.{name}", f"model.{name}", apply_on="instantiate")
         if subcommand == "predict":
             parser.add_argument(
                 "--output",
@@ -161,6 +164,10 @@ class CommandLine(LightningCLI):
                 default=None,
                 help="New file for the results: FILE.csv or FILE.json; by default they are printed as CSV.",
             )
+        checkpoint = CHECKPOINT_TO_RESUME if subcommand == "fit" else CHECKPOINT_TO_READ
+        helps = {"seed_everything": SEED, "ckpt_path": checkpoint}
+        for action in parser._actions:  # no public method changes a help text that is already there
+            action.help = helps.get(action.dest, action.help)
         return parser
 
     @override
@@ -526,10 +533,6 @@ class CommandLine(LightningCLI):
         if (single_view := figures.get(f"{stage}/single_view_accuracy")) is not None:
             line += f"; {float(single_view):.2%} without test-time augmentation"
         print(line, flush=True)
-
-
-def _classifier_setting(name: str, data: DigitsDataModule) -> Any:
-    return data.classifier_settings[name]
 
 
 def _run_name(config: Any) -> str | None:

@@ -27,7 +27,7 @@ from mnist_lightning.data.batches import Batch, BatchDataset, LabelledImages, Or
 from mnist_lightning.data.datasets import DataSet, DatasetName, PixelStatistics, data_set, pixel_statistics
 from mnist_lightning.data.idx_files import default_data_dir
 from mnist_lightning.data.stratified_split import stratified_split
-from mnist_lightning.errors import SettingError
+from mnist_lightning.errors import DataFilesError, SettingError
 
 Validation = Literal["test", "holdout", "none"]
 
@@ -100,9 +100,8 @@ class DigitsDataModule(LightningDataModule):
         self.num_holdout = num_holdout
         self.split_seed = split_seed
         self.hard_fraction = float(hard_fraction)
-        self.num_workers = int(
-            num_workers
-        )  # the command line passes a subclass, which loader processes could not unpickle
+        # A plain int: the command line passes a subclass, which loader processes could not unpickle.
+        self.num_workers = int(num_workers)
         self.on_device = on_device
         self.seed = seed
         self.augmentation = RandomAffine(
@@ -134,12 +133,25 @@ class DigitsDataModule(LightningDataModule):
         if self.data_set.statistics is not None:
             return self.data_set.statistics
         self._read()
-        return pixel_statistics(self._sets["train"].images)
+        statistics = pixel_statistics(self._sets["train"].images)
+        if statistics.std == 0:
+            raise DataFilesError(f"{self.title}: all pixels of the training images have the same value.")
+        return statistics
+
+    @property
+    def pixel_mean(self) -> float:
+        """The mean of `pixels`."""
+        return self.pixels.mean
+
+    @property
+    def pixel_std(self) -> float:
+        """The standard deviation of `pixels`."""
+        return self.pixels.std
 
     @property
     def classifier_settings(self) -> dict[str, Any]:
         """The arguments of DigitClassifier that the images determine, by name."""
-        return {"class_names": self.class_names, "pixel_mean": self.pixels.mean, "pixel_std": self.pixels.std}
+        return {"class_names": self.class_names, "pixel_mean": self.pixel_mean, "pixel_std": self.pixel_std}
 
     @property
     def validation_title(self) -> str:

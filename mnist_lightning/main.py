@@ -11,19 +11,14 @@ from typing import TYPE_CHECKING, NoReturn
 import mnist_lightning
 from mnist_lightning.errors import PROGRAM, SettingError, UserError
 from mnist_lightning.fast.allocation import keep_freed_memory
+from mnist_lightning.options.help_texts import TRAINER_COMMANDS
 from mnist_lightning.options.messages import load_framework
 
 if TYPE_CHECKING:
     from lightning.pytorch.cli import ArgsType
 
-# LightningCLI's commands, in cli.py.
-TRAINER_COMMANDS = {
-    "fit": "Train a network.",
-    "validate": "Evaluate a checkpoint on the validation images.",
-    "test": "Evaluate a checkpoint on the test images.",
-    "predict": "Write the class that a checkpoint sees in each test image.",
-}
-# Each lives in the folder of its name. A command imports only what it needs: PyTorch and Lightning take seconds.
+# Each lives in the folder of its name; TRAINER_COMMANDS are in cli.py. A command imports only what it needs: PyTorch
+# and Lightning take seconds.
 COMMANDS = {
     "read": "Read the digits in pictures.",
     "study": "Train several configs over several seeds, into one table.",

@@ -14,6 +14,8 @@ import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  (the name that all of PyTorch uses)
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.functional import rotate
 from typing_extensions import override
 
 from mnist_lightning.data.batches import LabelledImages
@@ -184,7 +186,7 @@ def test_the_mistakes_are_mistakes_and_the_worst_come_first(reported: Path) -> N
 
 
 @pytest.mark.usefixtures("quick")
-def test_shifts_are_to_the_right_and_downwards(finished: Path) -> None:
+def test_shifts_are_to_the_right_and_downwards_and_rotations_counter_clockwise(finished: Path) -> None:
     run = read_run(finished, "last", None)
     test = read_test_images(run.data)
     robustness = robustness_of(run.classifier, run.data, test)
@@ -199,6 +201,10 @@ def test_shifts_are_to_the_right_and_downwards(finished: Path) -> None:
         expected = int((predict(run.classifier, run.data, shifted).argmax(dim=1) == test.labels).sum())
         # Interpolated at whole pixels: the same up to rounding, which can decide about an image on the edge.
         assert abs(num_correct - expected) <= 1
+    for point in (robustness.rotation_degrees[0], robustness.rotation_degrees[-1]):
+        rotated = rotate(test.images / 255, point.amount, InterpolationMode.BILINEAR)
+        predicted = predict(run.classifier, run.data, (rotated * 255).round().to(torch.uint8)).argmax(dim=1)
+        assert abs(point.num_correct - int((predicted == test.labels).sum())) <= 3  # interpolated at other weights
 
 
 @pytest.mark.usefixtures("quick")
@@ -235,11 +241,9 @@ def test_the_calibration_error_by_hand() -> None:
         each[1] += row.index(certainty) == label
         each[2] += certainty
     expected = sum(abs(right - certainty) for _, right, certainty in sums) / len(labels)
-    assert expected_calibration_error(labels, probabilities) == pytest.approx(expected, abs=1e-5)
     bins = reliability_bins(labels, probabilities)
+    assert expected_calibration_error(bins) == pytest.approx(expected, abs=1e-5)
     assert [(each.num_images, each.num_correct) for each in bins] == [(count, right) for count, right, _ in sums]
-    drawn = sum(abs(each.num_correct - each.num_images * each.mean_probability) for each in bins) / len(labels)
-    assert drawn == pytest.approx(expected, abs=1e-5)
 
 
 def test_mistakes_of_equal_certainty_stay_in_order() -> None:
@@ -279,6 +283,18 @@ def test_learning_rates_are_those_of_the_run(args: list[str], fit: Fit) -> None:
     assert rates[3] == pytest.approx(report.epochs[0].learning_rate)
     report.epochs[0].learning_rate *= 1.01
     assert learning_rates(report) is None, "the settings do not lead there"
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_run_that_ends_within_an_epoch(fit: Fit) -> None:
+    folder = fit("--trainer.max_steps", "4", "--model.optimizer", "muon")
+    curve, ends = learning_curves_figure(typed_report(folder)).axes[-1].lines  # of the learning rate
+    assert curve.get_xdata() == pytest.approx([0, 1 / 3, 2 / 3, 1])
+    assert ends.get_xdata() == pytest.approx([1, 2])
+    main(["report", str(folder)])
+    page = (folder / "report.html").read_text("utf-8")
+    assert page.count("1 epoch and 1 of 3 batches") == 2  # in a line, and in the words for the picture
+    assert page.count("the convolutions have their own under Muon.") == 1
 
 
 @pytest.mark.usefixtures("quick")
@@ -368,7 +384,7 @@ def test_runs_of_all_kinds(kind: str, fit: Fit) -> None:
     if kind == "baseline":
         assert numbers["accuracy"] == pytest.approx(report["epochs"][-1]["val_accuracy"], abs=1e-6)
     if kind == "stopped":
-        assert "1, stopped after epoch 1" in words
+        assert "1 epoch, stopped after epoch 1" in words
 
 
 @pytest.mark.usefixtures("quick")
@@ -388,7 +404,7 @@ def test_a_run_that_ended_in_its_first_epoch(run_folder: Path) -> None:
     (run_folder / "report.md").unlink()
     main(["report", str(run_folder)])
     words = Page(run_folder / "report.html").words
-    assert "0, interrupted by SIGINT" in words
+    assert "0 epochs, interrupted by SIGINT" in words
     assert "last.ckpt, after step 6" in words
     assert (run_folder / "report.md").read_text().startswith(report_markdown(report))
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from mnist_lightning.data import datasets
 from mnist_lightning.data.batches import LabelledImages
-from mnist_lightning.data.datasets import DATA_SETS, FASHION_MNIST, KMNIST, MNIST, QMNIST, pixel_statistics
+from mnist_lightning.data.datasets import DATA_SETS, FASHION_MNIST, KMNIST, MNIST, QMNIST, DataSet, pixel_statistics
 from mnist_lightning.data.idx_files import IdxFiles
 from mnist_lightning.datamodule import DigitsDataModule
 from mnist_lightning.errors import DataFilesError
@@ -90,6 +90,18 @@ def test_checksums_and_mirrors_are_torchvisions(files: IdxFiles) -> None:
     else:
         assert files.mirrors() == published.mirrors
     assert [(f"{file.name}.gz", file.gz_md5) for file in files.files] == resources
+
+
+class BlankImages(DigitsDataModule):
+    """Four black images of two classes."""
+
+    blank = LabelledImages(torch.zeros(4, 1, 28, 28, dtype=torch.uint8), torch.tensor([0, 1, 0, 1]))
+    data_set = DataSet("blank images", ("a", "b"), lambda _: (BlankImages.blank, BlankImages.blank))
+
+
+def test_images_of_one_colour_are_refused() -> None:
+    with pytest.raises(DataFilesError, match="blank images: all pixels of the training images have the same value"):
+        _ = BlankImages().classifier_settings
 
 
 def test_fashion_mnist(fashion_dir: Path, tmp_path: Path) -> None:

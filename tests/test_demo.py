@@ -4,7 +4,10 @@ import http.client
 import os
 import signal
 import socket
+import struct
 import tempfile
+import threading
+import urllib.request
 import webbrowser
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from mnist_lightning.demo.server import page_server
 from mnist_lightning.export.drawing_page import PageFormat
 from mnist_lightning.export.pixel_network import PixelNetwork
 from mnist_lightning.main import main
@@ -111,6 +115,19 @@ def test_a_port_in_use(capfd: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit, match="2"):
             main(["demo", "--ckpt_path", str(SHIPPED), "--port", str(port)])
     assert f"error: --port {port} cannot be used (Address already in use)" in capfd.readouterr().err
+
+
+def test_a_closed_tab_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    port = processes.free_port()
+    with page_server(b"page", port) as server:
+        server.daemon_threads = False  # so that the server waits for its threads
+        threading.Thread(target=server.serve_forever).start()
+        with socket.create_connection(("127.0.0.1", port)) as browser:
+            browser.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closes with a reset
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/") as answer:
+            assert answer.read() == b"page"
+        server.shutdown()
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.slow

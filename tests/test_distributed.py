@@ -1,26 +1,20 @@
 """Runs with several processes on one machine, with gloo."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
 
 from mnist_lightning.main import main
-from mnist_lightning.runs.checkpoint_file import load_checkpoint
 from support import processes
-from support.runs import PROJECT, SHORT_RUN, Fit, read_report, run_ranks
+from support.runs import PROJECT, SHORT_RUN, Fit, last_checkpoint, read_report, run_ranks, weights
 
 # Beside other work, one thread each.
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
-
-
-def weights(folder: Path) -> dict[str, Tensor]:
-    state: dict[str, Tensor] = load_checkpoint(folder / "checkpoints" / "last.ckpt")["state_dict"]
-    return state
 
 
 def test_two_ranks_train_together(tmp_path: Path, in_project: None) -> None:
@@ -121,10 +115,8 @@ def test_a_killed_rank_ends_the_others_and_the_run_resumes(tmp_path: Path, in_pr
         weights(last.parent.parent), weights(tmp_path / "whole" / "offline" / "version_0"), rtol=0, atol=0
     )
     assert read_report(last.parent.parent)["num_processes"] == 2
-    losses = [
-        load_checkpoint(path)["DigitsDataModule"]["losses"]
-        for path in (last, tmp_path / "whole" / "offline" / "version_0" / "checkpoints" / "last.ckpt")
-    ]
+    folders = (last.parent.parent, tmp_path / "whole" / "offline" / "version_0")
+    losses = [last_checkpoint(folder)["DigitsDataModule"]["losses"] for folder in folders]
     assert losses[0].equal(losses[1])
     assert losses[0].min() > 0
 
@@ -138,3 +130,21 @@ def test_a_run_resumes_only_with_the_same_number_of_processes(
     ranks = processes.start_ranks(2, args, tmp_path / "log")
     assert [processes.end(rank) for rank in ranks] == [2, 2]
     assert "started with 1 processes and cannot continue with 2" in (tmp_path / "log.0").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("signalled", [0, 1])
+def test_a_signal_to_one_rank_ends_all_and_the_run_resumes(signalled: int, tmp_path: Path, in_project: None) -> None:
+    options = ["--trainer.max_epochs", "20", "--trainer.log_every_n_steps", "5"]
+    run_ranks(2, tmp_path / "whole", *SHORT_RUN, *options)
+    args = [*SHORT_RUN, *options, "--trainer.default_root_dir", str(tmp_path / "stopped")]
+    ranks = processes.start_ranks(2, args, tmp_path / "log")
+    stopped, whole = (tmp_path / name / "offline" / "version_0" for name in ("stopped", "whole"))
+    last = stopped / "checkpoints" / "last.ckpt"
+    processes.wait_until(lambda: last.exists() or not all(rank.is_alive() for rank in ranks))
+    ranks[signalled].terminate()
+    assert [processes.end(rank) for rank in ranks] == [128 + signal.SIGTERM] * 2
+    assert "Traceback" not in (tmp_path / "log.0").read_text() + (tmp_path / "log.1").read_text()
+    assert last_checkpoint(stopped)["global_step"] < 20 * 12
+    run_ranks(2, tmp_path / "stopped", *args, "--ckpt_path", "last")
+    torch.testing.assert_close(weights(stopped), weights(whole), rtol=0, atol=0)

@@ -11,15 +11,12 @@ import pytest
 import torch
 from torchvision.datasets import MNIST
 
+from mnist_lightning.data import datasets
 from mnist_lightning.data.batches import LabelledImages
 from mnist_lightning.data.datasets import MNIST as MNIST_FILES
 from mnist_lightning.errors import DataFilesError
 
 TEST_LABELS = MNIST_FILES.files[3]
-
-
-def test_checksums_match_torchvision() -> None:
-    assert [(f"{file.name}.gz", file.gz_md5) for file in MNIST_FILES.files] == MNIST.resources
 
 
 def test_the_sets_are_mnist(mnist: tuple[LabelledImages, LabelledImages]) -> None:
@@ -61,6 +58,16 @@ def test_the_error_says_everything_needed(tmp_path: Path, no_mirror: None) -> No
     assert "MNIST_DATA_DIR" in text
     for file in MNIST_FILES.files:
         assert f"{file.gz_md5}  {file.name}.gz" in text
+
+
+def test_the_check_of_the_files_fails_without_them(
+    tmp_path: Path, no_mirror: None, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """`make quickstart` then trains on the offline digits."""
+    monkeypatch.setattr(sys, "argv", ["datasets", "mnist", str(tmp_path)])
+    with pytest.raises(SystemExit, match="2"):
+        datasets.main()
+    assert "configs/offline.yaml" in capfd.readouterr().err
 
 
 def test_a_directory_that_holds_the_files_need_not_be_writable(own_copy: Path, no_mirror: None) -> None:

@@ -1,5 +1,6 @@
 """Runs that are killed in a hook of the training loop and resumed end like an uninterrupted run."""
 
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -92,10 +93,13 @@ def test_a_killed_run_ends_like_an_uninterrupted_one(
     assert_same_run(tmp_path / "runs" / "offline" / "version_0", whole_runs[kind])
 
 
-def test_a_resumed_finished_run_tests_the_average_again(whole_runs: dict[str, Path], in_project: None) -> None:
-    run = whole_runs["tested"]
+def test_a_resumed_finished_run_tests_the_average_again(
+    whole_runs: dict[str, Path], tmp_path: Path, in_project: None
+) -> None:
+    run = tmp_path / "offline" / "version_0"
+    shutil.copytree(whole_runs["tested"], run)
     before = read_report(run)
-    main([*fit_args(run.parent.parent, "tested"), "--ckpt_path", "last"])
+    main([*fit_args(tmp_path, "tested"), "--ckpt_path", "last"])
     assert read_report(run)["test"] == before["test"]
     state = load_checkpoint(run / "checkpoints" / "last.ckpt")
     assert any(

@@ -116,10 +116,20 @@ def test_a_logger_with_a_missing_package(
     assert list(tmp_path.glob("*/version_*")) == []
 
 
-def test_a_users_progress_bar_replaces_the_projects(fit: Fit) -> None:
-    for bar in ("RichProgressBar", "TQDMProgressBar"):
-        report = read_report(fit("--trainer.callbacks", bar, *SHORT))
-        assert report["status"] == "finished"
+class NameBar(Callback):
+    """Notes the class of the Trainer's progress bar."""
+
+    name = ""
+
+    @override
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        type(self).name = type(trainer.progress_bar_callback).__name__
+
+
+@pytest.mark.parametrize("bar", ["RichProgressBar", "TQDMProgressBar"])
+def test_a_users_progress_bar_replaces_the_projects(fit: Fit, bar: str) -> None:
+    fit(f"--trainer.callbacks+={bar}", f"--trainer.callbacks+={__name__}.NameBar", *SHORT)
+    assert NameBar.name == bar
 
 
 def test_a_progress_bar_with_a_missing_package(

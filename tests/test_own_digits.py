@@ -33,6 +33,12 @@ def difference(one: Tensor, other: Tensor) -> float:
     return float((one.float() - other.float()).abs().mean())
 
 
+@pytest.mark.parametrize("grey", [60, 120, 170, 200])
+def test_a_digit_that_is_paler_than_its_frame(grey: int) -> None:
+    image = ImageOps.expand(seven().point(lambda value: 255 if value > 128 else grey), 8, fill=0)
+    assert difference(prepare_digit(ImageOps.expand(image, 40, fill=255)), prepare_digit(seven())) < 8
+
+
 # MNIST's format
 
 

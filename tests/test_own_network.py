@@ -4,6 +4,7 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from typing_extensions import override
 
 from mnist_lightning.classifier import DigitClassifier
 from mnist_lightning.errors import CheckpointError, SettingError
+from mnist_lightning.fast.fused_layers import fused_forward
 from mnist_lightning.main import main
 from mnist_lightning.network import BaselineNet, LayeredNet, OptimizedNet, build_network
 from mnist_lightning.runs.checkpoint import load_classifier, read_checkpoint
@@ -208,12 +210,15 @@ class Plain(nn.Module):
         return logits
 
 
-@pytest.mark.parametrize("kind", [Doubled, Plain])
-def test_backends_agree(kind: type[nn.Module]) -> None:
+@pytest.mark.parametrize(("kind", "num_calls"), [(Doubled, 1), (Plain, 0)])
+def test_backends_agree(kind: type[nn.Module], num_calls: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    spy = Mock(side_effect=fused_forward)
+    monkeypatch.setattr("mnist_lightning.classifier.fused_forward", spy)
     fused, layers = (DigitClassifier(f"{__name__}.{kind.__name__}", backend=name) for name in ("fused", "layers"))
     layers.load_state_dict(fused.state_dict())
     images = torch.rand(4, 1, 28, 28)
     torch.testing.assert_close(fused(images), layers(images), rtol=0, atol=1e-4)
+    assert spy.call_count == num_calls
 
 
 @pytest.mark.parametrize("network", [OptimizedNet(num_classes=3), BaselineNet(num_classes=3)])

@@ -15,7 +15,7 @@ from typing_extensions import override
 from mnist_lightning.main import main
 from mnist_lightning.runs.resuming import newest_last_checkpoint
 from support.kills import assert_same_run, assert_same_state
-from support.runs import read_report
+from support.runs import last_checkpoint, read_report
 
 RUN = [
     *("--config", "configs/offline.yaml", "--trainer.max_epochs", "3", "--data.batch_size", "256"),
@@ -49,11 +49,6 @@ def interrupted_run(root: Path, step: int, *args: str) -> Path:
         run(root, "--trainer.callbacks+=test_resume.SignalAt", "--trainer.callbacks.step", str(step), *args)
     assert ended.value.code == 128 + signal.SIGTERM
     return max(root.glob("offline/version_*"))
-
-
-def last_checkpoint(folder: Path) -> dict[str, Any]:
-    checkpoint: dict[str, Any] = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
-    return checkpoint
 
 
 @pytest.fixture(scope="module")

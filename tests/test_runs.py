@@ -214,23 +214,6 @@ def test_print_config_runs_again(fit: Fit, tmp_path: Path, capfd: pytest.Capture
     assert yaml.safe_load((folder / "config.yaml").read_text())["model"]["max_lr"] == 0.05
 
 
-def test_fast_dev_run_writes_nothing(in_project: None, tmp_path: Path) -> None:
-    main(
-        [
-            *("fit", "--config", "configs/offline.yaml", "--trainer.fast_dev_run", "true"),
-            *("--trainer.default_root_dir", str(tmp_path)),
-        ]
-    )
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_another_networks_checkpoint_is_refused(best: str, capfd: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main(["test", "--ckpt_path", best, "--model.network", "baseline"])
-    assert ended.value.code == 2
-    assert "its weights do not fit the network of these settings" in capfd.readouterr().err
-
-
 def test_nothing_to_validate_on_is_refused(fit: Fit, capfd: pytest.CaptureFixture[str]) -> None:
     last = str(fit("--data.validation", "none", "--trainer.max_epochs", "1") / "checkpoints" / "last.ckpt")
     with pytest.raises(SystemExit) as ended:
@@ -287,10 +270,6 @@ def test_a_failed_start_leaves_no_folder(in_project: None, tmp_path: Path) -> No
             ]
         )
     assert list(tmp_path.glob("*/version_*")) == []
-
-
-def test_a_true_half_precision_runs(fit: Fit) -> None:
-    assert read_report(fit("--trainer.precision", "bf16-true", "--trainer.max_epochs", "1"))["precision"] == "bf16-true"
 
 
 def test_test_time_augmentation(fit: Fit, capfd: pytest.CaptureFixture[str]) -> None:

@@ -17,7 +17,7 @@ from mnist_lightning.datamodule import DigitsDataModule
 from mnist_lightning.errors import SettingError
 from mnist_lightning.main import main
 from mnist_lightning.network import OptimizedNet
-from support.runs import PUBLISHED_LEARNING_RATES, Fit, quiet_trainer, read_report
+from support.runs import PUBLISHED_LEARNING_RATES, Fit, quiet_trainer, read_report, weights
 
 # The original's log: the learning rate after each epoch's last step, of 15 epochs of 118 steps.
 
@@ -117,12 +117,6 @@ def test_one_cycle_needs_an_end() -> None:
         module.configure_optimizers()
 
 
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    checkpoint = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
-    state: dict[str, torch.Tensor] = checkpoint["state_dict"]
-    return state
-
-
 def are_equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
     return all(torch.equal(a[name], b[name]) for name in a.keys() | b.keys())
 
@@ -173,12 +167,6 @@ def test_augmentation_is_for_training_only() -> None:
     first = next(iter(data.train_dataloader()))
     assert torch.equal(module.train_batch.images, data.prepare(first, augment=True).images)
     assert not torch.equal(module.train_batch.images, data.prepare(first, augment=False).images)
-
-
-def test_accuracy_is_over_images_not_classes(fit: Fit) -> None:
-    folder = fit("--data.eval_batch_size", "100", "--trainer.max_epochs", "1")  # 360 images: an uneven last batch
-    accuracy = read_report(folder)["epochs"][-1]["val_accuracy"]
-    assert accuracy * 360 == pytest.approx(round(accuracy * 360), abs=1e-4)
 
 
 def test_the_fused_layers_learn_what_the_layers_learn(fit: Fit) -> None:

@@ -1,27 +1,19 @@
 """The average of the weights is validated, saved and tested."""
 
-from pathlib import Path
-
 import pytest
 import torch
-from torch import Tensor
 
 from mnist_lightning.main import main
-from support.runs import Fit, read_report
+from support.runs import Fit, last_checkpoint, read_report, weights
 
 # A constant schedule, so that a shorter run equals the beginning of a longer one.
 CONSTANT = ("--model.schedule", "constant", "--trainer.max_epochs", "1")
 
 
-def weights(folder: Path, key: str = "state_dict") -> dict[str, Tensor]:
-    state: dict[str, Tensor] = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)[key]
-    return state
-
-
 def test_the_average_by_hand(fit: Fit) -> None:
     one, two, three = (weights(fit(*CONSTANT, "--trainer.limit_train_batches", str(steps))) for steps in (1, 2, 3))
     folder = fit(*CONSTANT, "--trainer.limit_train_batches", "3", "--weight_average.decay", "0.5")
-    averaged, current = weights(folder), weights(folder, "current_model_state")
+    averaged, current = weights(folder), last_checkpoint(folder)["current_model_state"]
     assert averaged.keys() == three.keys()
     for name, value in averaged.items():
         assert torch.equal(current[name], three[name])

@@ -1,5 +1,6 @@
 """The network's last features of evaluated images, for TensorBoard's projector."""
 
+import math
 from pathlib import Path
 
 import torch
@@ -50,7 +51,8 @@ class Embedding(Callback):
         assert isinstance(pl_module, DigitClassifier)
         data = trainer.datamodule  # type: ignore[attr-defined]
         assert isinstance(data, DigitsDataModule)
-        chosen = result.indices[:MAX_IMAGES]
+        # From all over the set: an image folder is sorted by class.
+        chosen = result.indices[:: math.ceil(len(result.indices) / MAX_IMAGES)]
         images, labels = (part[chosen] for part in result.data)
         network = network_copy(pl_module).float().cpu()
         prepared = data.prepare(Batch(images, labels), augment=False).images

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 from typing_extensions import override
 
+from mnist_lightning.callbacks.checkpoints import epoch_ends_after_batch
 from mnist_lightning.classifier import DigitClassifier
 from mnist_lightning.dashboards.writer import tensorboard_writer
 from mnist_lightning.network import LayeredNet
@@ -22,7 +23,7 @@ class Histograms(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         # Not at the epoch's end: Lightning frees the gradients before validation.
-        writer = tensorboard_writer(trainer) if trainer.is_last_batch else None
+        writer = tensorboard_writer(trainer) if epoch_ends_after_batch(trainer) else None
         if writer is None:
             return
         assert isinstance(pl_module, DigitClassifier)

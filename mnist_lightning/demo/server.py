@@ -1,12 +1,21 @@
 """Serves one page on this machine."""
 
+import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 from typing_extensions import override
 
 from mnist_lightning.errors import SettingError
 
 HOST = "127.0.0.1"  # not reachable from the network
+
+
+class _Server(ThreadingHTTPServer):
+    @override
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), ConnectionError | TimeoutError):  # the browser's, when a tab is closed
+            super().handle_error(request, client_address)
 
 
 def page_server(page: bytes, port: int) -> ThreadingHTTPServer:
@@ -37,8 +46,9 @@ def page_server(page: bytes, port: int) -> ThreadingHTTPServer:
             pass
 
     try:
-        return ThreadingHTTPServer((HOST, port), Handler)
+        return _Server((HOST, port), Handler)
     except OSError as error:
+        other = 8000 if port != 8000 else 8001
         raise SettingError(
-            f"--port {port} cannot be used ({error.strerror}). Use another port, such as --port 8000."
+            f"--port {port} cannot be used ({error.strerror}). Use another port, such as --port {other}."
         ) from None

@@ -23,6 +23,7 @@ from mnist_lightning.runs.predictions import SURE_PROBABILITY
 
 FLOATS = "<f4"  # little-endian float32
 SOURCES = Path(__file__).parent / "page"
+OTHER_FORMATS = "Use another checkpoint, or `export --format onnx` or `torch`."
 PARTS = ("drawing.css", "network.js", "preparation.js", "drawing.js")
 MODEL = '<script type="application/json" id="model">{}</script>'
 
@@ -39,11 +40,11 @@ class PageFormat(ExportFormat[dict[str, Any]]):
     def build(self, network: PixelNetwork, calibration: Tensor) -> dict[str, Any]:
         if network.class_names != DIGITS:
             raise ExportError(
-                "--format html prepares a drawing as MNIST's digits were, but this network was trained on the classes "
-                f"{', '.join(network.class_names)}. Use --format onnx or torch."
+                "the page prepares a drawing as MNIST's digits were, but this network was trained on the classes "
+                f"{', '.join(network.class_names)}. {OTHER_FORMATS}"
             )
         if not isinstance(network.net, LayeredNet):
-            raise ExportError("--format html needs a network that is a LayeredNet. Use --format onnx or torch.")
+            raise ExportError(f"the page can only compute a network that is a LayeredNet. {OTHER_FORMATS}")
         # In float64, so that every machine writes the same file.
         described = [_describe(layer) for layer in _fold_batch_norm(copy.deepcopy(network.net.layers).double())]
         kept = [layer for layer in described if layer is not None]
@@ -115,7 +116,7 @@ def _describe(layer: nn.Module) -> Layer | None:
             match layer.padding:
                 case (int(rows), columns) if rows == columns:
                     return {"kind": "convolution", "padding": rows, **_parameters(layer)}
-    raise ExportError(f"--format html: its page cannot compute the layer {layer}. Use --format onnx or torch.")
+    raise ExportError(f"the page cannot compute the layer {layer}. {OTHER_FORMATS}")
 
 
 def _parameters(layer: nn.Linear | nn.Conv2d) -> Layer:

@@ -39,7 +39,8 @@ def check_packages() -> None:
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise SettingError(
-            f"--format onnx needs the package {error.name}. Run `pip install -e '.[onnx]'`, or use --format torch."
+            f"--format onnx needs the package {error.name}. Run `pip install onnx onnxruntime onnxscript`, or use "
+            "--format torch."
         ) from None
 
 

@@ -18,7 +18,7 @@ def command_parser(command: Callable[..., None], positional: tuple[str, ...] = (
     """
     description, _, _ = (inspect.getdoc(command) or "").partition("\n")
     parser = ShortErrorParser(prog=f"{PROGRAM} {command.__name__}", description=description)
-    parser.help_command = f"{parser.prog} --help"
+    parser.example_config = None
     parser.add_argument("-c", "--config", action="config", help="YAML file of options.")
     parser.add_function_arguments(command, as_group=False, skip=set(positional))
     return parser

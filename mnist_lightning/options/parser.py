@@ -85,8 +85,7 @@ class ConfigFile(ActionConfigFile):
 class ShortErrorParser(ArgumentParser):
     """jsonargparse's parser, with short errors."""
 
-    help_command = "python -m mnist_lightning fit --help"
-    example_config = "configs/optimized.yaml"
+    example_config: str | None = "configs/optimized.yaml"
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         # argparse accepts unique prefixes: `--trainer.max_epoch 3` would train.
@@ -103,6 +102,7 @@ class ShortErrorParser(ArgumentParser):
         sys.exit(2)
 
     def _hint(self, message: str) -> str:
+        help_command = f"{self.prog.replace('[options] ', '')} --help"  # part of a subcommand's prog
         stray = re.search(r"unrecognized arguments: (\S+\.ya?ml)", message)
         if stray:
             return f"Write --config {stray[1]}."
@@ -111,15 +111,17 @@ class ShortErrorParser(ArgumentParser):
             name = unknown[1] or unknown[2]
             names = self._option_names()
             beginnings = sorted((option for option in names if option.startswith(name)), key=len)
-            close = beginnings or difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+            close = beginnings or difflib.get_close_matches(name, names, n=1, cutoff=0.75)
             if close:
                 return f"Did you mean --{close[0]}?"
-            return f"Run `{self.help_command}` for the list of options."
+            return f"Run `{help_command}` for the list of options."
         if "config" in message and "does not exist" in message:
-            return f"Give --config the path of a YAML file that exists, such as {self.example_config}."
+            example = f", such as {self.example_config}" if self.example_config else ""
+            return f"Give --config the path of a YAML file that exists{example}."
         is_unreadable = "config" in message and ("load" in message or "pars" in message.lower())
         if message.startswith("Unexpected config:") or (is_unreadable and "Expected" not in message):
-            return f"Give --config a YAML file like {self.example_config}."
+            example = f"like {self.example_config}" if self.example_config else "of this command's options"
+            return f"Give --config a YAML file {example}."
         if 'Expected "subcommand"' in message or "subcommand" in message.split("\n", maxsplit=1)[0]:
             return "Start with: python -m mnist_lightning fit --config configs/optimized.yaml"
         if "is not a seed" in message:
@@ -129,11 +131,11 @@ class ShortErrorParser(ArgumentParser):
             f"--{name}" for name in (required[1].split(", ") if required else []) if name in self._option_names()
         ]
         if missing:
-            return f"Add {' and '.join(missing)}. `{self.help_command}` documents each."
+            return f"Add {' and '.join(missing)}. `{help_command}` documents each."
         option = re.search(r'[Kk]ey "([\w.]+)"', message)
         if option:
             return f"Change --{option[1]}, on the command line or in the config; `--help` documents it."
-        return f"Run `{self.help_command}` for the list of options."
+        return f"Run `{help_command}` for the list of options."
 
     def _option_names(self) -> list[str]:
         parsers = [self]

@@ -71,8 +71,8 @@ def find_digit(inks: Sequence[Floats]) -> tuple[Floats, Mask]:
     # The main piece may be the paper inside a 0, which can have more area than the 0 itself.
     if other.contrast >= main.contrast / 2 and ndimage.binary_fill_holes(other.mask)[main.mask].all():
         main = other
-    ink = main.ink / float(np.median(main.ink[main.mask]))
     digit, pieces = _within_frames(main.mask, main.pieces)
+    ink = main.ink / float(np.median(main.ink[digit]))  # a frame may be darker
     filled = _fill_outline(digit, pieces)
     digit = _with_nearby_pieces(ink, pieces, digit) if filled is None else filled
     window = _enlarged(_box_of(digit))

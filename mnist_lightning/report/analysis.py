@@ -36,7 +36,7 @@ class Mistake:
     """An image that is classified wrongly.
 
     Args:
-        index: Place of the image in the file, counted from 0.
+        index: Place of the image among the test images, counted from 0.
         label: The true class, as its place in class_names.
         prediction: The predicted class, as its place in class_names.
         probability: Probability of the prediction.

@@ -1,11 +1,11 @@
 """Calibration: how well probabilities match accuracies."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
-from torchmetrics.functional.classification import multiclass_calibration_error
 
 from mnist_lightning.runs.drawing import BLUE, INK, in_our_style, new_figure, wilson_interval
 from mnist_lightning.runs.json_records import Count, Share
@@ -59,29 +59,23 @@ def share(part: int, whole: int) -> float | None:
 
 def calibration_of(labels: Tensor, probabilities: Tensor) -> Calibration:
     """The calibration of labels (N,) int64 and probabilities (N, num_classes) float."""
-    return Calibration(
-        expected_calibration_error(labels, probabilities),
-        NUM_BINS,
-        float(probabilities.amax(dim=1).double().mean()),
-        reliability_bins(labels, probabilities),
-    )
+    bins = reliability_bins(labels, probabilities)
+    mean_probability = float(probabilities.amax(dim=1).double().mean())
+    return Calibration(expected_calibration_error(bins), NUM_BINS, mean_probability, bins)
 
 
-def expected_calibration_error(labels: Tensor, probabilities: Tensor) -> float:
-    """The mean over the images of |accuracy − mean probability| of their bin, with 15 bins of equal width.
+def expected_calibration_error(bins: Sequence[Bin]) -> float:
+    """The mean over the images of |accuracy − mean probability| of their bin.
 
-    Source: Guo et al. 2017, "On Calibration of Modern Neural Networks", https://arxiv.org/abs/1706.04599.
-
-    Args:
-        labels: (N,) int64.
-        probabilities: (N, num_classes) float.
+    Source: Guo et al. 2017, "On Calibration of Modern Neural Networks", https://arxiv.org/abs/1706.04599. Not by
+    torchmetrics, which puts probabilities of exactly 1 into a bin of their own.
     """
-    num_classes = probabilities.shape[1]
-    return float(multiclass_calibration_error(probabilities, labels, num_classes, n_bins=NUM_BINS, norm="l1"))
+    distances = sum(abs(each.num_correct - each.num_images * each.mean_probability) for each in bins)
+    return distances / sum(each.num_images for each in bins)
 
 
 def reliability_bins(labels: Tensor, probabilities: Tensor) -> list[Bin]:
-    """The 15 bins of the expected calibration error, of labels (N,) and probabilities (N, num_classes)."""
+    """The 15 bins of equal width, of labels (N,) and probabilities (N, num_classes)."""
     certainties, classes = probabilities.max(dim=1)
     edges = torch.linspace(0, 1, NUM_BINS + 1, dtype=certainties.dtype)
     places = torch.bucketize(certainties, edges[1:-1], right=True)  # (N,) in 0..14

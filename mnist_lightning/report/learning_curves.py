@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -61,8 +62,9 @@ def _plain(text: str) -> str:
 def _draw_rate(axes: Axes, report: Report) -> None:
     rows = report.epochs
     rates = learning_rates(report)
-    if rates is not None:
-        axes.plot([step * rows[-1].epoch / rows[-1].steps for step in range(len(rates))], rates, color=GREEN)
+    if rates is not None:  # the last epoch may have fewer steps
+        steps, epochs = [0, *(row.steps for row in rows)], [0, *(row.epoch for row in rows)]
+        axes.plot(np.interp(range(len(rates)), steps, epochs), rates, color=GREEN)
     axes.plot(
         [row.epoch for row in rows],
         [row.learning_rate for row in rows],

@@ -11,6 +11,7 @@ from mnist_lightning.report.analysis import Analysis
 from mnist_lightning.report.finished_run import FinishedRun
 from mnist_lightning.report.pictures import Picture
 from mnist_lightning.runs.markdown import as_text
+from mnist_lightning.runs.report_text import epochs_text
 
 TEMPLATE = Path(__file__).with_name("page.html")
 
@@ -28,7 +29,9 @@ def report_page(run: FinishedRun, analysis: Analysis, pictures: Sequence[Picture
     environment.filters["base64"] = lambda content: base64.b64encode(content).decode()
     environment.filters["png_size"] = png_size
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    return template.render(report=run.report, analysis=analysis, pictures=pictures, measured=measured)
+    return template.render(
+        report=run.report, epochs=epochs_text(run.report), analysis=analysis, pictures=pictures, measured=measured
+    )
 
 
 def png_size(png: bytes) -> tuple[int, int]:

@@ -17,7 +17,7 @@ from mnist_lightning.report.learning_curves import learning_curves_figure
 from mnist_lightning.report.mistakes import NUM_SHOWN, mistakes_figure
 from mnist_lightning.report.robustness import robustness_figure
 from mnist_lightning.runs.drawing import png_of
-from mnist_lightning.runs.report_text import optional_text
+from mnist_lightning.runs.report_text import epochs_text, optional_text, rate_note
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def learning_curves_picture(run: FinishedRun) -> Picture:
     """Loss, accuracy and learning rate."""
     rows = run.report.epochs
     validated = [row.val_accuracy for row in rows if row.val_accuracy is not None]
-    alt = f"{len(rows)} epochs."
+    alt = f"{epochs_text(run.report)}."
     if rows:
         alt += f" Training accuracy goes from {rows[0].train_accuracy:.2%} to {rows[-1].train_accuracy:.2%}"
         alt += f", training loss from {rows[0].train_loss:.4f} to {rows[-1].train_loss:.4f}."
@@ -48,7 +48,8 @@ def learning_curves_picture(run: FinishedRun) -> Picture:
         "Learning curves",
         "Training figures are measured while the weights change, with augmentation and dropout if the run uses them; "
         "validation figures after each epoch, without either. On the accuracy axis each halving of the error has the "
-        "same height. The dots of the learning rate are its values after each epoch's last step.",
+        "same height. The dots of the learning rate are its values after each epoch's last step."
+        + rate_note(run.report),
         alt,
         png_of(learning_curves_figure(run.report)),
         ["epoch", "training loss", "training accuracy", "validation loss", "validation accuracy", "learning rate"],
@@ -111,8 +112,8 @@ def mistakes_picture(test: LabelledImages, probabilities: Tensor, analysis: Anal
     return Picture(
         "mistakes",
         "Most confident mistakes",
-        "The wrong predictions with the highest probability, highest first. The number is the image's place in the "
-        "file, counted from 0.",
+        "The wrong predictions with the highest probability, highest first. The number is the image's place "
+        "among the test images, counted from 0.",
         alt,
         png_of(mistakes_figure(test.images, test.labels, probabilities, names)),
         ["image", f"true {noun}", f"predicted {noun}", "probability"],

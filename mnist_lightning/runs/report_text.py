@@ -39,7 +39,7 @@ def optional_text(value: float | None, form: str) -> str:
 
 def summary(report: Report) -> str:
     """The end of a run in plain text: epochs, accuracies, and each requirement with its value."""
-    lines = [f"{report.dataset}: {_epochs_text(report)} in {report.wall_clock_seconds:.0f} s, {report.status}"]
+    lines = [f"{report.dataset}: {epochs_text(report)} in {report.wall_clock_seconds:.0f} s, {report.status}"]
     validated = [(row.val_accuracy, row.epoch) for row in report.epochs if row.val_accuracy is not None]
     if validated:
         best_accuracy, best_epoch = max(validated, key=lambda pair: pair[0])  # the first of equals
@@ -60,7 +60,7 @@ def summary(report: Report) -> str:
     return "\n".join(map(one_line, lines))
 
 
-def _epochs_text(report: Report) -> str:
+def epochs_text(report: Report) -> str:
     """`3 epochs`, or `3 epochs and 2 of 23 batches` if the run ended inside one."""
     num_epochs = report.num_whole_epochs
     parts = [f"{num_epochs} epoch{'' if num_epochs == 1 else 's'}"]
@@ -111,11 +111,16 @@ The learning rate is read after the epoch's last step; seconds include validatio
 """
 
 
+def rate_note(report: Report) -> str:
+    """A sentence that says whose learning rate the report has, after a space; empty if it is that of all parameters."""
+    if report.settings["model"].get("optimizer") != "muon":
+        return ""
+    return " The rate is that of batch norm's parameters; the convolutions have their own under Muon."
+
+
 def _notes(report: Report) -> str:
     """Notes below the table of epochs."""
-    notes = ""
-    if report.settings["model"].get("optimizer") == "muon":
-        notes += " The rate is that of batch norm's parameters; the convolutions have their own under Muon."
+    notes = rate_note(report)
     if any(row.batches is None for row in report.epochs):  # of the first versions
         notes += " Losses are means over batches, of which the last is smaller: not quite the means over images."
     return notes

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Trainer
+from torch import Tensor
 
+from mnist_lightning.runs.checkpoint_file import load_checkpoint
 from support import processes
 
 PROJECT = Path(__file__).parents[2]
@@ -28,6 +30,17 @@ def contents(folder: Path) -> dict[str, bytes]:
 def read_report(folder: Path) -> dict[str, Any]:
     report: dict[str, Any] = json.loads((folder / "report.json").read_text())
     return report
+
+
+def last_checkpoint(folder: Path) -> dict[str, Any]:
+    """The content of a run's `last.ckpt`."""
+    return load_checkpoint(folder / "checkpoints" / "last.ckpt")
+
+
+def weights(folder: Path) -> dict[str, Tensor]:
+    """The weights in a run's `last.ckpt`."""
+    state: dict[str, Tensor] = last_checkpoint(folder)["state_dict"]
+    return state
 
 
 def quiet_trainer(**settings: object) -> Trainer:

@@ -326,7 +326,7 @@ def _convolutions_table(speeds: dict[str, dict[str, list[float]]]) -> str:
         f"{markdown_table(header, rows)}\n\n"
         "3×3 convolutions of 512 images of 14 × 14 pixels in float32, forward and backward; median (range) of "
         f"{len(next(iter(by_channels.values())))}. The network has 18 and 28 channels. A vector holds 8 (AVX2) or 16 "
-        "(AVX-512) of them, and the last vector costs as much as a full one."
+        "(AVX-512) of them."
     )
 
 
