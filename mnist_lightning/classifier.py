@@ -16,6 +16,7 @@ from mnist_lightning.bounds import BelowOne, Channels, Rate, RateOrZero, check_a
 from mnist_lightning.data.augmentation import one_pixel_shifts
 from mnist_lightning.data.batches import Batch
 from mnist_lightning.data.datasets import DIGITS, MNIST_PIXELS
+from mnist_lightning.data.seeds import seed_dropout
 from mnist_lightning.errors import DivergenceError, SettingError
 from mnist_lightning.fast.fused_layers import fused_forward
 from mnist_lightning.network import CHANNELS, IMAGE_SHAPE, Head, LayeredNet, build_network, count_normed_convolutions
@@ -218,7 +219,7 @@ class DigitClassifier(LightningModule):
     @override
     def training_step(self, batch: AnyBatch, batch_idx: int) -> dict[str, Tensor]:
         if isinstance(batch, Batch):
-            torch.manual_seed(batch.dropout_seed)
+            seed_dropout(batch.dropout_seed, batch.images.device)
         images, labels = batch[:2]
         logits = self(images).float()  # (B, num_classes), float32 also under autocast
         return {"loss": self._loss(logits, labels, self.train_metrics), "logits": logits}

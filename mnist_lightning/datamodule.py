@@ -135,7 +135,9 @@ class DigitsDataModule(LightningDataModule):
         self._read()
         statistics = pixel_statistics(self._sets["train"].images)
         if statistics.std == 0:
-            raise DataFilesError(f"{self.title}: all pixels of the training images have the same value.")
+            raise DataFilesError(
+                f"{self.title}: all pixels of the training images have the same value. Check the files."
+            )
         return statistics
 
     @property

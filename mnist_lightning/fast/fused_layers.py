@@ -203,7 +203,7 @@ def _drop_and_pool(x: Tensor, dropout: float) -> tuple[Tensor, Tensor]:
 def _unpool(grad_z: Tensor, indices: Tensor, x: Tensor) -> Tensor:
     """The gradient (B, H/2, W/2, C) of max pooling, placed at the maxima in zeros of x's shape."""
     pooling = ([2, 2], [2, 2], [0, 0], [1, 1], False)  # kernel size, stride, padding, dilation, ceil_mode
-    like_x = _channels_last(x).to(grad_z.dtype)
+    like_x = _channels_last(torch.empty_like(x, dtype=grad_z.dtype))  # only its shape is used
     return _pixels(torch.ops.aten.max_pool2d_with_indices_backward(_channels_last(grad_z), like_x, *pooling, indices))
 
 
@@ -231,8 +231,8 @@ class _ConvBatchNormReLU(torch.autograd.Function):
         signed_weight = signed_weight.to(inputs.dtype, memory_format=torch.channels_last)
         x = _pixels(F.conv2d(inputs, signed_weight, padding=1))  # (B, H, W, C)
         num_values = x[..., 0].numel()
-        mean = _sum_per_channel(x) / num_values  # (C,) float64
-        wide = x.float() if x.dtype == torch.bfloat16 else x
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        mean = _sum_per_channel(wide) / num_values  # (C,) float64
         variance = (_sum_per_channel(wide.square()) / num_values - mean.square()).clamp_(min=0)
         inverse_std = (variance + eps).rsqrt()
         scale = norm_weight.abs() * inverse_std / (1 - dropout)  # (C,) float64

@@ -13,6 +13,7 @@ from torchvision import transforms
 from mnist_lightning.classifier import Backend, DigitClassifier
 from mnist_lightning.data.datasets import MNIST
 from mnist_lightning.data.idx_files import default_data_dir
+from mnist_lightning.data.seeds import seed_dropout
 from mnist_lightning.datamodule import DigitsDataModule
 from mnist_lightning.evidence.benchmark.plain_script import AUGMENT, PilDigits
 from mnist_lightning.fast.allocation import keep_freed_memory
@@ -95,7 +96,7 @@ class Loop:
         loader.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
         for batch in loader:
             prepared = self.data.prepare(batch, augment=True)
-            torch.manual_seed(prepared.dropout_seed)
+            seed_dropout(prepared.dropout_seed, prepared.images.device)
             yield prepared.images, prepared.labels
 
     @torch.no_grad()
