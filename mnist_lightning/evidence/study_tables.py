@@ -50,6 +50,7 @@ SIZES = (
 SHOWN = (
     ("recipe", "all 15 epochs", "`optimized.yaml`, all 15 epochs"),
     ("fast", "fast", "`fast.yaml`"),
+    ("fast", "fast, bfloat16", "`fast.yaml` + `cpu.yaml`"),
     ("best", "best", "`best.yaml`"),
     ("baseline", "as listed", "`baseline.yaml`"),
 )

@@ -53,14 +53,16 @@ PAGES = (README, *sorted((PROJECT / "docs").glob("*.md")), MODELS / "README.md")
 
 def headline() -> str:
     """The README's first sentence."""
-    fast = study_rows("fast")["fast"]
+    is_bfloat16 = _benchmark("scaling")["precision"] == "bf16-mixed"  # what cpu.yaml chose on the benchmark's machine
+    fast = study_rows("fast")["fast, bfloat16" if is_bfloat16 else "fast"]
     process = _benchmark("process")
     plain, fit = seconds_to_accuracy(process)
     first_epochs = first_plain_epochs(process)
     return (
         f"**{percent(fast.mean)} % on MNIST with {fast.num_parameters:,} parameters in {median(fit):.0f} seconds** "
-        f"on {process['hardware']['cores']} CPU cores ({process['hardware']['processor']}), start-up and final test "
-        f"included: a PyTorch Lightning project with YAML configs. The accuracy is the mean of {fast.num_seeds} seeds, "
+        f"on {process['hardware']['cores']} CPU cores ({process['hardware']['processor']}"
+        f"{', bfloat16' if is_bfloat16 else ''}), start-up and final test included: a PyTorch Lightning project with "
+        f"YAML configs. The accuracy is the mean of {fast.num_seeds} seeds, "
         f"{sum(map(is_accurate, fast.accuracies))} of which reach 99.4 %; the time is the median of {len(fit)} runs. A "
         "plain PyTorch script of the recipe that this project started from first reaches 99.4 % in epoch "
         f"{first_epochs_text(first_epochs)}, the median and range of {len(first_epochs)} seeds; "

@@ -143,7 +143,7 @@ def first_plain_epochs(figures: Figures) -> list[int | None]:
 
 
 def seconds_to_accuracy(figures: Figures) -> tuple[list[float], list[float]]:
-    """Seconds of the plain script to 99.4 %, and of the whole process of `fast.yaml`, round by round.
+    """Seconds of the plain script to 99.4 %, and of the whole process of `fast.yaml` with `cpu.yaml`, round by round.
 
     The plain script's are computed: the epochs that it needs, times the seconds of one epoch with evaluation.
     """
