@@ -84,7 +84,7 @@ dashboards-cost: $(PACKAGE) ## Measure how much training time TensorBoard's call
 study-recipe: $(PACKAGE) ## Train the recipe over 10 seeds; like every study, it resumes where it stopped
 	$(STUDY)/recipe.yaml
 
-study-fast: $(PACKAGE) ## Train configs/fast.yaml over 20 seeds
+study-fast: $(PACKAGE) ## Train configs/fast.yaml over 20 seeds, without and with configs/cpu.yaml
 	$(STUDY)/fast.yaml
 
 study-best: $(PACKAGE) ## Train configs/best.yaml over 10 seeds

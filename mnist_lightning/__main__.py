@@ -22,9 +22,8 @@ def main() -> None:
     # torch 2.14, medians).
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):  # a redirected output may have an encoding without → and ≥
-            stream.reconfigure(errors="replace")
+    if isinstance(sys.stdout, TextIOWrapper):  # redirected, it may have an encoding without → and ≥
+        sys.stdout.reconfigure(errors="backslashreplace")
     command_line.main()
 
 

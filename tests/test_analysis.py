@@ -18,8 +18,10 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.functional import rotate
 from typing_extensions import override
 
+from mnist_lightning.classifier import DigitClassifier
 from mnist_lightning.data.batches import LabelledImages
 from mnist_lightning.data.datasets import DIGITS
+from mnist_lightning.datamodule import DigitsDataModule
 from mnist_lightning.main import main
 from mnist_lightning.report import CheckpointName, evaluation, mistakes
 from mnist_lightning.report.analysis import Analysis
@@ -186,10 +188,14 @@ def test_the_mistakes_are_mistakes_and_the_worst_come_first(reported: Path) -> N
 
 
 @pytest.mark.usefixtures("quick")
-def test_shifts_are_to_the_right_and_downwards_and_rotations_counter_clockwise(finished: Path) -> None:
-    run = read_run(finished, "last", None)
-    test = read_test_images(run.data)
-    robustness = robustness_of(run.classifier, run.data, test)
+def test_shifts_are_to_the_right_and_downwards_and_rotations_counter_clockwise(
+    trained: DigitClassifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trained, "test_time_augmentation", False)
+    data = DigitsDataModule(dataset="offline_digits")
+    test = read_test_images(data)
+    robustness = robustness_of(trained, data, test)
+    assert abs(robustness.rotation_degrees[0].num_correct - robustness.rotation_degrees[-1].num_correct) > 20
     right, down = robustness.translation_x_pixels, robustness.translation_y_pixels
     padded = F.pad(test.images, (4, 4, 4, 4))
     for x, y, num_correct in (
@@ -198,12 +204,12 @@ def test_shifts_are_to_the_right_and_downwards_and_rotations_counter_clockwise(f
         (0, 4, down[-1].num_correct),
     ):
         shifted = padded[..., 4 - y : 32 - y, 4 - x : 32 - x]
-        expected = int((predict(run.classifier, run.data, shifted).argmax(dim=1) == test.labels).sum())
+        expected = int((predict(trained, data, shifted).argmax(dim=1) == test.labels).sum())
         # Interpolated at whole pixels: the same up to rounding, which can decide about an image on the edge.
         assert abs(num_correct - expected) <= 1
     for point in (robustness.rotation_degrees[0], robustness.rotation_degrees[-1]):
         rotated = rotate(test.images / 255, point.amount, InterpolationMode.BILINEAR)
-        predicted = predict(run.classifier, run.data, (rotated * 255).round().to(torch.uint8)).argmax(dim=1)
+        predicted = predict(trained, data, (rotated * 255).round().to(torch.uint8)).argmax(dim=1)
         assert abs(point.num_correct - int((predicted == test.labels).sum())) <= 3  # interpolated at other weights
 
 

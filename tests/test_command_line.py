@@ -203,7 +203,6 @@ def test_a_config_that_is_no_text(tmp_path: Path, capfd: pytest.CaptureFixture[s
         (["fit", "--config", "configs/nope.yaml"], "configs/optimized.yaml"),
         (["--config", "configs/optimized.yaml", "fit"], "fit --config configs/optimized.yaml"),
         (["fit", "--config", "configs/cpu.yaml"], "configs/optimized.yaml"),
-        (["read", "--config", "nope.yaml", "examples"], "Give --config the path of a YAML file that exists."),
         (["test"], "--ckpt_path"),
         (["validate", "--config", "configs/optimized.yaml"], "--ckpt_path"),
         (["test", "--ckpt_path", "nope.ckpt"], "Use a checkpoint that exists"),
@@ -284,7 +283,7 @@ def test_an_output_that_cannot_encode_every_character() -> None:
     command = [sys.executable, "-m", "mnist_lightning", *FIT, "--trainer.fast_dev_run", "true"]
     environment = os.environ | {"PYTHONIOENCODING": "ascii"}
     done = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=True)
-    assert "1?10" in done.stdout  # 1→10, in the table of layers
+    assert "1\\u219210" in done.stdout  # 1→10, in the table of layers
 
 
 @pytest.mark.slow

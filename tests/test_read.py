@@ -337,6 +337,7 @@ def test_status_0_if_all_are_read(folder: Path, checkpoint: str) -> None:
         (["--prepared", "full"], "Use a new folder"),
         (["--prepared", "there.csv"], "Use another path"),
         (["--prepare", "x"], "Did you mean --prepared?"),
+        (["--config", "nope.yaml"], "Give --config the path of a YAML file that exists."),
     ],
 )
 def test_a_mistake_ends_with_status_2_before_any_picture_is_read(

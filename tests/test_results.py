@@ -53,7 +53,10 @@ def test_learning_rates_of_the_recipe_are_the_published_ones() -> None:
 
 MODELS = README.parent / "models"
 HELD_OUT = [("fast", "fast", 20), ("fast", "fast, bfloat16", 20), ("best", "best", 10)]
-HEADERS = [("fast", "fast", "fast"), ("best", "best", "best"), ("fashion", "fashion", "fashion")]
+HEADERS = [
+    *(("fast", "fast", "fast"), ("fast", "fast, bfloat16", "fast")),
+    *(("best", "best", "best"), ("fashion", "fashion", "fashion")),
+]
 HEADERS += [
     ("sizes", name, f"sizes/{name.replace(' ', '_').replace(',', '')}") for name in read_results("sizes").variants
 ]
@@ -65,6 +68,7 @@ def test_held_out_claims_did_not_use_the_test_images(study: str, variant: str, n
     reports = read_results(study).reports(variant).values()
     assert len(reports) == num_seeds
     for report in reports:
+        assert report.precision == ("bf16-mixed" if "bfloat16" in variant else "32-true")
         assert report.validation == "none"
         assert report.settings["early_stopping"]["stopping_threshold"] is None
         assert all(row.val_accuracy is None for row in report.epochs)

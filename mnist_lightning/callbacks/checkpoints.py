@@ -90,8 +90,8 @@ class LastCheckpoint(ModelCheckpoint):
     The framework's own `save_last` writes it only in epochs that are the best so far.
 
     Args:
-        every_n_epochs: Epochs between writes; the last epoch is written too. With 0, nothing is written unless a signal
-            or --trainer.max_time ends the run.
+        every_n_epochs: Epochs between writes; the last epoch is written too. 0 writes at no epoch's end, only when a
+            signal or --trainer.max_time ends the run within an epoch, and as `every_n_train_steps` says.
         every_n_train_steps: Optimizer steps between further writes within epochs; null writes none.
     """
 

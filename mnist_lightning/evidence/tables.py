@@ -57,6 +57,7 @@ def headline() -> str:
     fast = study_rows("fast")["fast, bfloat16" if is_bfloat16 else "fast"]
     process = _benchmark("process")
     plain, fit = seconds_to_accuracy(process)
+    ratio = median(a / b for a, b in zip(plain, fit, strict=True))
     first_epochs = first_plain_epochs(process)
     return (
         f"**{percent(fast.mean)} % on MNIST with {fast.num_parameters:,} parameters in {median(fit):.0f} seconds** "
@@ -67,7 +68,7 @@ def headline() -> str:
         "plain PyTorch script of the recipe that this project started from first reaches 99.4 % in epoch "
         f"{first_epochs_text(first_epochs)}, the median and range of {len(first_epochs)} seeds; "
         f"{median_first_epoch(process):g} of its epochs take {median(plain):.0f} seconds on the same machine, "
-        f"{median(plain) / median(fit):.0f} times as long ([Speed](docs/speed.md)). "
+        f"{ratio:.1f} times as long (the median over {len(fit)} rounds: [Speed](docs/speed.md)). "
         "Our numbers come from files in `results/`, which commands write ([Development](docs/development.md))."
     )
 

@@ -7,10 +7,6 @@ TRAINER_COMMANDS = {
     "predict": "Write the class that a checkpoint sees in each test image.",
 }
 SEED = "Seed of all random draws, from 0 to 4294967295."
-CHECKPOINT_TO_RESUME = (
-    "Checkpoint of the run to resume, or `last`: the newest `last.ckpt` in the runs of these configs, or of --run_name."
-)
-CHECKPOINT_TO_READ = (
-    "Checkpoint with the weights, or `last`: the newest `last.ckpt` in the runs of these configs, or of --run_name. "
-    "Required."
-)
+_OR_LAST = "or `last`: the newest `last.ckpt` in the runs of these configs, or of --run_name."
+CHECKPOINT_TO_RESUME = f"Checkpoint of the run to resume, {_OR_LAST}"
+CHECKPOINT_TO_READ = f"Checkpoint with the weights, {_OR_LAST} Required."
