@@ -296,7 +296,7 @@ def test_a_run_that_ends_within_an_epoch(fit: Fit) -> None:
     folder = fit("--trainer.max_steps", "4", "--model.optimizer", "muon")
     curve, ends = learning_curves_figure(typed_report(folder)).axes[-1].lines  # of the learning rate
     assert curve.get_xdata() == pytest.approx([0, 1 / 3, 2 / 3, 1])
-    assert ends.get_xdata() == pytest.approx([1, 2])
+    assert ends.get_xdata() == pytest.approx([1, 4 / 3])
     main(["report", str(folder)])
     page = (folder / "report.html").read_text("utf-8")
     assert page.count("1 epoch and 1 of 3 batches") == 2  # in a line, and in the words for the picture

@@ -12,7 +12,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 from mnist_lightning.recipe import Recipe
 from mnist_lightning.runs.drawing import BLUE, GREEN, VERMILION, in_our_style, new_figure, scale_accuracy
 from mnist_lightning.runs.markdown import one_line
-from mnist_lightning.runs.report import Report
+from mnist_lightning.runs.report import EpochRow, Report
 
 
 @in_our_style
@@ -30,8 +30,8 @@ def learning_curves_figure(report: Report) -> Figure:
     if not rows:
         loss.set_title("Learning curves: the run ended in its first epoch")
         return figure
-    training = [(row.epoch, row.train_loss, row.train_accuracy) for row in rows]
-    validation = [(row.epoch, row.val_loss, row.val_accuracy) for row in rows if row.val_accuracy is not None]
+    training = [(_end(row), row.train_loss, row.train_accuracy) for row in rows]
+    validation = [(_end(row), row.val_loss, row.val_accuracy) for row in rows if row.val_accuracy is not None]
     for points, label, colour, marker in (
         (training, "training, during each epoch", BLUE, "o"),
         (validation, f"validation: {_plain(report.validated_on)}", VERMILION, "s"),
@@ -50,7 +50,7 @@ def learning_curves_figure(report: Report) -> Figure:
     )
     loss.legend()
     _draw_rate(rate, report)
-    rate.set_xlim(0, rows[-1].epoch + 0.3)
+    rate.set_xlim(0, _end(rows[-1]) + 0.3)
     return figure
 
 
@@ -59,14 +59,19 @@ def _plain(text: str) -> str:
     return one_line(text).replace("$", r"\$")
 
 
+def _end(row: EpochRow) -> float:
+    """Where the epoch ends on the axis: the run may have ended within it."""
+    return row.epoch - 1 + row.batches / row.batches_per_epoch if row.batches and row.batches_per_epoch else row.epoch
+
+
 def _draw_rate(axes: Axes, report: Report) -> None:
     rows = report.epochs
     rates = learning_rates(report)
-    if rates is not None:  # the last epoch may have fewer steps
-        steps, epochs = [0, *(row.steps for row in rows)], [0, *(row.epoch for row in rows)]
+    if rates is not None:
+        steps, epochs = [0, *(row.steps for row in rows)], [0, *map(_end, rows)]
         axes.plot(np.interp(range(len(rates)), steps, epochs), rates, color=GREEN)
     axes.plot(
-        [row.epoch for row in rows],
+        [_end(row) for row in rows],
         [row.learning_rate for row in rows],
         color=GREEN,
         marker="o",
