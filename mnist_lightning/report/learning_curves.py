@@ -61,17 +61,18 @@ def _plain(text: str) -> str:
 
 def _end(row: EpochRow) -> float:
     """Where the epoch ends on the axis: the run may have ended within it."""
-    return row.epoch - 1 + row.batches / row.batches_per_epoch if row.batches and row.batches_per_epoch else row.epoch
+    return row.epoch - 1 + row.trained_part
 
 
 def _draw_rate(axes: Axes, report: Report) -> None:
     rows = report.epochs
+    ends = [_end(row) for row in rows]
     rates = learning_rates(report)
     if rates is not None:
-        steps, epochs = [0, *(row.steps for row in rows)], [0, *map(_end, rows)]
-        axes.plot(np.interp(range(len(rates)), steps, epochs), rates, color=GREEN)
+        steps = [0, *(row.steps for row in rows)]
+        axes.plot(np.interp(range(len(rates)), steps, [0, *ends]), rates, color=GREEN)
     axes.plot(
-        [_end(row) for row in rows],
+        ends,
         [row.learning_rate for row in rows],
         color=GREEN,
         marker="o",

@@ -48,6 +48,11 @@ class EpochRow:
         """Whether the epoch trained on all of its batches."""
         return self.batches == self.batches_per_epoch
 
+    @property
+    def trained_part(self) -> float:
+        """The part of the epoch's batches that it trained on, in [0, 1]; 1 where a first version did not count them."""
+        return (self.batches or 0) / self.batches_per_epoch if self.batches_per_epoch else 1.0
+
 
 @dataclass(frozen=True)
 class FinalTest:
@@ -143,8 +148,7 @@ class Report:
     @property
     def epochs_trained(self) -> float:
         """Number of epochs, with the trained part of the last one as a fraction, to two decimals."""
-        parts = ((row.batches or 0) / row.batches_per_epoch if row.batches_per_epoch else 1 for row in self.epochs)
-        return round(float(sum(parts)), 2)
+        return round(float(sum(row.trained_part for row in self.epochs)), 2)
 
     @property
     def last_accuracy(self) -> float | None:
