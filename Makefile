@@ -62,7 +62,7 @@ test-lowest: $(LOWEST)/.installed ## Run the tests with the oldest versions that
 
 soak: $(WITH)-test ## Kill 50 runs, damage checkpoints and try odd input, and write the counts into results/ and docs/
 	PYTHONPATH=tests $(BIN)/python -m support.soak
-	$(BIN)/python -m mnist_lightning.evidence.tables
+	$(BIN)/python -m benchmarks.tables
 
 lint: $(WITH)-test ## Check format, lint and types
 	$(BIN)/ruff format --check .
@@ -79,7 +79,7 @@ tensorboard: $(PACKAGE) ## Serve the dashboards of all runs on localhost
 	$(BIN)/tensorboard --logdir runs --host localhost
 
 dashboards-cost: $(PACKAGE) ## Measure how much training time TensorBoard's callbacks cost: five minutes on an idle machine
-	$(BIN)/python -m mnist_lightning.evidence.dashboards_cost --output results/dashboards.json
+	$(BIN)/python -m benchmarks.dashboards_cost --output results/dashboards.json
 
 study-recipe: $(PACKAGE) ## Train the recipe over 10 seeds; like every study, it resumes where it stopped
 	$(STUDY)/recipe.yaml
@@ -104,7 +104,7 @@ study-fashion: $(PACKAGE) ## Train configs/fashion.yaml over 5 seeds
 	$(STUDY)/fashion.yaml
 
 results: study-recipe study-fast study-best study-sizes study-ablations study-baseline study-fashion ## Train the seeds that results/ lacks, and write all tables and charts
-	$(BIN)/python -m mnist_lightning.evidence.tables
+	$(BIN)/python -m benchmarks.tables
 
 demo: $(PACKAGE) ## Open a page to draw digits on, which models/mnist.ckpt reads
 	$(MNIST_LIGHTNING) demo
@@ -123,7 +123,7 @@ readme: $(WITH)-dev ## Remake the outputs and pictures in README.md and docs/: n
 	mv $(EXPORTS)/*.txt $(EXPORTS)/environment.json results/outputs/
 	cp $(RUN)/figures/robustness.png docs/report/
 	PYTHONPATH=tests $(BIN)/python -m support.screenshots
-	$(BIN)/python -m mnist_lightning.evidence.tables
+	$(BIN)/python -m benchmarks.tables
 
 tutorial: $(WITH)-dev ## Run docs/tutorial.ipynb and keep its outputs
 	MNIST_DATA_DIR="$(abspath $(or $(MNIST_DATA_DIR),data))" $(BIN)/jupyter execute --inplace docs/tutorial.ipynb
@@ -141,15 +141,15 @@ model: $(PACKAGE) ## Train models/mnist.ckpt with configs/best.yaml, and copy th
 	$(MAKE) demo-page
 
 benchmark: $(PACKAGE) ## Measure speed, into results/benchmark and docs/: two hours on an idle machine
-	$(BIN)/python -m mnist_lightning.evidence.benchmark --output results/benchmark
-	$(BIN)/python -m mnist_lightning.evidence.tables
+	$(BIN)/python -m benchmarks.benchmark --output results/benchmark
+	$(BIN)/python -m benchmarks.tables
 
 benchmark-quick: $(PACKAGE) ## The same with short epochs, into runs/benchmark: a few minutes
-	$(BIN)/python -m mnist_lightning.evidence.benchmark --quick --output runs/benchmark
+	$(BIN)/python -m benchmarks.benchmark --quick --output runs/benchmark
 
 own-digits: $(WITH)-test ## Evaluate models/mnist.ckpt on digits from outside MNIST, into results/own_digits and docs/
-	$(BIN)/python -m mnist_lightning.evidence.own_digits.evaluation
-	$(BIN)/python -m mnist_lightning.evidence.tables
+	$(BIN)/python -m benchmarks.own_digits.evaluation
+	$(BIN)/python -m benchmarks.tables
 
 clean: ## Remove the environments and caches; runs, data and results stay
 	rm -rf .venv $(LOWEST) .mypy_cache .pytest_cache .ruff_cache *.egg-info

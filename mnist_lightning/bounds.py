@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_h
 from jsonargparse import ArgumentParser
 from jsonargparse.typing import restricted_number_type, restricted_string_type
 
-from mnist_lightning.errors import SettingError
+from mnist_lightning.errors import UserError
 
 if TYPE_CHECKING:
     Degrees = float
@@ -93,18 +93,18 @@ def check_arguments(function: Callable[..., Any], arguments: Mapping[str, Any]) 
     """Checks arguments against the function's bounded types and Literals, as the command line's parser does.
 
     Raises:
-        SettingError: one does not fit.
+        UserError: one does not fit.
     """
     for name, hint in get_type_hints(function).items():
         value = arguments.get(name)
         if get_origin(hint) is Literal and value not in get_args(hint):
-            raise SettingError(f"{name}={value!r}: use one of {', '.join(map(repr, get_args(hint)))}.")
+            raise UserError(f"{name}={value!r}: use one of {', '.join(map(repr, get_args(hint)))}.")
         bounds, values = (get_args(hint), value) if hint == Channels else ((hint,), (value,))
         if not isinstance(values, list | tuple) or len(values) != len(bounds):
-            raise SettingError(f"{name}={value!r}: use {len(bounds)} numbers.")
+            raise UserError(f"{name}={value!r}: use {len(bounds)} numbers.")
         for bound, number in zip(bounds, values, strict=True):
             if getattr(bound, "__module__", "") == BelowOne.__module__:
                 try:
                     bound(number)
                 except ValueError as error:
-                    raise SettingError(f"{name}={value!r}: {error}. Use another value.") from None
+                    raise UserError(f"{name}={value!r}: {error}. Use another value.") from None

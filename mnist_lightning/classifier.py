@@ -17,7 +17,7 @@ from mnist_lightning.data.augmentation import one_pixel_shifts
 from mnist_lightning.data.batches import Batch
 from mnist_lightning.data.datasets import DIGITS, MNIST_PIXELS
 from mnist_lightning.data.seeds import seed_dropout
-from mnist_lightning.errors import DivergenceError, SettingError
+from mnist_lightning.errors import DivergenceError, UserError
 from mnist_lightning.fast.fused_layers import fused_forward
 from mnist_lightning.network import CHANNELS, IMAGE_SHAPE, Head, LayeredNet, build_network, count_normed_convolutions
 from mnist_lightning.recipe import OptimizerName, Recipe, Schedule
@@ -112,11 +112,11 @@ class DigitClassifier(LightningModule):
         channels = tuple(channels)  # a checkpoint may hold a list
         is_printable = all(name.isprintable() and "$" not in name for name in class_names)  # matplotlib's formulas
         if len(set(class_names)) < max(2, len(class_names)) or not is_printable:
-            raise SettingError(
+            raise UserError(
                 f"class_names={class_names!r}: use at least two different names of printable characters, without $."
             )
         if optimizer == "sgd" and nesterov and momentum == 0:
-            raise SettingError(
+            raise UserError(
                 "--model.nesterov true needs momentum, but --model.momentum is 0. Use --model.momentum 0.9, or "
                 "--model.nesterov false."
             )
@@ -150,13 +150,13 @@ class DigitClassifier(LightningModule):
         )
         num_normed, num_convolutions = count_normed_convolutions(self.net)
         if optimizer == "muon" and not num_normed == num_convolutions > 0:
-            raise SettingError(
+            raise UserError(
                 "--model.optimizer muon fixes the norm of each convolution's weights and needs batch norm after each: "
                 f"{network} has it after {num_normed} of {num_convolutions}. Use --model.network optimized with "
                 "--model.batch_norm true, or --model.optimizer sgd."
             )
         if optimizer == "muon" and sum(each.ndim == 4 for each in self.net.parameters()) > num_convolutions:
-            raise SettingError(
+            raise UserError(
                 "--model.optimizer muon takes parameters with four dimensions for weights of convolutions, but "
                 f"{network} has others. Use --model.optimizer sgd."
             )

@@ -25,15 +25,13 @@ from mnist_lightning.callbacks.finite_loss import FiniteLoss
 from mnist_lightning.callbacks.image_losses import ImageLosses
 from mnist_lightning.callbacks.interruption import StopOnSignal
 from mnist_lightning.callbacks.progress_bar import EpochProgressBar, close_bars
-from mnist_lightning.callbacks.run_report import RunReport
+from mnist_lightning.callbacks.record import RunRecord
 from mnist_lightning.callbacks.training_totals import TrainingTotals
 from mnist_lightning.callbacks.weight_average import WeightAverage
 from mnist_lightning.classifier import DigitClassifier
-from mnist_lightning.dashboards.event_files import raise_failed_writes
-from mnist_lightning.dashboards.scalars import ScalarLogger
-from mnist_lightning.dashboards.throughput import Throughput
 from mnist_lightning.datamodule import DigitsDataModule
-from mnist_lightning.errors import PROGRAM, CheckpointError, SettingError, UserError
+from mnist_lightning.errors import PROGRAM, CheckpointError, UserError
+from mnist_lightning.files import atomic_write, check_output, csv_text, one_line, write_rows
 from mnist_lightning.options.checks import (
     check_accelerator,
     check_added,
@@ -49,12 +47,9 @@ from mnist_lightning.options.messages import load_framework
 from mnist_lightning.options.parser import configs_first, overridden_options
 from mnist_lightning.runs.checkpoint import SETTINGS_OF_IMAGES, check_class_names, read_checkpoint
 from mnist_lightning.runs.checkpoint_file import CHECKPOINT_HINT
-from mnist_lightning.runs.files import atomic_write
 from mnist_lightning.runs.folder import claim_run_folder, locked
-from mnist_lightning.runs.markdown import one_line
-from mnist_lightning.runs.outputs import check_output, csv_text, write_rows
 from mnist_lightning.runs.predictions import prediction_rows
-from mnist_lightning.runs.report import part_of
+from mnist_lightning.runs.record import part_of
 from mnist_lightning.runs.resuming import (
     is_raised_while_restoring,
     newest_last_checkpoint,
@@ -71,6 +66,9 @@ from mnist_lightning.runs.settings import (
     report_settings,
     value_text,
 )
+from mnist_lightning.tensorboard.event_files import raise_failed_writes
+from mnist_lightning.tensorboard.scalars import ScalarLogger
+from mnist_lightning.tensorboard.throughput import Throughput
 
 # Arguments of the Trainer's methods that are no options: checkpoints are always loaded with `weights_only`, and figures
 # and predictions are printed once, in one form.
@@ -87,7 +85,7 @@ def run(args: ArgsType) -> None:
     try:
         CommandLine(args)
     except MisconfigurationException as error:
-        raise SettingError(str(error)) from None
+        raise UserError(str(error)) from None
     except SIGTERMException:
         sys.exit(143)
     except RuntimeError as error:
@@ -137,7 +135,7 @@ class CommandLine(LightningCLI):
             trainer_defaults={
                 "default_root_dir": "runs",
                 "num_sanity_val_steps": 0,  # the first epoch ends soon enough to show a broken validation
-                "enable_model_summary": False,  # RunReport prints the table of layers
+                "enable_model_summary": False,  # RunRecord prints the table of layers
             },
         )
 
@@ -200,7 +198,7 @@ class CommandLine(LightningCLI):
         try:
             super().parse_arguments(parser, first)
         except UnicodeDecodeError:
-            raise SettingError(
+            raise UserError(
                 "--config: the file is not text. Name a YAML file, such as configs/optimized.yaml."
             ) from None
         subcommand = self.config.subcommand
@@ -214,7 +212,7 @@ class CommandLine(LightningCLI):
             return
         ckpt_path = self._named_checkpoint()
         if not ckpt_path:
-            raise SettingError(
+            raise UserError(
                 f"{subcommand} needs trained weights: add --ckpt_path, such as "
                 f"`{PROGRAM} {subcommand} --ckpt_path runs/optimized/version_0/checkpoints/best.ckpt`."
             )
@@ -236,7 +234,7 @@ class CommandLine(LightningCLI):
                     "new value"
                 )
         if subcommand == "validate" and self.config.validate.data.validation == "none":
-            raise SettingError(
+            raise UserError(
                 "--data.validation none, from the command line or the checkpoint, leaves no images to validate on. "
                 f"Use `{PROGRAM} test`, or --data.validation test or holdout."
             )
@@ -296,9 +294,7 @@ class CommandLine(LightningCLI):
                 _note(line)
             epoch, max_epochs = checkpoint.content["epoch"] + 1, config.trainer.max_epochs
             if max_epochs not in (None, -1) and epoch > max_epochs + 1:
-                raise SettingError(
-                    f"--trainer.max_epochs {max_epochs}: the run is in epoch {epoch}. Use a larger number."
-                )
+                raise UserError(f"--trainer.max_epochs {max_epochs}: the run is in epoch {epoch}. Use a larger number.")
 
     @override
     def instantiate_classes(self) -> None:
@@ -312,7 +308,7 @@ class CommandLine(LightningCLI):
             check_class_names(self.model.class_names, self.datamodule)
         for name, value in self._started_on.items():
             if (found := getattr(self.model, name)) != value:
-                raise SettingError(
+                raise UserError(
                     f"--ckpt_path: the run was started on images with {name} {value}, but those of "
                     f"{self.datamodule.title} have {found}. Resume it with the images of its start, or start a new run "
                     "if an earlier version, which normalised them in another way, started it."
@@ -335,7 +331,7 @@ class CommandLine(LightningCLI):
                 self._is_new_folder = resumed is None
                 self.run_folder = resumed or claim_run_folder(Path(config.trainer.default_root_dir), config.run_name)
             except OSError as error:
-                raise SettingError(
+                raise UserError(
                     f"--trainer.default_root_dir {config.trainer.default_root_dir}: no folder can be made there "
                     f"({error.strerror}). Name a directory that can be written."
                 ) from None
@@ -350,7 +346,7 @@ class CommandLine(LightningCLI):
         try:
             return self._trainer()
         except (ValueError, TypeError, RuntimeError, ImportError, MisconfigurationException) as error:
-            raise SettingError(
+            raise UserError(
                 f"the trainer cannot be set up: {str(error)[:200]}\nChange the --trainer options."
             ) from None
 
@@ -415,11 +411,11 @@ class CommandLine(LightningCLI):
             make(name, parts[name], Path())
             for name in ("early_stopping", "weight_average", "best_checkpoint", "last_checkpoint")
         )
-        self.run_report = RunReport(self.run_folder, self.command, report_settings(self.config.fit))
+        self.run_report = RunRecord(self.run_folder, self.command, report_settings(self.config.fit))
         writes_checkpoints = options["enable_checkpointing"] is not False and not options["fast_dev_run"]
         dashboards: list[Callback] = []
         if has_loggers:
-            from mnist_lightning.dashboards.all import tensorboard_callbacks
+            from mnist_lightning.tensorboard.all import tensorboard_callbacks
 
             dashboards = tensorboard_callbacks(self.run_report, logs_settings=options["enable_autolog_hparams"])
         return [
@@ -452,12 +448,12 @@ class CommandLine(LightningCLI):
         except OSError:
             if self.run_folder is None or self.run_folder.is_dir():
                 raise
-            raise SettingError(
+            raise UserError(
                 f"{self.run_folder} was deleted or moved while the run was training. Start the run again; if the "
                 "folder was moved, resume with --ckpt_path and the last.ckpt in its new place."
             ) from None
         except ModuleNotFoundError as error:
-            raise SettingError(
+            raise UserError(
                 f"a --trainer option needs a package that is not installed: {error}. Install it, or omit the option."
             ) from None
         except Exception as error:
@@ -507,7 +503,7 @@ class CommandLine(LightningCLI):
     def before_predict(self) -> None:
         """Refuses several processes, of which each would print its share of the images."""
         if self.trainer.world_size > 1:
-            raise SettingError(
+            raise UserError(
                 f"predict runs in one process, but the --trainer options give {self.trainer.world_size}. Use "
                 "--trainer.devices 1 and --trainer.num_nodes 1."
             )
@@ -525,9 +521,7 @@ class CommandLine(LightningCLI):
         figures = self.trainer.callback_metrics
         limit = self.trainer.limit_test_batches if stage == "test" else self.trainer.limit_val_batches
         if f"{stage}/accuracy" not in figures:
-            raise SettingError(
-                f"--trainer.limit_{stage}_batches {limit} leaves nothing to evaluate. Use a larger value."
-            )
+            raise UserError(f"--trainer.limit_{stage}_batches {limit} leaves nothing to evaluate. Use a larger value.")
         accuracy, loss = float(figures[f"{stage}/accuracy"]), float(figures[f"{stage}/loss"])
         line = f"{self.datamodule.title}, {part_of(limit)}{images}: accuracy {accuracy:.2%}, loss {loss:.4f}"
         if (single_view := figures.get(f"{stage}/single_view_accuracy")) is not None:
@@ -567,7 +561,7 @@ def resolved_settings(args: list[str]) -> Settings:
 
     Raises:
         SystemExit: the parser refuses them; it has printed why.
-        SettingError: they do not fit together.
+        UserError: they do not fit together.
     """
     with warnings.catch_warnings():
         load_framework()

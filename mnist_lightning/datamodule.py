@@ -27,7 +27,7 @@ from mnist_lightning.data.batches import Batch, BatchDataset, LabelledImages, Or
 from mnist_lightning.data.datasets import DataSet, DatasetName, PixelStatistics, data_set, pixel_statistics
 from mnist_lightning.data.idx_files import default_data_dir
 from mnist_lightning.data.stratified_split import stratified_split
-from mnist_lightning.errors import DataFilesError, SettingError
+from mnist_lightning.errors import UserError
 
 Validation = Literal["test", "holdout", "none"]
 
@@ -85,7 +85,7 @@ class DigitsDataModule(LightningDataModule):
         super().__init__()
         check_arguments(DigitsDataModule.__init__, locals())
         if on_device and num_workers:
-            raise SettingError(
+            raise UserError(
                 f"--data.num_workers {num_workers} with --data.on_device true: loader processes cannot reach the "
                 "device's memory. Use --data.num_workers 0, or --data.on_device false."
             )
@@ -135,9 +135,7 @@ class DigitsDataModule(LightningDataModule):
         self._read()
         statistics = pixel_statistics(self._sets["train"].images)
         if statistics.std == 0:
-            raise DataFilesError(
-                f"{self.title}: all pixels of the training images have the same value. Check the files."
-            )
+            raise UserError(f"{self.title}: all pixels of the training images have the same value. Check the files.")
         return statistics
 
     @property
@@ -195,7 +193,7 @@ class DigitsDataModule(LightningDataModule):
         self._sets = {"train": train, "test": test, "val": test}
         if self.validation == "holdout":
             if self.num_holdout >= len(train.labels):
-                raise SettingError(
+                raise UserError(
                     f"--data.num_holdout {self.num_holdout} leaves nothing to train on: there are {len(train.labels)} "
                     f"training images. Use at most {len(train.labels) - 1}."
                 )
@@ -225,7 +223,7 @@ class DigitsDataModule(LightningDataModule):
         self._first_epoch, self._first_step = state_dict["epoch"], state_dict["step"]
         if (losses := state_dict.get("losses")) is not None:
             if losses.shape != self._sets["train"].labels.shape:
-                raise SettingError(
+                raise UserError(
                     f"the run was trained on {len(losses):,} images, but there are {len(self._sets['train'].labels):,} "
                     "now. Use the same data, or start a new run: omit --ckpt_path."
                 )

@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
 
 import mnist_lightning
-from mnist_lightning.errors import PROGRAM, SettingError, UserError
+from mnist_lightning.errors import PROGRAM, UserError
 from mnist_lightning.fast.allocation import keep_freed_memory
 from mnist_lightning.options.help_texts import TRAINER_COMMANDS
 from mnist_lightning.options.messages import load_framework
@@ -43,7 +43,7 @@ def main(args: "ArgsType" = None) -> None:
             keep_freed_memory()
             match sys.argv[1:] if args is None else args:
                 case []:
-                    raise SettingError(f"a command is missing. {_START}")
+                    raise UserError(f"a command is missing. {_START}")
                 case ["-h" | "--help", *_]:
                     print(_help())
                     sys.exit(0)
@@ -91,4 +91,4 @@ def _help() -> str:
 def _refuse(name: str) -> NoReturn:
     close = difflib.get_close_matches(name, TRAINER_COMMANDS | COMMANDS, n=1)
     hint = f"Did you mean {close[0]}?" if close else _START
-    raise SettingError(f"{name[:100]!r} is not a command. {hint}")
+    raise UserError(f"{name[:100]!r} is not a command. {hint}")

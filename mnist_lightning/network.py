@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from mnist_lightning.errors import SettingError
+from mnist_lightning.errors import UserError
 from mnist_lightning.fast.sparse_dropout import SparseDropout
 
 Head = Literal["average_pooling", "fully_connected"]
@@ -139,7 +139,7 @@ def build_network(
         settings: `num_classes` and other arguments.
 
     Raises:
-        SettingError: there is no such class, or it is no network that maps images to one logit for each class.
+        UserError: there is no such class, or it is no network that maps images to one logit for each class.
     """
     if name in NETWORKS:
         return _build(NETWORKS[name], settings).to(memory_format=memory_format)
@@ -153,7 +153,7 @@ def build_network(
         if shape != (2, settings["num_classes"]):
             raise ValueError(f"it gives {shape} instead of (2, {settings['num_classes']}), a logit for each class")
     except Exception as error:  # the class may raise any type
-        raise SettingError(
+        raise UserError(
             f"--model.network {name} cannot be built, or cannot classify images (2, 1, 28, 28): {_text(error)}. An "
             f"argument of the class needs a default, or one of the names {', '.join(settings)}. For `view` after a "
             "convolution, add --model.channels_last false."
@@ -175,7 +175,7 @@ def _network_class(path: str) -> type[nn.Module]:
         if not (isinstance(cls, type) and issubclass(cls, nn.Module)):
             raise TypeError("it is not a subclass of torch.nn.Module")
     except Exception as error:  # the module may raise any type
-        raise SettingError(
+        raise UserError(
             f"--model.network {path}: {_text(error)}. Use {', '.join(NETWORKS)}, or the path of a class such as "
             "my_package.MyNet, whose module can be imported from the current directory."
         ) from None

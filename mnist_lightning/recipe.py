@@ -10,7 +10,7 @@ from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import OneCycleLR
 from typing_extensions import override
 
-from mnist_lightning.errors import SettingError
+from mnist_lightning.errors import UserError
 from mnist_lightning.fast.muon import Muon
 
 OptimizerName = Literal["sgd", "muon"]
@@ -39,13 +39,13 @@ class Recipe:
             total_steps: optimizer steps of the run; infinite if it has no end.
 
         Raises:
-            SettingError: the schedule is one-cycle and the run has no end.
+            UserError: the schedule is one-cycle and the run has no end.
         """
         optimizer = self._optimizer(list(parameters))
         if self.schedule == "constant":
             return optimizer, None
         if total_steps == float("inf"):
-            raise SettingError(
+            raise UserError(
                 "--model.schedule one_cycle needs a last step to end at, but --trainer.max_epochs -1 sets none. "
                 "Set --trainer.max_epochs or --trainer.max_steps, or use --model.schedule constant."
             )

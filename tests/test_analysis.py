@@ -22,6 +22,9 @@ from mnist_lightning.classifier import DigitClassifier
 from mnist_lightning.data.batches import LabelledImages
 from mnist_lightning.data.datasets import DIGITS
 from mnist_lightning.datamodule import DigitsDataModule
+from mnist_lightning.figures import style
+from mnist_lightning.figures.style import png_of
+from mnist_lightning.files import from_json, to_json
 from mnist_lightning.main import main
 from mnist_lightning.report import CheckpointName, evaluation, mistakes
 from mnist_lightning.report.analysis import Analysis
@@ -33,12 +36,9 @@ from mnist_lightning.report.learning_curves import learning_curves_figure, learn
 from mnist_lightning.report.mistakes import mistakes_figure
 from mnist_lightning.report.page import report_page
 from mnist_lightning.report.pictures import Picture
-from mnist_lightning.runs import drawing
-from mnist_lightning.runs.drawing import png_of
-from mnist_lightning.runs.json_records import from_json, to_json
 from mnist_lightning.runs.predictions import worst_mistakes
-from mnist_lightning.runs.report import Report
-from mnist_lightning.runs.report_text import report_markdown, with_figures_section
+from mnist_lightning.runs.record import Record
+from mnist_lightning.runs.record_text import report_markdown, with_figures_section
 from support.runs import Fit, contents, read_report
 
 NUM_TEST_IMAGES = 360  # of the offline digits
@@ -63,7 +63,7 @@ def run_folder(finished: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Coarse figures of few mistakes and movements, where the point is another."""
-    monkeypatch.setattr(drawing, "DOTS_PER_INCH", 20)
+    monkeypatch.setattr(style, "DOTS_PER_INCH", 20)
     monkeypatch.setattr(mistakes, "NUM_SHOWN", 2)
     monkeypatch.setattr(evaluation, "ROTATIONS_DEGREES", (-30, 0, 30))
     monkeypatch.setattr(evaluation, "SHIFTS_PIXELS", (-4, 0, 4))
@@ -74,8 +74,8 @@ def read_numbers(folder: Path) -> dict[str, Any]:
     return numbers
 
 
-def typed_report(folder: Path) -> Report:
-    return from_json(Report, (folder / "report.json").read_text())
+def typed_report(folder: Path) -> Record:
+    return from_json(Record, (folder / "report.json").read_text())
 
 
 class Page(HTMLParser):
@@ -320,10 +320,10 @@ def test_a_second_time_and_elsewhere_the_same_comes_out(run_folder: Path, tmp_pa
 
 
 def test_the_section_replaces_itself_alone() -> None:
-    once = with_figures_section(b"# Report\n", "one")
-    assert once == b"# Report\n\n<!-- figures -->\none\n<!-- end of figures -->\n"
+    once = with_figures_section(b"# Record\n", "one")
+    assert once == b"# Record\n\n<!-- figures -->\none\n<!-- end of figures -->\n"
     assert with_figures_section(once + b"After.\n", "two") == once.replace(b"one", b"two") + b"After.\n"
-    assert with_figures_section(b"", "one") == once.removeprefix(b"# Report\n\n")
+    assert with_figures_section(b"", "one") == once.removeprefix(b"# Record\n\n")
 
 
 @pytest.mark.usefixtures("quick")

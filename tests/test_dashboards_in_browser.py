@@ -10,8 +10,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import Page
 
-from mnist_lightning.dashboards.hyperparameters import METRICS, SHOWN_FIRST
 from mnist_lightning.main import main
+from mnist_lightning.tensorboard.hyperparameters import METRICS, SHOWN_FIRST
 from support.browser import open_page
 from support.runs import PROJECT, read_report
 from support.tensorboard_pages import (

@@ -16,7 +16,7 @@ import pytest
 from torchvision.datasets import MNIST
 
 from mnist_lightning.data import datasets, idx_files
-from mnist_lightning.errors import DataFilesError
+from mnist_lightning.errors import UserError
 from mnist_lightning.main import main
 from support import mirrors, processes
 
@@ -60,7 +60,7 @@ def test_a_damaged_file(
     damaged = DAMAGES[name](whole)
     path.write_bytes(damaged)
     monkeypatch.setattr(MNIST, "mirrors", [f"{server}/missing/"])
-    with pytest.raises(DataFilesError, match=f"{path} is damaged"):
+    with pytest.raises(UserError, match=f"{path} is damaged"):
         read_verified(tmp_path, TEST_IMAGES)
     assert path.read_bytes() == damaged  # not deleted
     monkeypatch.setattr(MNIST, "mirrors", [f"{server}/good/"])
@@ -73,7 +73,7 @@ def test_swapped_files(own_copy: Path, tmp_path: Path, no_mirror: None) -> None:
     images, labels = (own_copy / f"{file.name}.gz" for file in (TEST_IMAGES, TEST_LABELS))
     images.rename(own_copy / "other")
     labels.rename(images)
-    with pytest.raises(DataFilesError, match=f"{images} is damaged"):
+    with pytest.raises(UserError, match=f"{images} is damaged"):
         read_verified(tmp_path, TEST_IMAGES)
 
 
@@ -83,7 +83,7 @@ def test_a_truncated_unpacked_file(own_copy: Path, tmp_path: Path, no_mirror: No
     (own_copy / TEST_IMAGES.name).write_bytes(content[:-1])
     assert read_verified(tmp_path, TEST_IMAGES) == content  # from the intact file beside it
     packed.unlink()
-    with pytest.raises(DataFilesError, match=f"{own_copy / TEST_IMAGES.name} is damaged"):
+    with pytest.raises(UserError, match=f"{own_copy / TEST_IMAGES.name} is damaged"):
         read_verified(tmp_path, TEST_IMAGES)
 
 
@@ -98,7 +98,7 @@ def test_a_directory_without_read_rights(own_copy: Path, no_mirror: None) -> Non
         if is_root:
             os.seteuid(65534)  # root reads everything
         try:
-            with pytest.raises(DataFilesError, match=f"{raw}.* cannot be read .Permission denied"):
+            with pytest.raises(UserError, match=f"{raw}.* cannot be read .Permission denied"):
                 read_verified(data_dir, TEST_LABELS)
         finally:
             if is_root:
@@ -111,7 +111,7 @@ def test_a_bad_mirror(kind: str, tmp_path: Path, server: str, monkeypatch: pytes
     monkeypatch.setattr(idx_files, "DOWNLOAD_TIMEOUT_SECONDS", 0.5)
     monkeypatch.setattr(MNIST, "mirrors", [f"{server}/{kind}/"])
     data_dir = tmp_path / "data"
-    with pytest.raises(DataFilesError, match=f"{server}/{kind}/{TEST_LABELS.name}.gz: "):
+    with pytest.raises(UserError, match=f"{server}/{kind}/{TEST_LABELS.name}.gz: "):
         read_verified(data_dir, TEST_LABELS)
     assert not data_dir.exists()
     monkeypatch.setattr(MNIST, "mirrors", [f"{server}/{kind}/", f"{server}/good/"])

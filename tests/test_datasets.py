@@ -20,7 +20,7 @@ from mnist_lightning.data.batches import LabelledImages
 from mnist_lightning.data.datasets import DATA_SETS, FASHION_MNIST, KMNIST, MNIST, QMNIST, DataSet, pixel_statistics
 from mnist_lightning.data.idx_files import IdxFiles
 from mnist_lightning.datamodule import DigitsDataModule
-from mnist_lightning.errors import DataFilesError
+from mnist_lightning.errors import UserError
 from mnist_lightning.main import main
 from mnist_lightning.runs.checkpoint_file import load_checkpoint
 from support import mirrors
@@ -100,7 +100,7 @@ class BlankImages(DigitsDataModule):
 
 
 def test_images_of_one_colour_are_refused() -> None:
-    with pytest.raises(DataFilesError, match="blank images: all pixels of the training images have the same value"):
+    with pytest.raises(UserError, match="blank images: all pixels of the training images have the same value"):
         _ = BlankImages().classifier_settings
 
 
@@ -157,11 +157,11 @@ def test_a_file_with_another_checksum_is_refused(name: str, folder: Path, addres
     images = served.files.files[2]
     path = folder / f"{images.name}.gz"
     path.write_bytes(gzip.compress(idx(255 - served.test.images)))
-    with pytest.raises(DataFilesError, match=f"{served.files.title} was not found.*\n.*{path.name}: File not found or"):
+    with pytest.raises(UserError, match=f"{served.files.title} was not found.*\n.*{path.name}: File not found or"):
         served.files.read(tmp_path / "data")
     raw = tmp_path / "data" / served.files.folder / "raw"
     (raw / path.name).write_bytes(path.read_bytes())
-    with pytest.raises(DataFilesError, match=f"{raw / path.name} is not the published file"):
+    with pytest.raises(UserError, match=f"{raw / path.name} is not the published file"):
         served.files.read(tmp_path / "data")
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from mnist_lightning.classifier import DigitClassifier
-from mnist_lightning.errors import ExportError
+from mnist_lightning.errors import UserError
 from mnist_lightning.export import writing
 from mnist_lightning.export.comparison import Comparison
 from mnist_lightning.export.drawing_page import PageFormat
@@ -148,14 +148,14 @@ def test_a_page_names_the_layer_that_it_cannot_compute(layer: nn.Module) -> None
     classifier = DigitClassifier()
     cast(OptimizedNet, classifier.net).layers.insert(-2, layer)
     with pytest.raises(
-        ExportError, match=rf"the layer {re.escape(str(layer))}\. Use another checkpoint, or `export --format onnx`"
+        UserError, match=rf"the layer {re.escape(str(layer))}\. Use another checkpoint, or `export --format onnx`"
     ):
         PageFormat().build(PixelNetwork(classifier), torch.rand(1, 1, 28, 28))
 
 
 def test_a_page_reads_digits_only() -> None:
     network = PixelNetwork(DigitClassifier(class_names=("rose", "tulip")))
-    with pytest.raises(ExportError, match="trained on the classes rose, tulip"):
+    with pytest.raises(UserError, match="trained on the classes rose, tulip"):
         PageFormat().build(network, torch.rand(1, 1, 28, 28))
 
 
@@ -192,7 +192,7 @@ def comparison(**figures: float) -> Comparison:
 @pytest.mark.parametrize(("loss", "is_refused"), [(0.001, True), (0.0009, False), (-0.002, False)])
 def test_int8_must_lose_less_than_a_tenth_of_a_percent_of_accuracy(loss: float, is_refused: bool) -> None:
     found = comparison(num_other_classes=1, max_logit_difference=0.2, exported_accuracy=0.99 - loss)
-    with pytest.raises(ExportError, match=r"would lose 0\.10%") if is_refused else nullcontext():
+    with pytest.raises(UserError, match=r"would lose 0\.10%") if is_refused else nullcontext():
         writing._check(found, Int8OnnxFormat(), Path("a.onnx"))
 
 
@@ -200,7 +200,7 @@ def test_int8_must_lose_less_than_a_tenth_of_a_percent_of_accuracy(loss: float, 
 @pytest.mark.parametrize("difference", [float("nan"), float("inf")])
 def test_a_file_with_logits_that_are_not_finite_is_refused(export_format: ExportFormat[Any], difference: float) -> None:
     with pytest.raises(
-        ExportError, match=r"a\.x would give logits that are not finite\. It was not written; try another"
+        UserError, match=r"a\.x would give logits that are not finite\. It was not written; try another"
     ):
         writing._check(comparison(max_logit_difference=difference), export_format, Path("a.x"))
 
@@ -242,7 +242,7 @@ def test_int8_is_smaller_and_refused_if_it_loses_accuracy(
     _, metadata = logits_by_others(output, torch.rand(5, 1, 28, 28))
     assert 0 <= metadata["accuracy"] <= 1
     monkeypatch.setattr(writing, "MAX_INT8_ACCURACY_LOSS", -1.0)
-    with pytest.raises(ExportError, match=r"would lose .* It was not written; use --format onnx"):
+    with pytest.raises(UserError, match=r"would lose .* It was not written; use --format onnx"):
         write_and_compare(network, Int8OnnxFormat(), data, tmp_path / "other.onnx")
     assert not (tmp_path / "other.onnx").exists()
 
@@ -256,7 +256,7 @@ def test_a_file_with_other_outputs_is_not_written(checkpoint: Path, tmp_path: Pa
 
     data = read_checkpoint(checkpoint).datamodule(None)
     data.setup("test")
-    with pytest.raises(ExportError, match=r"wrong\.pt2 would not reproduce the network's outputs.* up to 2\.0e-04"):
+    with pytest.raises(UserError, match=r"wrong\.pt2 would not reproduce the network's outputs.* up to 2\.0e-04"):
         write_and_compare(PixelNetwork(load_classifier(checkpoint)), Wrong(), data, tmp_path / "wrong.pt2")
     assert not list(tmp_path.glob("*.pt2"))
 
@@ -278,7 +278,7 @@ def test_every_test_image_is_compared(checkpoint: Path, tmp_path: Path, monkeypa
                 exported.metadata,
             )
 
-    with pytest.raises(ExportError, match=r"up to 2\.0e-04"):
+    with pytest.raises(UserError, match=r"up to 2\.0e-04"):
         write_and_compare(PixelNetwork(load_classifier(checkpoint)), WrongOnTheLast(), data, tmp_path / "wrong.pt2")
 
 

@@ -14,7 +14,7 @@ from torchvision.datasets import MNIST
 from mnist_lightning.data import datasets
 from mnist_lightning.data.batches import LabelledImages
 from mnist_lightning.data.datasets import MNIST as MNIST_FILES
-from mnist_lightning.errors import DataFilesError
+from mnist_lightning.errors import UserError
 
 TEST_LABELS = MNIST_FILES.files[3]
 
@@ -48,7 +48,7 @@ def test_missing_files_are_downloaded(
 
 def test_the_error_says_everything_needed(tmp_path: Path, no_mirror: None) -> None:
     data_dir = tmp_path / "data"
-    with pytest.raises(DataFilesError) as error:
+    with pytest.raises(UserError) as error:
         MNIST_FILES.read(data_dir)
     assert not data_dir.exists()  # a failed download leaves no folders
     text = str(error.value)

@@ -12,7 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from mnist_lightning.data.image_folder import find_classes, read_image_folder
 from mnist_lightning.data.offline_digits import read_offline_digits
-from mnist_lightning.errors import DataFilesError
+from mnist_lightning.errors import UserError
 from mnist_lightning.main import main
 from support.runs import Fit, read_report
 
@@ -97,14 +97,14 @@ MISTAKES: dict[str, tuple[Callable[[Path], object], str]] = {
 def test_a_mistake_is_named(name: str, images: Path) -> None:
     change, message = MISTAKES[name]
     change(images)
-    with pytest.raises(DataFilesError, match=message):
+    with pytest.raises(UserError, match=message):
         read_image_folder(str(images))
 
 
 def test_fewer_than_two_classes(images: Path) -> None:
     for name in NAMES[1:]:
         (images / "train" / name).rename(images / name)
-    with pytest.raises(DataFilesError, match="needs a folder for each of at least two classes"):
+    with pytest.raises(UserError, match="needs a folder for each of at least two classes"):
         read_image_folder(str(images))
 
 

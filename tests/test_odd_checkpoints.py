@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from mnist_lightning.callbacks.run_report import RunReport
+from mnist_lightning.callbacks.record import RunRecord
 from mnist_lightning.errors import CheckpointError
 from mnist_lightning.main import main
 from mnist_lightning.runs.checkpoint import read_checkpoint
@@ -39,7 +39,7 @@ def replaced(name: str, value: Any) -> Callable[[Content], Any]:
 
 def report(change: Callable[[Content], Any]) -> Callable[[Content], Any]:
     def change_content(content: Content) -> None:
-        state = content["callbacks"]["RunReport"]
+        state = content["callbacks"]["RunRecord"]
         changed = json.loads(state["report"])
         change(changed)
         state["report"] = json.dumps(changed)
@@ -100,15 +100,15 @@ ODD_FOR_ALL: dict[str, tuple[Callable[[Content], Any], str]] = {
 }
 ODD_FOR_FIT: dict[str, tuple[Callable[[Content], Any], str]] = {
     "a report that is not JSON": (
-        lambda content: content["callbacks"]["RunReport"].update(report="{"),
+        lambda content: content["callbacks"]["RunRecord"].update(report="{"),
         "its report is incomplete",
     ),
     "an endless report": (
-        lambda content: content["callbacks"]["RunReport"].update(report="[" * 10**5),
+        lambda content: content["callbacks"]["RunRecord"].update(report="[" * 10**5),
         "its report is incomplete",
     ),
     "a report that is a number": (
-        lambda content: content["callbacks"]["RunReport"].update(report=3),
+        lambda content: content["callbacks"]["RunRecord"].update(report=3),
         "not what a run needs",
     ),
     "a report without epochs": (report(lambda changed: changed.update(epochs=None)), "its report is incomplete"),
@@ -131,7 +131,7 @@ ODD_FOR_FIT: dict[str, tuple[Callable[[Content], Any], str]] = {
     ),
     "a weight average that diverges": (report_settings("weight_average", decay=2), "weight_average.decay is 2"),
     "seconds that are strings": (
-        lambda content: content["callbacks"]["RunReport"].update(seconds=("a", "b")),
+        lambda content: content["callbacks"]["RunRecord"].update(seconds=("a", "b")),
         "not what a run needs",
     ),
     "no position in the data": (
@@ -262,6 +262,6 @@ def test_an_error_outside_of_restoring_keeps_its_traceback(
     def fail(*args: object) -> None:
         raise LookupError("elsewhere")
 
-    monkeypatch.setattr(RunReport, "on_fit_start", fail)
+    monkeypatch.setattr(RunRecord, "on_fit_start", fail)
     with pytest.raises(LookupError, match="elsewhere"):
         main(commands(path, tmp_path)["fit"])

@@ -8,11 +8,11 @@ import torch
 from PIL import Image, ImageDraw, ImageOps
 from torch import Tensor
 
+from benchmarks.own_digits.photographs import photograph
 from mnist_lightning.classifier import DigitClassifier
 from mnist_lightning.data.batches import Batch, LabelledImages
 from mnist_lightning.datamodule import DigitsDataModule
-from mnist_lightning.errors import NoDigitError
-from mnist_lightning.evidence.own_digits.photographs import photograph
+from mnist_lightning.errors import UserError
 from mnist_lightning.read.mnist_format import stroke_width
 from mnist_lightning.read.preparation import prepare_digit
 from mnist_lightning.read.reading import classify
@@ -240,7 +240,7 @@ def two_digits() -> Image.Image:
     ],
 )
 def test_pictures_without_a_digit(image: Image.Image, problem: str) -> None:
-    with pytest.raises(NoDigitError, match=problem):
+    with pytest.raises(UserError, match=problem):
         prepare_digit(image)
 
 
@@ -274,7 +274,7 @@ def photographed(image: Image.Image, rng: np.random.Generator) -> Image.Image:
 def prepared_or_blank(picture: Image.Image) -> Tensor:
     try:
         return prepare_digit(picture)
-    except NoDigitError:
+    except UserError:
         return torch.zeros(28, 28, dtype=torch.uint8)
 
 

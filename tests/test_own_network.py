@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from mnist_lightning.classifier import DigitClassifier
-from mnist_lightning.errors import CheckpointError, SettingError
+from mnist_lightning.errors import CheckpointError, UserError
 from mnist_lightning.fast.fused_layers import fused_forward
 from mnist_lightning.main import main
 from mnist_lightning.network import BaselineNet, LayeredNet, OptimizedNet, build_network
@@ -172,7 +172,7 @@ def test_a_network_that_cannot_be_traced_trains_without_a_graph(
     ],
 )
 def test_a_mistake_is_named(name: str, message: str, mine: str, finished: Path, tmp_path: Path) -> None:
-    with pytest.raises(SettingError, match=f"--model.network {name}.*{message}"):
+    with pytest.raises(UserError, match=f"--model.network {name}.*{message}"):
         DigitClassifier(network=name)
     checkpoint = torch.load(finished / "checkpoints" / "last.ckpt", weights_only=True)
     checkpoint["hyper_parameters"]["network"] = name
@@ -183,9 +183,9 @@ def test_a_mistake_is_named(name: str, message: str, mine: str, finished: Path, 
 
 def test_muon_looks_at_the_network(mine: str) -> None:
     DigitClassifier(network=f"{mine}.Residual", optimizer="muon")
-    with pytest.raises(SettingError, match="needs batch norm after each: baseline has it after 0 of 7"):
+    with pytest.raises(UserError, match="needs batch norm after each: baseline has it after 0 of 7"):
         DigitClassifier(network="baseline", optimizer="muon")
-    with pytest.raises(SettingError, match=r"Scaled has others\. Use --model\.optimizer sgd"):
+    with pytest.raises(UserError, match=r"Scaled has others\. Use --model\.optimizer sgd"):
         DigitClassifier(network=f"{mine}.Scaled", optimizer="muon")
 
 
@@ -230,7 +230,7 @@ def test_another_number_of_classes(network: nn.Module) -> None:
 
 @pytest.mark.parametrize("names", [("a",), ("a", "a"), ("a", "b\n"), ("a", "$b$")])
 def test_class_names_are_checked(names: tuple[str, ...]) -> None:
-    with pytest.raises(SettingError, match="at least two different names"):
+    with pytest.raises(UserError, match="at least two different names"):
         DigitClassifier(class_names=names)
 
 

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from mnist_lightning.callbacks.image_losses import ImageLosses
 from mnist_lightning.classifier import DigitClassifier
 from mnist_lightning.datamodule import DigitsDataModule
-from mnist_lightning.errors import SettingError
+from mnist_lightning.errors import UserError
 from mnist_lightning.runs.checkpoint import load_classifier
 from support.runs import quiet_trainer
 
@@ -67,7 +67,7 @@ def test_a_loader_of_images_and_labels() -> None:
     ],
 )
 def test_arguments_are_checked(kind: type, name: str, value: object) -> None:
-    with pytest.raises(SettingError, match=re.escape(f"{name}={value!r}: ")):
+    with pytest.raises(UserError, match=re.escape(f"{name}={value!r}: ")):
         kind(**{name: value})
 
 
@@ -81,13 +81,13 @@ class Half(DigitsDataModule):
 
 def test_a_subclass_has_arguments_of_its_own() -> None:
     assert Half(batch_size=8).part == "left"
-    with pytest.raises(SettingError, match="batch_size=0: "):
+    with pytest.raises(UserError, match="batch_size=0: "):
         Half(batch_size=0)
 
 
 def test_hard_images_need_the_callback_that_finds_them() -> None:
     data = DigitsDataModule(dataset="offline_digits", hard_fraction=0.5)
-    with pytest.raises(SettingError, match=r"Add the callback mnist_lightning\.callbacks\.image_losses\.ImageLosses"):
+    with pytest.raises(UserError, match=r"Add the callback mnist_lightning\.callbacks\.image_losses\.ImageLosses"):
         quiet_trainer(max_epochs=2, limit_train_batches=1).fit(DigitClassifier(), data)
     trainer = quiet_trainer(max_epochs=2, limit_train_batches=1, callbacks=[ImageLosses()])
     trainer.fit(DigitClassifier(), data)
@@ -95,7 +95,7 @@ def test_hard_images_need_the_callback_that_finds_them() -> None:
 
 
 def test_nesterov_needs_momentum() -> None:
-    with pytest.raises(SettingError, match=r"Use --model\.momentum 0\.9, or --model\.nesterov false"):
+    with pytest.raises(UserError, match=r"Use --model\.momentum 0\.9, or --model\.nesterov false"):
         DigitClassifier(nesterov=True, momentum=0)
 
 

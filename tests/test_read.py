@@ -19,7 +19,7 @@ from mnist_lightning.classifier import DigitClassifier
 from mnist_lightning.data.idx_files import IdxFiles
 from mnist_lightning.data.image_files import find_images, read_image
 from mnist_lightning.datamodule import DigitsDataModule
-from mnist_lightning.errors import ImageFileError
+from mnist_lightning.errors import UserError
 from mnist_lightning.main import main
 from mnist_lightning.read.preparation import prepare_digit
 from mnist_lightning.runs.predictions import SURE_PROBABILITY
@@ -104,9 +104,7 @@ def test_too_many_pixels_are_refused_before_they_are_decoded(size: tuple[int, in
     header = b"IHDR" + struct.pack(">II", *size) + content[24:29]
     (tmp_path / "bomb.png").write_bytes(content[:12] + header + struct.pack(">I", zlib.crc32(header)) + content[33:])
     # The data contain a single pixel, so decoding would raise another error.
-    with pytest.raises(
-        ImageFileError, match=f"too large: {text}; the limits are 70,000,000 pixels and 20,000 per side"
-    ):
+    with pytest.raises(UserError, match=f"too large: {text}; the limits are 70,000,000 pixels and 20,000 per side"):
         read_image(tmp_path / "bomb.png")
 
 
@@ -125,7 +123,7 @@ def test_no_code_in_a_picture_is_run(name: str, tmp_path: Path, monkeypatch: pyt
     ghostscript.chmod(0o755)
     monkeypatch.setenv("PATH", f"{ghostscript.parent}:{os.environ['PATH']}")
     (tmp_path / name).write_bytes(EPS)
-    with pytest.raises(ImageFileError, match="not an image in a supported format: BMP, GIF, JPEG, "):
+    with pytest.raises(UserError, match="not an image in a supported format: BMP, GIF, JPEG, "):
         read_image(tmp_path / name)
     assert not (tmp_path / "trace").exists()
     with Image.open(tmp_path / name) as image, contextlib.suppress(OSError):
@@ -152,7 +150,7 @@ def test_a_damaged_file_is_refused_whatever_its_format(tmp_path: Path) -> None:
                 warnings.simplefilter("error")
                 try:
                     read_image(path)
-                except ImageFileError:
+                except UserError:
                     num_refused += 1
     assert num_refused >= 7 * 3
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from mnist_lightning.evidence.tables import OUTPUTS, PAGES, RESULTS
+from benchmarks.tables import OUTPUTS, PAGES, RESULTS
 from mnist_lightning.main import main
 from support.demo_page import COMMAND as DEMO
 from support.processes import free_port

@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mnist_lightning.classifier import DigitClassifier
-from mnist_lightning.evidence.own_digits.evaluation import Outcome, evaluate, figures_of, main
-from mnist_lightning.evidence.own_digits.examples import FOLDER, pictures
-from mnist_lightning.evidence.own_digits.pen_strokes import PENS, WAYS, draw_digit
-from mnist_lightning.evidence.own_digits.rendered_digits import (
+from benchmarks.own_digits.evaluation import Outcome, evaluate, figures_of, main
+from benchmarks.own_digits.examples import FOLDER, pictures
+from benchmarks.own_digits.pen_strokes import PENS, WAYS, draw_digit
+from benchmarks.own_digits.rendered_digits import (
     EMPTY,
     FONTS,
     KINDS,
@@ -23,6 +22,7 @@ from mnist_lightning.evidence.own_digits.rendered_digits import (
     WAYS_OF_WRITING,
     rendered_digits,
 )
+from mnist_lightning.classifier import DigitClassifier
 from mnist_lightning.runs.predictions import SURE_PROBABILITY
 from support.runs import PROJECT
 

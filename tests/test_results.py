@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from mnist_lightning.evidence.sizes import CLAIMS
-from mnist_lightning.evidence.study_tables import SHOWN, read_results, sizes_text, study_rows
-from mnist_lightning.evidence.tables import PAGES, README, RESULTS, TABLES, with_tables
+from benchmarks.sizes import CLAIMS
+from benchmarks.study_tables import SHOWN, read_results, sizes_text, study_rows
+from benchmarks.tables import PAGES, README, RESULTS, TABLES, with_tables
 from mnist_lightning.export.formats import METADATA
 from mnist_lightning.main import main
 from mnist_lightning.runs.checkpoint_file import load_checkpoint

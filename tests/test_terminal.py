@@ -13,7 +13,7 @@ import pytest
 from lightning.pytorch import Callback, LightningModule, Trainer
 from typing_extensions import override
 
-from mnist_lightning.errors import SettingError
+from mnist_lightning.errors import UserError
 from mnist_lightning.main import main
 from support import processes
 from support.runs import PROJECT
@@ -34,7 +34,7 @@ class FailAt(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         if trainer.current_epoch == 1 and batch_idx == 1:
-            raise SettingError("made up")
+            raise UserError("made up")
 
 
 class InterruptAtStart(Callback):

@@ -406,7 +406,7 @@ def test_profiler(
     """With all dashboards, which must not interfere."""
     fit("--trainer.profiler", profiler, "--trainer.max_epochs", "1", dashboards=True)
     err = capfd.readouterr().err
-    assert "FIT Profiler Report" in err
+    assert "FIT Profiler Record" in err
     assert text in err
     assert "Use simple, advanced or pytorch" in refused("--trainer.profiler", "xla")
 

@@ -14,7 +14,7 @@ from typing_extensions import override
 from mnist_lightning.classifier import AnyBatch, Backend, DigitClassifier
 from mnist_lightning.data.batches import Batch
 from mnist_lightning.datamodule import DigitsDataModule
-from mnist_lightning.errors import SettingError
+from mnist_lightning.errors import UserError
 from mnist_lightning.main import main
 from mnist_lightning.network import OptimizedNet
 from support.runs import PUBLISHED_LEARNING_RATES, Fit, quiet_trainer, read_report, weights
@@ -113,7 +113,7 @@ def test_a_constant_rate(fit: Fit) -> None:
 def test_one_cycle_needs_an_end() -> None:
     module = DigitClassifier()
     module.trainer = type("Plan", (), {"estimated_stepping_batches": float("inf")})()
-    with pytest.raises(SettingError, match=r"--trainer\.max_epochs -1"):
+    with pytest.raises(UserError, match=r"--trainer\.max_epochs -1"):
         module.configure_optimizers()
 
 

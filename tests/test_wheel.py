@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mnist_lightning.shipped import find_file
+from mnist_lightning.files import find_file
 from support.runs import PROJECT, read_report
 
 SOURCES = ("pyproject.toml", "README.md", "LICENSE", "mnist_lightning", "configs", "models")
@@ -57,7 +57,7 @@ def command(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_the_wheel_holds_the_configs_and_the_model_and_no_evidence(wheel: Path) -> None:
+def test_the_wheel_holds_the_configs_and_the_model_and_all_modules(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     ours = [*(PROJECT / "configs").rglob("*.yaml"), PROJECT / "models" / "mnist.ckpt"]
     assert {f"mnist_lightning/{path.relative_to(PROJECT)}" for path in ours} <= names
@@ -65,9 +65,7 @@ def test_the_wheel_holds_the_configs_and_the_model_and_no_evidence(wheel: Path) 
     assert len(pages) == 5
     assert {str(path.relative_to(PROJECT)) for path in pages} <= names
     modules = {str(path.relative_to(PROJECT)) for path in (PROJECT / "mnist_lightning").rglob("*.py")}
-    evidence = {name for name in modules if name.startswith("mnist_lightning/evidence/")}
-    assert len(evidence) > 1
-    assert {name for name in names if name.endswith(".py")} == modules - evidence
+    assert {name for name in names if name.endswith(".py")} == modules
 
 
 @pytest.mark.slow

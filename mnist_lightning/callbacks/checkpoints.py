@@ -13,8 +13,8 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from typing_extensions import override
 
 from mnist_lightning.errors import CheckpointError
+from mnist_lightning.files import atomic_write
 from mnist_lightning.runs.checkpoint_file import load_checkpoint
-from mnist_lightning.runs.files import atomic_write
 
 
 class CheckpointFiles(TorchCheckpointIO):

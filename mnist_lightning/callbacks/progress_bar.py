@@ -13,7 +13,7 @@ from mnist_lightning.bounds import CountOrZero
 from mnist_lightning.callbacks.training_totals import running_metrics
 from mnist_lightning.classifier import DigitClassifier
 from mnist_lightning.recipe import current_learning_rate
-from mnist_lightning.runs.report_text import epoch_title, rate_text
+from mnist_lightning.runs.record_text import epoch_title, rate_text
 
 
 @rank_zero_only

@@ -9,7 +9,7 @@ from torch.nn import functional as F  # noqa: N812  (PyTorch's usual name)
 from torch.utils.data import Dataset, DistributedSampler
 
 from mnist_lightning.data.seeds import derive_seed
-from mnist_lightning.errors import SettingError
+from mnist_lightning.errors import UserError
 
 # Of the images that `hard_images_first` puts first. Half of them at random was less accurate, on three seeds.
 RANDOM_SHARE = 0.2
@@ -162,7 +162,7 @@ class ShuffledBatches(_SharedBatches):
         if self.epoch == 0 or self.losses is None:
             return torch.randperm(self.num_images, generator=generator)
         if not self.losses.any():
-            raise SettingError(
+            raise UserError(
                 "hard_fraction below 1 needs the losses of the first epoch. Add the callback "
                 "mnist_lightning.callbacks.image_losses.ImageLosses to the Trainer."
             )

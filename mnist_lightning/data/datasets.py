@@ -17,7 +17,7 @@ from mnist_lightning.data.batches import LabelledImages
 from mnist_lightning.data.idx_files import IdxFile, IdxFiles, default_data_dir
 from mnist_lightning.data.image_folder import find_classes, read_image_folder
 from mnist_lightning.data.offline_digits import read_offline_digits
-from mnist_lightning.errors import SettingError, UserError
+from mnist_lightning.errors import UserError
 
 DatasetName = Literal["mnist", "fashion_mnist", "kmnist", "qmnist", "qmnist50k", "offline_digits", "folder"]
 
@@ -102,7 +102,7 @@ def data_set(name: DatasetName | str, data_dir: str) -> DataSet:
     """The data set of this name.
 
     Raises:
-        DataFilesError: it is `folder`, and `data_dir` does not hold one folder for each class.
+        UserError: it is `folder`, and `data_dir` does not hold one folder for each class.
     """
     if name == "folder":
         title = "".join(letter for letter in Path(data_dir).resolve().name if letter.isprintable() and letter != "$")
@@ -133,7 +133,7 @@ def main() -> None:
     data_dir = sys.argv[2] if len(sys.argv) > 2 else default_data_dir()
     try:
         if name not in get_args(DatasetName):
-            raise SettingError(f"{name} is not a data set. Use one of {', '.join(get_args(DatasetName))}.")
+            raise UserError(f"{name} is not a data set. Use one of {', '.join(get_args(DatasetName))}.")
         described = data_set(name, data_dir)
         train, test = described.read(data_dir)
     except UserError as error:

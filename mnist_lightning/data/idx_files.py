@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from mnist_lightning.data.batches import LabelledImages
-from mnist_lightning.errors import PROGRAM, DataFilesError
+from mnist_lightning.errors import PROGRAM, UserError
 
 DOWNLOAD_TIMEOUT_SECONDS = 20
 
@@ -61,7 +61,7 @@ class IdxFiles:
             Training set and test set: images (N, 1, 28, 28) uint8 and labels (N,) int64.
 
         Raises:
-            DataFilesError: a file is missing or damaged and could not be downloaded.
+            UserError: a file is missing or damaged and could not be downloaded.
         """
         arrays = [_parse_idx(self.read_verified(data_dir, file)) for file in self.files]
         train_images, train_labels, test_images, test_labels = arrays
@@ -75,7 +75,7 @@ class IdxFiles:
         """The unpacked content of one file after verifying its checksum; downloads a missing or damaged file.
 
         Raises:
-            DataFilesError: the file is missing or damaged and could not be downloaded.
+            UserError: the file is missing or damaged and could not be downloaded.
         """
         raw_dir = Path(data_dir) / self.folder / "raw"
         problems = []
@@ -127,7 +127,7 @@ class IdxFiles:
             for folder in new_folders:
                 with suppress(OSError):  # not empty after a successful download
                     folder.rmdir()
-        raise DataFilesError(self._help_text(raw_dir, problems))
+        raise UserError(self._help_text(raw_dir, problems))
 
     def mirrors(self) -> list[str]:
         """The beginnings of the addresses that torchvision downloads from."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image, UnidentifiedImageError
 
 from mnist_lightning.data import IMAGE_KINDS
-from mnist_lightning.errors import ImageFileError
+from mnist_lightning.errors import UserError
 
 # The formats of cameras, scanners and drawing programs. Pillow ignores the file's name, and would let Ghostscript run a
 # PostScript file.
@@ -47,13 +47,13 @@ def read_image(path: Path) -> Image.Image:
     """Reads the first image in a file; a large JPEG is decoded at reduced size.
 
     Raises:
-        ImageFileError: the file is missing, not an image of a supported format, damaged or too large.
+        UserError: the file is missing, not an image of a supported format, damaged or too large.
     """
     try:
         if path.is_dir():
-            raise ImageFileError("a folder without image files")
+            raise UserError("a folder without image files")
         if not path.is_file():
-            raise ImageFileError("not a file" if path.exists() else "no such file")
+            raise UserError("not a file" if path.exists() else "no such file")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # broken metadata does not matter
             # Not by path: Pillow 12 would map a rotated, uncompressed TIFF with its sides exchanged.
@@ -67,14 +67,14 @@ def read_image(path: Path) -> Image.Image:
     except Image.DecompressionBombError as error:  # Pillow's limit is higher, but checked first
         raise _too_large(f"{int(re.findall(r'[0-9]+', str(error))[0]):,}") from None
     except UnidentifiedImageError:
-        raise ImageFileError(f"not an image in a supported format: {IMAGE_KINDS}") from None
+        raise UserError(f"not an image in a supported format: {IMAGE_KINDS}") from None
     except OSError as error:
-        raise ImageFileError(f"cannot be read ({error.strerror or error})") from None
-    except ImageFileError:
+        raise UserError(f"cannot be read ({error.strerror or error})") from None
+    except UserError:
         raise
     except Exception as error:  # on a damaged file, Pillow's decoders can raise anything
-        raise ImageFileError(f"cannot be read ({type(error).__name__})") from None
+        raise UserError(f"cannot be read ({type(error).__name__})") from None
 
 
-def _too_large(size: str) -> ImageFileError:
-    return ImageFileError(f"too large: {size} pixels; the limits are {MAX_PIXELS:,} pixels and {MAX_SIDE:,} per side")
+def _too_large(size: str) -> UserError:
+    return UserError(f"too large: {size} pixels; the limits are {MAX_PIXELS:,} pixels and {MAX_SIDE:,} per side")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mnist_lightning.bounds import PathText, Port
-from mnist_lightning.options.commands import command_parser, parse_options
+from mnist_lightning.options import command_parser, parse_options
 
 
 def main(args: Sequence[str]) -> None:
@@ -22,15 +22,15 @@ def demo(ckpt_path: PathText = "models/mnist.ckpt", port: Port | None = None) ->
         port: Serve the page at this port, to this machine only, until Ctrl-C, instead of opening it.
 
     Raises:
-        SettingError: the port cannot be used.
+        UserError: the port cannot be used.
         CheckpointError: the checkpoint cannot be read.
         DivergenceError: the network's logits are not finite.
-        ExportError: the page cannot compute one of the network's layers.
+        UserError: the page cannot compute one of the network's layers.
     """
     from mnist_lightning.demo.server import HOST, page_server
     from mnist_lightning.export.drawing_page import write_page
+    from mnist_lightning.files import atomic_write
     from mnist_lightning.runs.checkpoint import load_classifier
-    from mnist_lightning.runs.files import atomic_write
 
     page = write_page(load_classifier(ckpt_path))
     if port is None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from typing_extensions import override
 
-from mnist_lightning.errors import SettingError
+from mnist_lightning.errors import UserError
 
 HOST = "127.0.0.1"  # not reachable from the network
 
@@ -22,7 +22,7 @@ def page_server(page: bytes, port: int) -> ThreadingHTTPServer:
     """A server of the HTML page at `/`.
 
     Raises:
-        SettingError: the port is in use or not allowed.
+        UserError: the port is in use or not allowed.
     """
 
     class Handler(BaseHTTPRequestHandler):
@@ -49,6 +49,6 @@ def page_server(page: bytes, port: int) -> ThreadingHTTPServer:
         return _Server((HOST, port), Handler)
     except OSError as error:
         other = 8000 if port != 8000 else 8001
-        raise SettingError(
+        raise UserError(
             f"--port {port} cannot be used ({error.strerror}). Use another port, such as --port {other}."
         ) from None

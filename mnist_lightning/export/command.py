@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mnist_lightning.bounds import PathText, Threads
 from mnist_lightning.export import FormatName
-from mnist_lightning.options.commands import command_parser, parse_options, use_threads
+from mnist_lightning.options import command_parser, parse_options, use_threads
 
 
 def main(args: Sequence[str]) -> None:
@@ -33,11 +33,11 @@ def export(
         num_threads: Number of CPU threads; one per core by default.
 
     Raises:
-        SettingError: `output` cannot be written, or a package is missing.
+        UserError: `output` cannot be written, or a package is missing.
         CheckpointError: the checkpoint cannot be read.
-        DataFilesError: the data files are missing and could not be downloaded.
+        UserError: the data files are missing and could not be downloaded.
         DivergenceError: the network's logits are not finite.
-        ExportError: the format cannot hold the network, or does not reproduce its outputs; no file is written.
+        UserError: the format cannot hold the network, or does not reproduce its outputs; no file is written.
     """
     from mnist_lightning.export.writing import export_checkpoint
 

@@ -15,7 +15,7 @@ from typing_extensions import override
 
 from mnist_lightning.classifier import DigitClassifier, check_finite
 from mnist_lightning.data.datasets import DIGITS
-from mnist_lightning.errors import ExportError
+from mnist_lightning.errors import UserError
 from mnist_lightning.export.formats import Exported, ExportFormat, Metadata, describe
 from mnist_lightning.export.pixel_network import PixelNetwork
 from mnist_lightning.network import IMAGE_SHAPE, LayeredNet
@@ -39,12 +39,12 @@ class PageFormat(ExportFormat[dict[str, Any]]):
     @override
     def build(self, network: PixelNetwork, calibration: Tensor) -> dict[str, Any]:
         if network.class_names != DIGITS:
-            raise ExportError(
+            raise UserError(
                 "the page prepares a drawing as MNIST's digits were, but this network was trained on the classes "
                 f"{', '.join(network.class_names)}. {OTHER_FORMATS}"
             )
         if not isinstance(network.net, LayeredNet):
-            raise ExportError(f"the page can only compute a network that is a LayeredNet. {OTHER_FORMATS}")
+            raise UserError(f"the page can only compute a network that is a LayeredNet. {OTHER_FORMATS}")
         # In float64, so that every machine writes the same file.
         described = [_describe(layer) for layer in _fold_batch_norm(copy.deepcopy(network.net.layers).double())]
         kept = [layer for layer in described if layer is not None]
@@ -74,7 +74,7 @@ def write_page(classifier: DigitClassifier) -> bytes:
 
     Raises:
         DivergenceError: the network's logits are not finite.
-        ExportError: the page cannot compute one of its layers.
+        UserError: the page cannot compute one of its layers.
     """
     network, export_format, blank = PixelNetwork(classifier), PageFormat(), torch.zeros(1, *IMAGE_SHAPE)
     with torch.no_grad():
@@ -97,7 +97,7 @@ def _describe(layer: nn.Module) -> Layer | None:
     """The layer as JSON values; None if it changes nothing in evaluation mode.
 
     Raises:
-        ExportError: the page cannot compute the layer.
+        UserError: the page cannot compute the layer.
     """
     match layer:
         case nn.Dropout() | nn.Dropout2d() | nn.Identity():
@@ -116,7 +116,7 @@ def _describe(layer: nn.Module) -> Layer | None:
             match layer.padding:
                 case (int(rows), columns) if rows == columns:
                     return {"kind": "convolution", "padding": rows, **_parameters(layer)}
-    raise ExportError(f"the page cannot compute the layer {layer}. {OTHER_FORMATS}")
+    raise UserError(f"the page cannot compute the layer {layer}. {OTHER_FORMATS}")
 
 
 def _parameters(layer: nn.Linear | nn.Conv2d) -> Layer:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from mnist_lightning.errors import SettingError
+from mnist_lightning.errors import UserError
 from mnist_lightning.export.formats import METADATA, Exported, ExportFormat, Metadata
 from mnist_lightning.export.pixel_network import PixelNetwork
 from mnist_lightning.network import IMAGE_SHAPE
@@ -31,14 +31,14 @@ def check_packages() -> None:
     """Checks that the packages for ONNX are installed.
 
     Raises:
-        SettingError: a package is missing.
+        UserError: a package is missing.
     """
     try:
         import onnx  # noqa: F401
         import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise SettingError(
+        raise UserError(
             f"--format onnx needs the package {error.name}. Run `pip install onnx onnxruntime onnxscript`, or use "
             "--format torch."
         ) from None

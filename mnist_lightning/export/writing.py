@@ -8,7 +8,7 @@ from typing import Any
 
 from mnist_lightning.classifier import check_finite
 from mnist_lightning.datamodule import DigitsDataModule
-from mnist_lightning.errors import ExportError, SettingError
+from mnist_lightning.errors import UserError
 from mnist_lightning.export import FormatName
 from mnist_lightning.export.comparison import (
     MAX_INT8_ACCURACY_LOSS,
@@ -25,10 +25,8 @@ from mnist_lightning.export.onnx_model import Int8OnnxFormat, OnnxFormat, check_
 from mnist_lightning.export.pixel_network import PixelNetwork
 from mnist_lightning.export.torch_program import TorchFormat
 from mnist_lightning.export.weights import WeightsFormat
+from mnist_lightning.files import atomic_write, check_output, one_line
 from mnist_lightning.runs.checkpoint import read_checkpoint
-from mnist_lightning.runs.files import atomic_write
-from mnist_lightning.runs.markdown import one_line
-from mnist_lightning.runs.outputs import check_output
 
 NUM_CALIBRATION_IMAGES = 1000
 
@@ -63,8 +61,8 @@ def write_and_compare(
 
     Raises:
         DivergenceError: the network's logits are not finite.
-        ExportError: the file does not reproduce the network's outputs, or int8 loses accuracy; it is not written.
-        SettingError: `output` cannot be written.
+        UserError: the file does not reproduce the network's outputs, or int8 loses accuracy; it is not written.
+        UserError: `output` cannot be written.
     """
     test = data.images("test")
     images, labels = as_pixels(test.images), test.labels
@@ -73,10 +71,10 @@ def write_and_compare(
     calibration = as_pixels(data.images("train").images[:NUM_CALIBRATION_IMAGES])
     try:
         model = export_format.build(network, calibration)
-    except ExportError:
+    except UserError:
         raise
     except Exception as error:  # PyTorch's exporters raise any type for a user's network
-        raise ExportError(
+        raise UserError(
             f"{output}: the network cannot be exported: {one_line(str(error))[:300]}. Try another --format."
         ) from error
     metadata = describe(network)
@@ -93,7 +91,7 @@ def write_and_compare(
             num_bytes = partial.stat().st_size
             partial.replace(output)
     except OSError as error:
-        raise SettingError(
+        raise UserError(
             f"--output {output} cannot be written ({error.strerror}). Use a file in a writable directory."
         ) from None
     return _lines(output, num_bytes, metadata, comparison, export_format.note)
@@ -102,15 +100,15 @@ def write_and_compare(
 def _check(comparison: Comparison, export_format: ExportFormat[Any], output: Path) -> None:
     difference, others = comparison.max_logit_difference, comparison.num_other_classes
     if not math.isfinite(difference):
-        raise ExportError(f"{output} would give logits that are not finite. It was not written; try another --format.")
+        raise UserError(f"{output} would give logits that are not finite. It was not written; try another --format.")
     if export_format.is_exact and (others > 0 or difference > MAX_LOGIT_DIFFERENCE):
-        raise ExportError(
+        raise UserError(
             f"{output} would not reproduce the network's outputs: {others:,} of {comparison.num_images:,} predictions "
             f"differ, and logits differ by up to {difference:.1e}. It was not written; try another --format."
         )
     loss = round(comparison.network_accuracy - comparison.exported_accuracy, 9)  # without float rounding
     if not export_format.is_exact and loss >= MAX_INT8_ACCURACY_LOSS:
-        raise ExportError(
+        raise UserError(
             f"--format onnx_int8: {output} would lose {loss:.2%} of accuracy; the limit is "
             f"{MAX_INT8_ACCURACY_LOSS:.1%}. It was not written; use --format onnx."
         )

@@ -13,7 +13,7 @@ from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvir
 from lightning.pytorch.callbacks import BatchSizeFinder, LearningRateFinder, StochasticWeightAveraging
 from lightning.pytorch.plugins import CheckpointIO
 
-from mnist_lightning.errors import PROGRAM, SettingError
+from mnist_lightning.errors import PROGRAM, UserError
 from mnist_lightning.runs.environment import num_cores
 
 
@@ -21,29 +21,29 @@ def check_fit_settings(config: Any) -> None:
     """Checks the settings of `fit` before any work.
 
     Raises:
-        SettingError: a config, an end or training batches are missing.
+        UserError: a config, an end or training batches are missing.
     """
     if not config.config:
-        raise SettingError(f"fit needs a config: `{PROGRAM} fit --config configs/optimized.yaml`.")
+        raise UserError(f"fit needs a config: `{PROGRAM} fit --config configs/optimized.yaml`.")
     if config.trainer.max_epochs is None and config.trainer.max_steps == -1:
-        raise SettingError(
+        raise UserError(
             "--trainer.max_epochs and --trainer.max_steps are not set. "
             "Put configs/optimized.yaml before an overlay such as configs/cpu.yaml, or add --trainer.max_epochs 15."
         )
     if config.trainer.fast_dev_run and config.ckpt_path:
-        raise SettingError("--trainer.fast_dev_run tries a run from its start. Omit it, or --ckpt_path.")
+        raise UserError("--trainer.fast_dev_run tries a run from its start. Omit it, or --ckpt_path.")
     if config.trainer.limit_train_batches == 0:
-        raise SettingError("--trainer.limit_train_batches 0 leaves nothing to train on. Use 1 or more.")
+        raise UserError("--trainer.limit_train_batches 0 leaves nothing to train on. Use 1 or more.")
 
 
 def check_run_name(name: str) -> None:
     """Checks that a run's name can name a folder.
 
     Raises:
-        SettingError: it contains anything but letters, digits, '.', '_' and '-'.
+        UserError: it contains anything but letters, digits, '.', '_' and '-'.
     """
     if not re.fullmatch(r"[\w.-]*\w[\w.-]*", name):
-        raise SettingError(f"--run_name {name}: use letters, digits, '.', '_' and '-' only.")
+        raise UserError(f"--run_name {name}: use letters, digits, '.', '_' and '-' only.")
 
 
 def checked_seed(seed: bool | int) -> int:
@@ -61,10 +61,10 @@ def check_accelerator(accelerator: Any) -> None:
     """Checks that a requested GPU exists.
 
     Raises:
-        SettingError: PyTorch finds none.
+        UserError: PyTorch finds none.
     """
     if accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
-        raise SettingError(
+        raise UserError(
             f"--trainer.accelerator {accelerator}: PyTorch finds no CUDA GPU on this machine. "
             "Use --trainer.accelerator cpu, or --config configs/cpu.yaml instead of configs/gpu.yaml."
         )
@@ -77,14 +77,14 @@ def check_devices(accelerator: Any, devices: Any) -> None:
     """Checks the number of processes that train on a CPU.
 
     Raises:
-        SettingError: it is not a number, or far above the number of cores, which would exhaust the memory.
+        UserError: it is not a number, or far above the number of cores, which would exhaust the memory.
     """
     if accelerator != "cpu" and not (accelerator == "auto" and not torch.accelerator.is_available()):
         return
     most = max(num_cores(), MIN_PROCESSES_TO_ALLOW)
     is_count = re.fullmatch("[1-9][0-9]{0,3}", str(devices)) and int(devices) <= most
     if devices != "auto" and not is_count:
-        raise SettingError(
+        raise UserError(
             f"--trainer.devices {str(devices)[:40]}: on a CPU, use a number of processes from 1 to {most}, or omit it."
         )
 
@@ -93,7 +93,7 @@ def check_trainer(trainer: Any) -> None:
     """Checks for options of Lightning's Trainer that would mislead, hang or have no effect in this project.
 
     Raises:
-        SettingError: one is set.
+        UserError: one is set.
     """
     refused = {
         "overfit_batches": (
@@ -143,7 +143,7 @@ def check_trainer(trainer: Any) -> None:
     for name, (is_refused, reason) in refused.items():
         if is_refused:
             value = "true" if trainer[name] is True else trainer[name]
-            raise SettingError(f"--trainer.{name} {value}: {reason}")
+            raise UserError(f"--trainer.{name} {value}: {reason}")
 
 
 def _is_launched() -> bool:
@@ -156,7 +156,7 @@ def check_added(callbacks: Sequence[Any], plugins: Sequence[Any]) -> None:
     """Checks the user's callbacks and plugins for those that conflict with the project's own.
 
     Raises:
-        SettingError: one does.
+        UserError: one does.
     """
     reasons: dict[type, str] = {
         BatchSizeFinder: "it trains before the run starts, which the report would count. Set --data.batch_size.",
@@ -168,4 +168,4 @@ def check_added(callbacks: Sequence[Any], plugins: Sequence[Any]) -> None:
         for part in added:
             for refused, reason in reasons.items():
                 if isinstance(part, refused):
-                    raise SettingError(f"--trainer.{option} {type(part).__name__}: {reason}")
+                    raise UserError(f"--trainer.{option} {type(part).__name__}: {reason}")

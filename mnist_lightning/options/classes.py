@@ -16,7 +16,7 @@ from lightning.pytorch.profilers import Profiler
 from lightning.pytorch.strategies import Strategy
 from typing_extensions import override
 
-from mnist_lightning.errors import SettingError
+from mnist_lightning.errors import UserError
 from mnist_lightning.options.parser import ShortErrorParser
 
 RUN_FOLDER = "RUN_FOLDER"  # a placeholder in the arguments of these classes, until the run has its folder
@@ -60,7 +60,7 @@ def make(option: str, value: Any, run_folder: Path) -> Any:
         run_folder: The run's folder.
 
     Raises:
-        SettingError: a class cannot be instantiated, perhaps because it needs a package that is not installed.
+        UserError: a class cannot be instantiated, perhaps because it needs a package that is not installed.
     """
     if isinstance(value, str):
         return value.replace(RUN_FOLDER, str(run_folder))
@@ -75,5 +75,5 @@ def make(option: str, value: Any, run_folder: Path) -> Any:
             _ = getattr(made, "experiment", None)  # connects here, where a missing login or server can be reported
     except Exception as error:  # classes of other packages may raise any type
         package = f" Run `pip install {error.name}`." if isinstance(error, ImportError) and error.name else ""
-        raise SettingError(f"{option} {value.func.__name__}: {str(error)[:600]}{package}") from None
+        raise UserError(f"{option} {value.func.__name__}: {str(error)[:600]}{package}") from None
     return made

@@ -11,8 +11,8 @@ from jsonargparse import ActionConfigFile, ArgumentParser, Namespace, set_loader
 from jsonargparse._loaders_dumpers import yaml_load
 from typing_extensions import override
 
-from mnist_lightning.errors import SettingError
-from mnist_lightning.shipped import find_file
+from mnist_lightning.errors import UserError
+from mnist_lightning.files import find_file
 
 MAX_ERROR_LINES = 6
 MAX_LINE_LENGTH = 300
@@ -70,13 +70,13 @@ class ConfigFile(ActionConfigFile):
         """Reads the file.
 
         Raises:
-            SettingError: it replaces a group of options with a single value, such as an empty one.
+            UserError: it replaces a group of options with a single value, such as an empty one.
         """
         super().__call__(parser, cfg, find_file(values), option_string)  # type: ignore[no-untyped-call]
         groups = {action.dest.rpartition(".")[0] for action in parser._actions}
         for name, value in vars(cfg).items():
             if name in groups and not isinstance(value, Namespace):
-                raise SettingError(
+                raise UserError(
                     f"--config: {name}: {value} in a config replaces a whole group of options. Write options below "
                     "it, or omit it."
                 )

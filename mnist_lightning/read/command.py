@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from mnist_lightning.bounds import PathText, Threads
 from mnist_lightning.data import IMAGE_KINDS
-from mnist_lightning.options.commands import command_parser, parse_options
+from mnist_lightning.options import command_parser, parse_options
 
 
 def main(args: Sequence[str]) -> None:
@@ -35,7 +35,7 @@ def read(
     Raises:
         SystemExit: status 1 if a file does not show exactly one digit, the network is not sure which it is, or its
             prepared image cannot be written.
-        SettingError: `output` or `prepared` exists already or cannot be written.
+        UserError: `output` or `prepared` exists already or cannot be written.
         CheckpointError: the checkpoint cannot be read.
     """
     from mnist_lightning.read.listing import print_digits

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import ConvexHull
 
-from mnist_lightning.errors import NoDigitError
+from mnist_lightning.errors import UserError
 from mnist_lightning.read.mnist_format import stroke_width
 
 Floats = NDArray[np.float32]
@@ -61,11 +61,11 @@ def find_digit(inks: Sequence[Floats]) -> tuple[Floats, Mask]:
         margin.
 
     Raises:
-        NoDigitError: no digit, or several digits.
+        UserError: no digit, or several digits.
     """
     best = [candidate for ink in inks if (candidate := _best_candidate(ink)) is not None]
     if not best:
-        raise NoDigitError("nothing in the picture looks like a digit")
+        raise UserError("nothing in the picture looks like a digit")
     best.sort(key=lambda candidate: candidate.score)
     other, main = best[0], best[-1]
     # The main piece may be the paper inside a 0, which can have more area than the 0 itself.
@@ -162,7 +162,7 @@ def _with_nearby_pieces(ink: Floats, pieces: Pieces, main: Mask) -> Mask:
     """The mask (H, W) of the digit: the main piece and those nearby that are no dots, underlines or frames.
 
     Raises:
-        NoDigitError: several digits.
+        UserError: several digits.
     """
     main_box = _box_of(main)
     side = _longer_side(main_box)
@@ -178,7 +178,7 @@ def _with_nearby_pieces(ink: Floats, pieces: Pieces, main: Mask) -> Mask:
         and ink[box][pieces[box] == number].mean() >= min_ink
     }
     if any(_is_digit_beside(box, main_box) for box in others.values()):
-        raise NoDigitError("more than one digit in the picture: crop it to one digit")
+        raise UserError("more than one digit in the picture: crop it to one digit")
     while near := others.keys() & set(np.unique(pieces[ndimage.distance_transform_edt(~kept) <= MAX_GAP * side])):
         kept = kept | np.isin(pieces, list(near))
         others = {number: box for number, box in others.items() if number not in near}

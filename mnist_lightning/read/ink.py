@@ -6,7 +6,7 @@ from PIL import Image, ImageOps
 from scipy import ndimage
 
 from mnist_lightning.data.image_files import MIN_DECODED_SIDE
-from mnist_lightning.errors import NoDigitError
+from mnist_lightning.errors import UserError
 
 Floats = NDArray[np.float32]
 
@@ -30,7 +30,7 @@ def extract_ink(image: Image.Image) -> tuple[Floats, Floats]:
         Two arrays (H, W) from 0 to about 255; longer side from MIN_WORKING_SIDE to about twice MAX_WORKING_SIDE.
 
     Raises:
-        NoDigitError: the picture has no pixels.
+        UserError: the picture has no pixels.
     """
     lightness = _project_to_contrast_axis(np.asarray(_to_upright_rgb(image), dtype=np.float32))
     paper = _flat_paper(lightness)
@@ -52,7 +52,7 @@ def _flat_paper(lightness: Floats) -> float | None:
 def _to_upright_rgb(image: Image.Image) -> Image.Image:
     """Converts to RGB, rotates according to EXIF, fills a transparent background and resizes."""
     if 0 in image.size:
-        raise NoDigitError("the picture has no pixels")
+        raise UserError("the picture has no pixels")
     if image.mode == "LAB":  # Pillow converts neither LAB nor La to RGB
         image = image.getchannel(0)
     if image.mode == "La":

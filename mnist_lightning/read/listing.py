@@ -9,12 +9,11 @@ from torch import Tensor
 
 from mnist_lightning.data.datasets import DIGITS
 from mnist_lightning.data.image_files import find_images
-from mnist_lightning.errors import CheckpointError, SettingError
-from mnist_lightning.options.commands import use_threads
+from mnist_lightning.errors import CheckpointError, UserError
+from mnist_lightning.files import atomic_write, check_output, write_rows
+from mnist_lightning.options import use_threads
 from mnist_lightning.read.reading import ReadDigit, read_digit, result_row
 from mnist_lightning.runs.checkpoint import load_classifier
-from mnist_lightning.runs.files import atomic_write
-from mnist_lightning.runs.outputs import check_output, write_rows
 
 
 def print_digits(
@@ -60,9 +59,9 @@ def _check_new_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
-            raise SettingError(f"--prepared {folder} is not empty. Use a new folder.")
+            raise UserError(f"--prepared {folder} is not empty. Use a new folder.")
     except OSError as error:
-        raise SettingError(
+        raise UserError(
             f"--prepared {folder}: cannot create the folder ({error.strerror}). Use another path."
         ) from None
 

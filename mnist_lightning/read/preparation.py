@@ -16,6 +16,6 @@ def prepare_digit(image: Image.Image) -> Tensor:
         image: a photo, scan or drawing of one digit, any mode and size, dark on light or light on dark.
 
     Raises:
-        NoDigitError: the picture does not show exactly one digit.
+        UserError: the picture does not show exactly one digit.
     """
     return torch.from_numpy(to_mnist_format(*find_digit(extract_ink(image))))

@@ -9,9 +9,9 @@ from torch import Tensor
 from mnist_lightning.classifier import DigitClassifier
 from mnist_lightning.data.augmentation import AffineParameters, affine
 from mnist_lightning.data.image_files import read_image
-from mnist_lightning.errors import ImageFileError, NoDigitError
+from mnist_lightning.errors import UserError
+from mnist_lightning.files import Row
 from mnist_lightning.read.preparation import prepare_digit
-from mnist_lightning.runs.outputs import Row
 from mnist_lightning.runs.predictions import SURE_PROBABILITY
 
 # The mean over rotations tells wrong answers and letters from right ones better than one view does (development set).
@@ -63,10 +63,12 @@ def _rotated(pixels: Tensor, degrees: float) -> Tensor:
 def read_digit(classifier: DigitClassifier, path: Path) -> ReadDigit | Problem:
     """Recognises the digit in an image file."""
     try:
-        prepared = prepare_digit(read_image(path))
-    except ImageFileError as error:
+        image = read_image(path)
+    except UserError as error:
         return Problem(str(error))
-    except NoDigitError as error:
+    try:
+        prepared = prepare_digit(image)
+    except UserError as error:
         return Problem(f"no digit found: {error}")
     return recognise(classifier, prepared)
 

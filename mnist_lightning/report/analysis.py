@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from mnist_lightning.data.batches import LabelledImages
+from mnist_lightning.files import Count, Share
 from mnist_lightning.report import CheckpointName
 from mnist_lightning.report.calibration import Calibration, calibration_of, share
 from mnist_lightning.report.confusion import confusion_counts
 from mnist_lightning.report.evaluation import Robustness
 from mnist_lightning.report.finished_run import FinishedRun
-from mnist_lightning.runs.json_records import Count, Share
 from mnist_lightning.runs.predictions import worst_mistakes
 
 

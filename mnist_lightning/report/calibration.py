@@ -7,8 +7,8 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from mnist_lightning.runs.drawing import BLUE, INK, in_our_style, new_figure, wilson_interval
-from mnist_lightning.runs.json_records import Count, Share
+from mnist_lightning.figures.style import BLUE, INK, in_our_style, new_figure, wilson_interval
+from mnist_lightning.files import Count, Share
 
 NUM_BINS = 15  # as in Guo et al.
 

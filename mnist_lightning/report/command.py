@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mnist_lightning.bounds import PathText, Threads
-from mnist_lightning.options.commands import command_parser, parse_options, use_threads
+from mnist_lightning.options import command_parser, parse_options, use_threads
 from mnist_lightning.report import CheckpointName
 
 
@@ -28,9 +28,9 @@ def report(
         num_threads: Threads on the CPU; by default one for each core.
 
     Raises:
-        SettingError: there is no such run, its report is damaged, or its folder cannot be written.
+        UserError: there is no such run, its report is damaged, or its folder cannot be written.
         CheckpointError: the run has no such checkpoint, or it is damaged.
-        DataFilesError: the images are missing.
+        UserError: the images are missing.
     """
     from mnist_lightning.report.figures import write_figures
     from mnist_lightning.report.finished_run import read_run

@@ -9,7 +9,7 @@ from torch import Tensor
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from mnist_lightning.data.datasets import noun_of
-from mnist_lightning.runs.drawing import INK, SHADE, in_our_style, new_figure
+from mnist_lightning.figures.style import INK, SHADE, in_our_style, new_figure
 
 
 def confusion_counts(labels: Tensor, probabilities: Tensor) -> Tensor:

@@ -11,8 +11,8 @@ from mnist_lightning.classifier import DigitClassifier, check_finite
 from mnist_lightning.data.augmentation import AffineParameters, affine
 from mnist_lightning.data.batches import LabelledImages
 from mnist_lightning.datamodule import DigitsDataModule
+from mnist_lightning.files import Count, Share
 from mnist_lightning.network import IMAGE_SHAPE
-from mnist_lightning.runs.json_records import Count, Share
 
 ROTATIONS_DEGREES = tuple(range(-30, 31, 5))
 SHIFTS_PIXELS = tuple(range(-4, 5))
@@ -60,7 +60,7 @@ def read_test_images(data: DigitsDataModule) -> LabelledImages:
     """The test images of the run's data set.
 
     Raises:
-        DataFilesError: the files are missing or damaged, and could not be downloaded.
+        UserError: the files are missing or damaged, and could not be downloaded.
     """
     data.setup("test")
     return data.images("test")

@@ -1,6 +1,7 @@
 """Evaluates a finished run and writes its figures, their numbers and a page."""
 
-from mnist_lightning.errors import SettingError
+from mnist_lightning.errors import UserError
+from mnist_lightning.files import atomic_write, to_json
 from mnist_lightning.report.analysis import Analysis, analyse
 from mnist_lightning.report.evaluation import predict, read_test_images, robustness_of
 from mnist_lightning.report.finished_run import FinishedRun
@@ -12,9 +13,7 @@ from mnist_lightning.report.pictures import (
     mistakes_picture,
     robustness_picture,
 )
-from mnist_lightning.runs.files import atomic_write
-from mnist_lightning.runs.json_records import to_json
-from mnist_lightning.runs.report_text import report_markdown, with_figures_section
+from mnist_lightning.runs.record_text import report_markdown, with_figures_section
 
 
 def write_figures(run: FinishedRun) -> None:
@@ -87,7 +86,7 @@ def _write(run: FinishedRun, files: dict[str, bytes], section: str) -> None:
         before = markdown.read_bytes() if markdown.exists() else report_markdown(run.report).encode()
         atomic_write(markdown, with_figures_section(before, section))
     except OSError as error:
-        raise SettingError(
+        raise UserError(
             f"RUN {run.folder}: {error.filename} cannot be written ({error.strerror}). Free disk space, or copy the "
             "run to a folder that can be written."
         ) from None

@@ -5,12 +5,11 @@ from pathlib import Path
 
 from mnist_lightning.classifier import DigitClassifier
 from mnist_lightning.datamodule import DigitsDataModule
-from mnist_lightning.errors import CheckpointError, SettingError
+from mnist_lightning.errors import CheckpointError, UserError
+from mnist_lightning.files import from_json, one_line
 from mnist_lightning.report import CheckpointName
 from mnist_lightning.runs.checkpoint import read_checkpoint
-from mnist_lightning.runs.json_records import from_json
-from mnist_lightning.runs.markdown import one_line
-from mnist_lightning.runs.report import Report
+from mnist_lightning.runs.record import Record
 
 
 @dataclass(frozen=True)
@@ -18,7 +17,7 @@ class FinishedRun:
     """A run's folder with the weights of one of its checkpoints."""
 
     folder: Path
-    report: Report
+    report: Record
     checkpoint: CheckpointName
     num_steps: int  # optimizer steps that the weights have taken
     classifier: DigitClassifier  # in evaluation mode, on the CPU
@@ -57,7 +56,7 @@ def read_run(folder: Path, checkpoint: CheckpointName, data_dir: str | None) -> 
         data_dir: directory of the images, as for `fit`.
 
     Raises:
-        SettingError: there is no such run, or its report is damaged.
+        UserError: there is no such run, or its report is damaged.
         CheckpointError: the run has no such checkpoint, or it is damaged.
     """
     report = _read_report(folder)
@@ -79,16 +78,16 @@ def read_run(folder: Path, checkpoint: CheckpointName, data_dir: str | None) -> 
     return FinishedRun(folder, report, checkpoint, num_steps, trained.classifier(), trained.datamodule(data_dir))
 
 
-def _read_report(folder: Path) -> Report:
+def _read_report(folder: Path) -> Record:
     path = folder / "report.json"
     try:
-        return from_json(Report, path.read_text(encoding="utf-8"))
+        return from_json(Record, path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
-        raise SettingError(_no_run(folder)) from None
+        raise UserError(_no_run(folder)) from None
     except OSError as error:
-        raise SettingError(f"RUN {folder}: report.json cannot be read ({error.strerror}). Name another run.") from None
+        raise UserError(f"RUN {folder}: report.json cannot be read ({error.strerror}). Name another run.") from None
     except ValueError as error:
-        raise SettingError(
+        raise UserError(
             f"RUN {folder}: {path} is damaged, or was not written by `fit` ({one_line(str(error))}). To write it "
             f"again, resume the run: `fit` with its config and --ckpt_path {folder / 'checkpoints' / 'last.ckpt'}."
         ) from None

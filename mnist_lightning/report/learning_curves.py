@@ -9,14 +9,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
+from mnist_lightning.figures.style import BLUE, GREEN, VERMILION, in_our_style, new_figure, scale_accuracy
+from mnist_lightning.files import one_line
 from mnist_lightning.recipe import Recipe
-from mnist_lightning.runs.drawing import BLUE, GREEN, VERMILION, in_our_style, new_figure, scale_accuracy
-from mnist_lightning.runs.markdown import one_line
-from mnist_lightning.runs.report import EpochRow, Report
+from mnist_lightning.runs.record import EpochRow, Record
 
 
 @in_our_style
-def learning_curves_figure(report: Report) -> Figure:
+def learning_curves_figure(report: Record) -> Figure:
     """Loss and accuracy of each epoch, in training and in validation if there was any, and the learning rate."""
     rows = report.epochs
     figure = new_figure(7.6)
@@ -64,7 +64,7 @@ def _end(row: EpochRow) -> float:
     return row.epoch - 1 + row.trained_part
 
 
-def _draw_rate(axes: Axes, report: Report) -> None:
+def _draw_rate(axes: Axes, report: Record) -> None:
     rows = report.epochs
     ends = [_end(row) for row in rows]
     rates = learning_rates(report)
@@ -82,7 +82,7 @@ def _draw_rate(axes: Axes, report: Report) -> None:
     axes.set_ylim(0, None)
 
 
-def learning_rates(report: Report) -> list[float] | None:
+def learning_rates(report: Record) -> list[float] | None:
     """The learning rate of each optimizer step of the finished epochs, from the run's settings.
 
     None if these disagree with the report's rates after each epoch, as with a custom schedule, or without an epoch.

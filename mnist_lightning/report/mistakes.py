@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from mnist_lightning.data.datasets import noun_of
-from mnist_lightning.runs.drawing import SHADE, VERMILION, in_our_style, new_figure
+from mnist_lightning.figures.style import SHADE, VERMILION, in_our_style, new_figure
 from mnist_lightning.runs.predictions import worst_mistakes
 
 NUM_SHOWN = 25

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined
 
+from mnist_lightning.files import one_line
 from mnist_lightning.report.analysis import Analysis
 from mnist_lightning.report.finished_run import FinishedRun
 from mnist_lightning.report.pictures import Picture
-from mnist_lightning.runs.markdown import as_text
-from mnist_lightning.runs.report_text import epochs_text
+from mnist_lightning.runs.record_text import epochs_text
 
 TEMPLATE = Path(__file__).with_name("page.html")
 
@@ -42,8 +42,8 @@ def png_size(png: bytes) -> tuple[int, int]:
 
 def markdown_section(pictures: Sequence[Picture], measured: str) -> str:
     """The section of `report.md` that shows the files in `figures/`."""
-    lines = ["## Figures", "", f"{as_text(measured)} The same on one page: [report.html](report.html)."]
+    lines = ["## Figures", "", f"{one_line(measured)} The same on one page: [report.html](report.html)."]
     for picture in pictures:
-        image = f"![{as_text(picture.alt)}](figures/{picture.name}.png)"
-        lines += ["", f"### {picture.heading}", "", image, "", as_text(picture.caption)]
+        image = f"![{one_line(picture.alt)}](figures/{picture.name}.png)"
+        lines += ["", f"### {picture.heading}", "", image, "", one_line(picture.caption)]
     return "\n".join(lines)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from mnist_lightning.data.batches import LabelledImages
 from mnist_lightning.data.datasets import noun_of
+from mnist_lightning.figures.style import png_of
 from mnist_lightning.network import IMAGE_SHAPE
 from mnist_lightning.report.analysis import Analysis
 from mnist_lightning.report.calibration import calibration_figure
@@ -16,8 +17,7 @@ from mnist_lightning.report.finished_run import FinishedRun
 from mnist_lightning.report.learning_curves import learning_curves_figure
 from mnist_lightning.report.mistakes import NUM_SHOWN, mistakes_figure
 from mnist_lightning.report.robustness import robustness_figure
-from mnist_lightning.runs.drawing import png_of
-from mnist_lightning.runs.report_text import epochs_text, optional_text, rate_note
+from mnist_lightning.runs.record_text import epochs_text, optional_text, rate_note
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,7 @@ from collections.abc import Mapping
 
 from matplotlib.figure import Figure
 
-from mnist_lightning.report.evaluation import Point, Robustness
-from mnist_lightning.runs.drawing import (
+from mnist_lightning.figures.style import (
     BLUE,
     GREEN,
     SHADE,
@@ -15,6 +14,7 @@ from mnist_lightning.runs.drawing import (
     scale_accuracy,
     wilson_interval,
 )
+from mnist_lightning.report.evaluation import Point, Robustness
 
 LABELS = {
     "rotation_degrees": ("rotation, degrees counter-clockwise", "rotated", BLUE, "o"),

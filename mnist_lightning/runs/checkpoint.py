@@ -14,7 +14,7 @@ from mnist_lightning.bounds import bound_trainer_options
 from mnist_lightning.classifier import DigitClassifier
 from mnist_lightning.data.datasets import DIGITS, MNIST_PIXELS
 from mnist_lightning.datamodule import DigitsDataModule
-from mnist_lightning.errors import CheckpointError, SettingError
+from mnist_lightning.errors import CheckpointError, UserError
 from mnist_lightning.network import CHANNELS, NETWORKS
 from mnist_lightning.runs.checkpoint_file import CHECKPOINT_HINT, load_checkpoint
 
@@ -42,7 +42,7 @@ class LoadedCheckpoint(NamedTuple):
             data_dir: directory that holds the files, as in --data.data_dir.
 
         Raises:
-            SettingError: the images there have other classes than the classifier.
+            UserError: the images there have other classes than the classifier.
         """
         data = DigitsDataModule(**{**self.data, "data_dir": data_dir})
         check_class_names(self.model["class_names"], data)
@@ -69,7 +69,7 @@ def read_checkpoint(ckpt_path: str | Path) -> LoadedCheckpoint:
         is_ours = model.get("network", "optimized") in NETWORKS
         with torch.device("meta") if is_ours else torch.random.fork_rng(devices=[]):
             expected = DigitClassifier(**model)
-    except SettingError as error:
+    except UserError as error:
         raise CheckpointError(f"--ckpt_path {ckpt_path}: its settings cannot be used: {error}") from None
     check_tensors(ckpt_path, content["state_dict"], expected.state_dict())
     return LoadedCheckpoint(content, model, data)
@@ -79,10 +79,10 @@ def check_class_names(class_names: tuple[str, ...], data: DigitsDataModule) -> N
     """Checks that images have the classes that a network was trained on.
 
     Raises:
-        SettingError: they have others.
+        UserError: they have others.
     """
     if class_names != data.class_names:
-        raise SettingError(
+        raise UserError(
             f"the network was trained on the classes {', '.join(class_names)}, but {data.title} has "
             f"{', '.join(data.class_names)}. Name the images of its training with --data.dataset and --data.data_dir "
             "(`report` and `export`: --data_dir)."

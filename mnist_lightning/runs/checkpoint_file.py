@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from mnist_lightning.errors import CheckpointError
-from mnist_lightning.shipped import find_file
+from mnist_lightning.files import find_file
 
 CHECKPOINT_HINT = "Use a .ckpt file that `fit` wrote."
 

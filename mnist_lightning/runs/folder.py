@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mnist_lightning.errors import SettingError
+from mnist_lightning.errors import UserError
 
 try:
     import fcntl
@@ -39,7 +39,7 @@ def locked(folder: Path | None) -> Iterator[None]:
         folder: the folder; None locks nothing.
 
     Raises:
-        SettingError: another process trains in the folder, or the folder is not writable.
+        UserError: another process trains in the folder, or the folder is not writable.
     """
     if folder is None or fcntl is None:
         yield
@@ -47,7 +47,7 @@ def locked(folder: Path | None) -> Iterator[None]:
     try:
         file = (folder / ".lock").open("a")
     except OSError as error:
-        raise SettingError(
+        raise UserError(
             f"cannot write to {folder} ({error.strerror}). Make it writable, or omit --ckpt_path to start a new run."
         ) from None
     with file:
@@ -56,7 +56,7 @@ def locked(folder: Path | None) -> Iterator[None]:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             if error.errno in (errno.EACCES, errno.EAGAIN):
-                raise SettingError(
+                raise UserError(
                     f"--ckpt_path: another process is training the run in {folder}. Wait until it ends, or omit "
                     "--ckpt_path to start a new run."
                 ) from None

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from mnist_lightning.classifier import Predictions
 from mnist_lightning.data.datasets import noun_of
-from mnist_lightning.runs.outputs import Row
+from mnist_lightning.files import Row
 
 # Below this probability, a drawing or photograph could be another digit, or none. Chosen for models/mnist.ckpt on the
 # development set of evidence/own_digits: 0.6 % of the confident answers are wrong, 1.9 % of clean digits are "not

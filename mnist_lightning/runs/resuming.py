@@ -10,12 +10,11 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.trainer.connectors import checkpoint_connector
 from torch import Tensor
 
-from mnist_lightning.errors import CheckpointError, SettingError
+from mnist_lightning.errors import CheckpointError, UserError
+from mnist_lightning.files import from_json, one_line
 from mnist_lightning.runs.checkpoint import LoadedCheckpoint, checked_settings
 from mnist_lightning.runs.checkpoint_file import CHECKPOINT_HINT
-from mnist_lightning.runs.json_records import from_json
-from mnist_lightning.runs.markdown import one_line
-from mnist_lightning.runs.report import Report
+from mnist_lightning.runs.record import Record
 from mnist_lightning.runs.settings import Settings, check_limits, value_text
 
 MACHINE_SETTINGS = ("devices", "num_nodes", "plugins")  # may differ when a run is resumed elsewhere
@@ -25,11 +24,11 @@ def newest_last_checkpoint(root: Path, run_name: str) -> Path:
     """The newest `last.ckpt` of the runs of this name; `*` matches every name.
 
     Raises:
-        SettingError: no run has one.
+        UserError: no run has one.
     """
     found = [path for path in root.glob(f"{run_name}/version_*/checkpoints/last.ckpt") if path.is_file()]
     if not found:
-        raise SettingError(
+        raise UserError(
             f"--ckpt_path last: no run in {root / run_name} has a checkpoints/last.ckpt. "
             "Omit --ckpt_path to start a run, or name a checkpoint file."
         )
@@ -56,7 +55,7 @@ def settings_of_run(trained: LoadedCheckpoint, path: Path, callbacks: Mapping[st
     """
     content = trained.content
     match content.get("callbacks"):
-        case {"RunReport": {"report": str(text), "seconds": (float(), float())}}:
+        case {"RunRecord": {"report": str(text), "seconds": (float(), float())}}:
             pass
         case _:
             raise CheckpointError(
@@ -64,7 +63,7 @@ def settings_of_run(trained: LoadedCheckpoint, path: Path, callbacks: Mapping[st
                 "Use it with `test` or `predict`."
             )
     try:
-        report = from_json(Report, text)
+        report = from_json(Record, text)
     except ValueError as error:
         raise _damaged(path, f"its report is incomplete: {one_line(str(error))}") from None
     match report.settings:
@@ -84,7 +83,7 @@ def settings_of_run(trained: LoadedCheckpoint, path: Path, callbacks: Mapping[st
     }
     try:
         check_limits(trainer)
-    except SettingError as error:
+    except UserError as error:
         raise _damaged(path, str(error)) from None
     match content:
         case {
@@ -162,7 +161,7 @@ def restore_settings(config: Any, requested: Settings, started: Settings) -> lis
     return lines
 
 
-def why_nothing_is_left(report: Report, requested: Settings) -> str:
+def why_nothing_is_left(report: Record, requested: Settings) -> str:
     """Why a resumed run had nothing left to train, and what to do instead.
 
     Args:
@@ -186,7 +185,7 @@ def why_nothing_is_left(report: Report, requested: Settings) -> str:
     )
 
 
-def _ended_by_steps(report: Report) -> int | None:
+def _ended_by_steps(report: Record) -> int | None:
     """--trainer.max_steps of a run that ended there; None if its epochs ended it."""
     max_steps: int = report.settings["trainer"]["max_steps"]
     return max_steps if report.epochs and report.epochs[-1].steps == max_steps else None

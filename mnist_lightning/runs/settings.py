@@ -5,7 +5,7 @@ import re
 import shlex
 from typing import Any
 
-from mnist_lightning.errors import PROGRAM, SettingError
+from mnist_lightning.errors import PROGRAM, UserError
 
 Settings = dict[str, dict[str, Any]]  # by group and name
 
@@ -57,11 +57,11 @@ def check_limits(trainer: Any) -> None:
     """Checks the limits on batches.
 
     Raises:
-        SettingError: one is neither a number of batches nor a fraction.
+        UserError: one is neither a number of batches nor a fraction.
     """
     for stage in ("train", "val", "test", "predict"):
         value = trainer.get(name := f"limit_{stage}_batches")
         if value is None or (isinstance(value, int) and value >= 0):
             continue
         if not ((isinstance(value, float) and 0 < value <= 1) or value == 0):
-            raise SettingError(f"--trainer.{name} {value}: use a number of batches, or a fraction such as 0.5.")
+            raise UserError(f"--trainer.{name} {value}: use a number of batches, or a fraction such as 0.5.")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from mnist_lightning.runs.drawing import BLUE, INK, SHADE, VERMILION, in_our_style, new_figure
+from mnist_lightning.figures.style import BLUE, INK, SHADE, VERMILION, in_our_style, new_figure
 from mnist_lightning.study.summary import MeasuredRow, differs
 from mnist_lightning.study.summary_text import percent, range_text
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnist_lightning.bounds import Threads
-from mnist_lightning.options.commands import command_parser, parse_options
+from mnist_lightning.options import command_parser, parse_options
 from mnist_lightning.options.parser import ShortErrorParser
 from mnist_lightning.study.settings import StudySettings
 
@@ -39,7 +39,7 @@ def study(
 
     Raises:
         SystemExit: status 1 if a seed failed, 130 after Ctrl-C.
-        SettingError: a variant cannot run.
+        UserError: a variant cannot run.
     """
     from mnist_lightning.runs.environment import num_cores
     from mnist_lightning.study.seed_runs import run_here, run_on_ray

@@ -17,9 +17,9 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import NamedTuple
 
-from mnist_lightning.errors import SettingError
-from mnist_lightning.runs.json_records import from_json
-from mnist_lightning.runs.report import Report
+from mnist_lightning.errors import UserError
+from mnist_lightning.files import from_json
+from mnist_lightning.runs.record import Record
 
 MAX_ERROR_CHARACTERS = 2000
 OUTPUT = "output.txt"  # a seed's standard output and error
@@ -58,7 +58,7 @@ class Outcome(NamedTuple):
     """How a seed ended: with its report, or with the last lines of its output."""
 
     run: SeedRun
-    report: Report | None
+    report: Record | None
     error: str
 
 
@@ -83,7 +83,7 @@ class _Process:
             printed = self.output.read_text(errors="replace").strip()
             error = f"status {self.process.exitcode}\n{printed[-MAX_ERROR_CHARACTERS:]}"
             return Outcome(self.run, None, error)
-        return Outcome(self.run, from_json(Report, reports[0].read_text(encoding="utf-8")), "")
+        return Outcome(self.run, from_json(Record, reports[0].read_text(encoding="utf-8")), "")
 
     def close(self) -> None:
         """Kills the process and its children if it still runs, and removes its files."""
@@ -155,12 +155,12 @@ def run_on_ray(runs: Iterable[SeedRun], num_processes: int, address: str) -> Gen
         address: `local` starts a cluster on this machine; else the address of a running one, or `auto` to find it.
 
     Raises:
-        SettingError: Ray is not installed, or there is no cluster at the address.
+        UserError: Ray is not installed, or there is no cluster at the address.
     """
     try:
         import ray
     except ImportError:
-        raise SettingError("--ray_address needs Ray: `pip install 'mnist_lightning[ray]'`, or omit it.") from None
+        raise UserError("--ray_address needs Ray: `pip install 'mnist_lightning[ray]'`, or omit it.") from None
     runs = list(runs)
     threads = max((run.num_threads for run in runs), default=1)
     try:
@@ -169,7 +169,7 @@ def run_on_ray(runs: Iterable[SeedRun], num_processes: int, address: str) -> Gen
             address, num_cpus=num_cpus, include_dashboard=False, log_to_driver=False, logging_level=logging.WARNING
         )
     except (ConnectionError, ValueError, RuntimeError) as error:
-        raise SettingError(f"--ray_address {address}: {str(error)[:200]}\nUse `local`, or start a cluster.") from None
+        raise UserError(f"--ray_address {address}: {str(error)[:200]}\nUse `local`, or start a cluster.") from None
     try:
         task = ray.remote(run_seed)
         pending = {task.options(num_cpus=run.num_threads, max_retries=0).remote(run): run for run in runs}

@@ -8,14 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from mnist_lightning.cli import resolved_settings
-from mnist_lightning.errors import PROGRAM, SettingError
-from mnist_lightning.runs.drawing import png_of
-from mnist_lightning.runs.files import atomic_write
-from mnist_lightning.runs.json_records import from_json, json_data, to_json
-from mnist_lightning.runs.markdown import one_line
-from mnist_lightning.runs.outputs import csv_text
-from mnist_lightning.runs.report import Report
-from mnist_lightning.runs.report_text import report_markdown
+from mnist_lightning.errors import PROGRAM, UserError
+from mnist_lightning.figures.style import png_of
+from mnist_lightning.files import atomic_write, csv_text, from_json, json_data, one_line, to_json
+from mnist_lightning.runs.record import Record
+from mnist_lightning.runs.record_text import report_markdown
 from mnist_lightning.runs.settings import Settings, command_text
 from mnist_lightning.study.chart import study_figure
 from mnist_lightning.study.seed_runs import Outcome, SeedRun, Start
@@ -33,23 +30,23 @@ class Study(StudySettings):
         """The arguments of `fit`.
 
         Raises:
-            SettingError: a quotation mark is not closed.
+            UserError: a quotation mark is not closed.
         """
         try:
             return (*shlex.split(self.variants[variant]), *shlex.split(self.fit))
         except ValueError as error:
-            raise SettingError(f"--variants.{variant} or --fit: {error}. Close each quotation mark.") from None
+            raise UserError(f"--variants.{variant} or --fit: {error}. Close each quotation mark.") from None
 
     def report_path(self, variant: str, seed: int) -> Path:
         """The path of a finished seed's report; a failed seed has a file with its error there instead."""
         folder = re.sub(r"\W+", "_", variant).strip("_").lower()
         return Path(self.output) / folder / f"seed_{seed}.json"
 
-    def reports(self, variant: str) -> dict[int, Report]:
+    def reports(self, variant: str) -> dict[int, Record]:
         """The reports of the finished seeds.
 
         Raises:
-            SettingError: a report is damaged.
+            UserError: a report is damaged.
         """
         paths = {seed: self.report_path(variant, seed) for seed in range(self.seeds)}
         return {seed: _read_report(path) for seed, path in paths.items() if path.exists()}
@@ -110,19 +107,19 @@ class Study(StudySettings):
         """Checks every variant's command line, and that the finished seeds were made with it.
 
         Raises:
-            SettingError: a variant would not run, two share a folder, or a finished seed has other settings.
+            UserError: a variant would not run, two share a folder, or a finished seed has other settings.
         """
         if Path(self.output).exists() and not Path(self.output).is_dir():
-            raise SettingError(f"--output {self.output} is not a folder. Name a new one, or that of this study.")
+            raise UserError(f"--output {self.output} is not a folder. Name a new one, or that of this study.")
         folders: dict[Path, str] = {}
         for variant in self.variants:
             if any(arg.startswith("--seed_everything") for arg in self.args(variant)):
-                raise SettingError(
+                raise UserError(
                     f"--variants.{variant} or --fit sets --seed_everything, which a study sets itself. Use --seeds."
                 )
             folder = self.report_path(variant, 0).parent
             if folder == Path(self.output) or folder in folders:
-                raise SettingError(
+                raise UserError(
                     f"--variants.{variant}: two variants have this folder name, or it has no letter or digit. Use "
                     "another name."
                 )
@@ -130,11 +127,11 @@ class Study(StudySettings):
             try:
                 settings = resolved_settings(["fit", *self.args(variant)])
             except SystemExit:
-                raise SettingError(f"--variants.{variant}: see the error above.") from None
+                raise UserError(f"--variants.{variant}: see the error above.") from None
             for seed, report in self.reports(variant).items():
                 if differing := _first_differing(report.settings, settings):
                     name, then, now = differing
-                    raise SettingError(
+                    raise UserError(
                         f"{self.report_path(variant, seed)} was made with {name} {then}; the study now asks for {now}. "
                         "Give another --output, or delete the file to run the seed again."
                     )
@@ -186,16 +183,16 @@ class Study(StudySettings):
         return True, f"ends with {accuracy:.2%} after {report.wall_clock_seconds:.0f} s of training"
 
 
-def _read_report(path: Path) -> Report:
+def _read_report(path: Path) -> Record:
     try:
-        return from_json(Report, path.read_text(encoding="utf-8"))
+        return from_json(Record, path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise SettingError(
+        raise UserError(
             f"{path} is damaged ({one_line(str(error))}). Restore it, or delete it to run the seed again."
         ) from None
 
 
-def provenance(reports: Iterable[Report]) -> str:
+def provenance(reports: Iterable[Record]) -> str:
     """The machines, versions and dates of seeds; how many were trained on each machine if there are several."""
     reports = list(reports)
     if not reports:
@@ -207,7 +204,7 @@ def provenance(reports: Iterable[Report]) -> str:
     return f"{'Seeds: ' if len(machines) > 1 else ''}{'; '.join([*texts, days])}."
 
 
-def _machine_text(report: Report) -> str:
+def _machine_text(report: Record) -> str:
     hardware, versions = report.hardware, report.versions
     gpu = f", {hardware['gpu']}" if "gpu" in hardware else ""
     threads = "1 thread" if hardware["threads"] == 1 else f"{hardware['threads']} threads"

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from scipy import stats
 from scipy.optimize import brentq
 
+from mnist_lightning.files import Count, Seconds, Share
 from mnist_lightning.runs.acceptance import first_accurate_epoch
-from mnist_lightning.runs.json_records import Count, Seconds, Share
-from mnist_lightning.runs.report import Report
+from mnist_lightning.runs.record import Record
 
 
 @dataclass
@@ -96,13 +96,13 @@ class StudyTable:
     rows: list[MeasuredRow | Row]
 
 
-def last_accuracy(report: Report) -> float | None:
+def last_accuracy(report: Record) -> float | None:
     """Accuracy in [0, 1] after the last epoch, rounded to images; None if nothing was evaluated."""
     accuracy = report.last_accuracy
     return None if accuracy is None else round(accuracy, 6)  # the float32 of 9,940 / 10,000 is 0.99400002
 
 
-def measured_on(report: Report) -> str:
+def measured_on(report: Record) -> str:
     """The images of `last_accuracy`, and how often they were read."""
     dataset = "" if report.dataset == "MNIST" else f"{report.dataset}, "
     part = report.part_text(report.last_stage)
@@ -151,7 +151,7 @@ def deviation(values: Sequence[float]) -> float | None:
     return statistics.stdev(values) if len(values) > 1 else None
 
 
-def summarise(variant: str, by_seed: Mapping[int, Report], failed_seeds: Sequence[int]) -> MeasuredRow | Row:
+def summarise(variant: str, by_seed: Mapping[int, Record], failed_seeds: Sequence[int]) -> MeasuredRow | Row:
     """The row of a variant.
 
     Args:

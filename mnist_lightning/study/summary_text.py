@@ -4,8 +4,8 @@ import math
 import statistics
 from collections.abc import Sequence
 
-from mnist_lightning.runs.markdown import markdown_table
-from mnist_lightning.runs.report_text import optional_text
+from mnist_lightning.files import markdown_table
+from mnist_lightning.runs.record_text import optional_text
 from mnist_lightning.study.summary import MeasuredRow, Row, differs
 
 HOLM_TEXT = (

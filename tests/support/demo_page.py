@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mnist_lightning.evidence.own_digits.pen_strokes import WAYS, _smooth
+from benchmarks.own_digits.pen_strokes import WAYS, _smooth
 from support import processes
 from support.runs import PROJECT
 

@@ -6,9 +6,9 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-from mnist_lightning.evidence.tables import RELIABILITY
+from benchmarks.tables import RELIABILITY
+from mnist_lightning.files import atomic_write
 from mnist_lightning.runs.environment import hardware, versions
-from mnist_lightning.runs.files import atomic_write
 from support.damage import damage_checkpoint
 from support.kills import survive_kills
 from support.odd_input import try_command_lines, try_configs, try_runs

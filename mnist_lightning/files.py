@@ -1,0 +1,142 @@
+"""Files: atomic writes, JSON records, CSV, tables in Markdown, and the files that come with the package."""
+
+import csv
+import dataclasses
+import io
+import json
+import os
+import secrets
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+
+from mnist_lightning.errors import UserError
+
+PACKAGE = Path(__file__).parent  # `configs` and `models` in it lead to the folders of the clone; a wheel holds copies
+
+Row = Mapping[str, Any]
+Record = TypeVar("Record")
+# Numbers of a record, with their bounds.
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Seconds = Annotated[float, msgspec.Meta(ge=0)]
+Count = Annotated[int, msgspec.Meta(ge=0)]
+Place = Annotated[int, msgspec.Meta(ge=1)]  # counted from 1
+
+
+def atomic_write(path: Path, content: str | bytes) -> None:
+    """Writes a file atomically: readers see the old content or the new, even after a crash or a power cut.
+
+    Raises:
+        OSError: the file cannot be written; the old one is unchanged.
+    """
+    # Unpredictable, so that nobody can plant a link there, and cut to the length that file systems allow.
+    partial = path.with_name(f".{path.name[:40]}.{secrets.token_hex(8)}.partial")
+    try:
+        with partial.open("xb") as file:  # x follows no link
+            file.write(content.encode("utf-8") if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException as error:
+        partial.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            # The error would name the partial file, or no file at all.
+            error.filename, error.filename2 = str(path), None
+        raise
+
+
+def find_file(path: str) -> str:
+    """Returns the package's own file for a `configs/...` or `models/...` that the working directory lacks, else `path`.
+
+    So a user's own file comes first, and the project's commands work outside a clone.
+    """
+    is_ours = path.startswith(("configs/", "models/")) and not Path(path).exists() and (PACKAGE / path).is_file()
+    return str(PACKAGE / path) if is_ours else path
+
+
+def check_output(path: Path, *suffixes: str) -> None:
+    """Checks that a new file can be written, before any work.
+
+    Raises:
+        UserError: its name has none of the endings, the file exists, or its folder does not.
+    """
+    if path.suffix not in suffixes:
+        raise UserError(f"--output {path}: name a file that ends in {' or '.join(suffixes)}.")
+    if path.exists():
+        raise UserError(f"--output {path} exists already. Name another file, or delete this one first.")
+    if not path.parent.is_dir():
+        raise UserError(f"--output {path}: there is no folder {path.parent}. Make it, or name another.")
+
+
+def write_rows(path: Path, rows: Sequence[Row]) -> None:
+    """Writes rows of equal keys: CSV, or JSON as a list of objects."""
+    json_text = json.dumps(list(rows), indent=1, ensure_ascii=False) + "\n"
+    atomic_write(path, json_text if path.suffix == ".json" else csv_text(rows))
+
+
+def csv_text(rows: Sequence[Row], float_format: str = ".6f") -> str:
+    """Rows as CSV, with every key in the header; lists separated by spaces, None and missing values empty."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(names)
+    writer.writerows([[_cell(row.get(name), float_format) for name in names] for row in rows])
+    return file.getvalue()
+
+
+def _cell(value: Any, float_format: str) -> Any:
+    match value:
+        case list():
+            return " ".join(map(str, value))
+        case float():
+            return format(value, float_format)
+        case str() if value.startswith(("=", "+", "-", "@", "\t", "\r")):
+            return f"'{value}"  # a spreadsheet would run it as a formula
+    return value
+
+
+def to_json(record: Any) -> str:
+    """The text of `json_data`."""
+    return json.dumps(json_data(record), indent=2, ensure_ascii=False) + "\n"
+
+
+def json_data(value: Any) -> Any:
+    """A dataclass as dictionaries and lists; omits a field that has its default."""
+    if isinstance(value, list):
+        return [json_data(part) for part in value]
+    if not dataclasses.is_dataclass(value):
+        return value
+    values = [(field, getattr(value, field.name)) for field in dataclasses.fields(value)]
+    return {field.name: json_data(part) for field, part in values if part != default_of(field)}
+
+
+def default_of(field: dataclasses.Field[Any]) -> Any:
+    """The default; `MISSING` of a field that is always written."""
+    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+
+
+def from_json(kind: type[Record], text: str) -> Record:
+    """The dataclass that `to_json` wrote. Ignores unknown fields.
+
+    Raises:
+        ValueError: the text is not JSON, or a field is missing, of another type or out of its range.
+    """
+    try:
+        return msgspec.json.decode(text, type=kind)
+    except (msgspec.MsgspecError, RecursionError) as error:  # neither is a ValueError
+        raise ValueError(str(error)) from None
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table; its cells are Markdown already."""
+    lines = ["|" + "|".join(f" {cell} " if cell else " " for cell in cells) + "|" for cells in (header, *rows)]
+    return "\n".join([lines[0], "|---" * len(header) + "|", *lines[1:]])
+
+
+def one_line(text: str) -> str:
+    """The text with a space for each character that would end a line or steer a terminal."""
+    categories = ((character, unicodedata.category(character)) for character in text)
+    return "".join(" " if kind[0] == "C" or kind in ("Zl", "Zp") else character for character, kind in categories)
