@@ -1,29 +1,44 @@
 """The LightningModule: a network, its loss, its metrics and its recipe."""
 
-from typing import Literal, NamedTuple
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields
+from math import prod
+from typing import Any, Literal, NamedTuple
 
 import torch
-from jsonargparse.typing import OpenUnitInterval, PositiveFloat
-from lightning.pytorch import LightningModule
+from jsonargparse.typing import ClosedUnitInterval, NonNegativeFloat, OpenUnitInterval, PositiveFloat, PositiveInt
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import GradientAccumulationScheduler
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (the name that all of PyTorch uses)
 from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 from typing_extensions import override
 
-from mnist_lightning.bounds import BelowOne, Channels, Rate, RateOrZero, check_arguments
 from mnist_lightning.data.augmentation import one_pixel_shifts
-from mnist_lightning.data.batches import Batch
+from mnist_lightning.data.batches import Batch, TrainingBatches, seed_dropout
 from mnist_lightning.data.datasets import DIGITS, MNIST_PIXELS
-from mnist_lightning.data.seeds import seed_dropout
-from mnist_lightning.errors import DivergenceError, UserError
+from mnist_lightning.errors import DivergenceError, UserError, check_choices
 from mnist_lightning.fast.fused_layers import fused_forward
-from mnist_lightning.network import CHANNELS, IMAGE_SHAPE, Head, LayeredNet, build_network, count_normed_convolutions
+from mnist_lightning.network import (
+    CHANNELS,
+    IMAGE_SHAPE,
+    Head,
+    LayeredNet,
+    build_network,
+    count_normed_convolutions,
+    executed_layers,
+)
 from mnist_lightning.recipe import OptimizerName, Recipe, Schedule
 
 Backend = Literal["fused", "layers"]
-# A batch of the data module, or of any loader of images (B, 1, 28, 28) float in [0, 1] and labels (B,) int64.
+# Below this probability, a drawing or photograph could be another digit, or none. Chosen for models/mnist.ckpt on the
+# development set of benchmarks/own_digits: 0.6 % of the confident answers are wrong, 1.9 % of clean digits are "not
+# sure", and 63 % of letters. The largest logit, the margin and the energy tell them apart no better.
+SURE_PROBABILITY = 0.8
+# A batch of the data module, or of any loader: images (B, 1, 28, 28), uint8 or float in [0, 1], and labels (B,) int64.
 AnyBatch = Batch | tuple[Tensor, Tensor] | list[Tensor]
 
 
@@ -32,22 +47,6 @@ class Predictions(NamedTuple):
 
     classes: Tensor  # (B,) int64, indices into the classifier's class_names
     probabilities: Tensor  # (B,) float32, of that class
-
-
-def check_finite(outputs: Tensor) -> None:
-    """Checks the output of a checkpoint's network.
-
-    Args:
-        outputs: logits (..., num_classes), or a loss ().
-
-    Raises:
-        DivergenceError: they are not all finite.
-    """
-    if not outputs.isfinite().all():
-        raise DivergenceError(
-            "the outputs of this checkpoint's network are not finite: its weights are too large. Name another "
-            "checkpoint with --ckpt_path (in `report`, with --checkpoint)."
-        )
 
 
 class DigitClassifier(LightningModule):
@@ -76,30 +75,33 @@ class DigitClassifier(LightningModule):
             accurate, at nine times the cost. The test also reports the accuracy without it.
         channels_last: Use channels-last memory order, which is faster; the results are equal up to rounding.
         backend: How the network is computed, with equal results up to rounding: `fused` computes convolution, batch
-            norm, ReLU, dropout and pooling together on a CPU, and is `layers` elsewhere, and with a network of yours
-            unless it is a `LayeredNet`; `layers` calls PyTorch's layers one by one.
+            norm, ReLU, dropout and pooling together on a CPU, and falls back to `layers` on a GPU, or if your network
+            is no `LayeredNet`; `layers` calls PyTorch's layers one by one.
         class_names: Names of the classes, in the order of the labels. The command `fit` takes this and the next two
             from the data; from Python, pass `**data.classifier_settings`.
         pixel_mean: Mean of the training images' pixels, in [0, 1], which is subtracted.
         pixel_std: Standard deviation of the training images' pixels, which divides.
+
+    Raises:
+        UserError: the arguments do not work together, or the network cannot be built.
     """
 
     def __init__(
         self,
         network: str = "optimized",
-        dropout: BelowOne = 0.05,
-        channels: Channels = CHANNELS,
+        dropout: ClosedUnitInterval = 0.05,
+        channels: tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt, PositiveInt] = CHANNELS,
         batch_norm: bool = True,
         head: Head = "average_pooling",
         optimizer: OptimizerName = "sgd",
-        max_lr: Rate = 0.1,
+        max_lr: PositiveFloat = 0.1,
         schedule: Schedule = "one_cycle",
         pct_start: OpenUnitInterval = 0.2,
-        momentum: BelowOne = 0.9,
+        momentum: ClosedUnitInterval = 0.9,
         nesterov: bool = False,
-        weight_decay: RateOrZero = 1e-4,
-        muon_lr: Rate = 0.1,
-        muon_momentum: BelowOne = 0.6,
+        weight_decay: NonNegativeFloat = 1e-4,
+        muon_lr: PositiveFloat = 0.1,
+        muon_momentum: ClosedUnitInterval = 0.6,
         test_time_augmentation: bool = False,
         channels_last: bool = True,
         backend: Backend = "fused",
@@ -108,37 +110,10 @@ class DigitClassifier(LightningModule):
         pixel_std: PositiveFloat = MNIST_PIXELS.std,
     ) -> None:
         super().__init__()
-        check_arguments(DigitClassifier.__init__, locals())
-        channels = tuple(channels)  # a checkpoint may hold a list
-        is_printable = all(name.isprintable() and "$" not in name for name in class_names)  # matplotlib's formulas
-        if len(set(class_names)) < max(2, len(class_names)) or not is_printable:
-            raise UserError(
-                f"class_names={class_names!r}: use at least two different names of printable characters, without $."
-            )
-        if optimizer == "sgd" and nesterov and momentum == 0:
-            raise UserError(
-                "--model.nesterov true needs momentum, but --model.momentum is 0. Use --model.momentum 0.9, or "
-                "--model.nesterov false."
-            )
-        self.save_hyperparameters(ignore=["_instantiator"])  # added by the framework's command line
-        # Plain floats: the command line passes subclasses, which a checkpoint must not hold.
-        self.recipe = Recipe(
-            optimizer=optimizer,
-            max_lr=float(max_lr),
-            schedule=schedule,
-            pct_start=float(pct_start),
-            momentum=float(momentum),
-            nesterov=nesterov,
-            weight_decay=float(weight_decay),
-            muon_lr=float(muon_lr),
-            muon_momentum=float(muon_momentum),
-        )
-        self.test_time_augmentation = test_time_augmentation
+        check_choices(DigitClassifier, locals())
+        if len(set(class_names)) < max(2, len(class_names)):
+            raise UserError(f"class_names={class_names!r}: use at least two names, each once.")
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
-        self.backend = backend
-        self.class_names = tuple(class_names)
-        self.pixel_mean = pixel_mean
-        self.pixel_std = pixel_std
         self.net = build_network(
             network,
             self.memory_format,
@@ -148,19 +123,14 @@ class DigitClassifier(LightningModule):
             batch_norm=batch_norm,
             head=head,
         )
-        num_normed, num_convolutions = count_normed_convolutions(self.net)
-        if optimizer == "muon" and not num_normed == num_convolutions > 0:
-            raise UserError(
-                "--model.optimizer muon fixes the norm of each convolution's weights and needs batch norm after each: "
-                f"{network} has it after {num_normed} of {num_convolutions}. Use --model.network optimized with "
-                "--model.batch_norm true, or --model.optimizer sgd."
-            )
-        if optimizer == "muon" and sum(each.ndim == 4 for each in self.net.parameters()) > num_convolutions:
-            raise UserError(
-                "--model.optimizer muon takes parameters with four dimensions for weights of convolutions, but "
-                f"{network} has others. Use --model.optimizer sgd."
-            )
-        self.example_input_array = torch.zeros(1, *IMAGE_SHAPE)
+        if optimizer == "muon":
+            _check_convolutions(self.net)
+        self.save_hyperparameters(ignore=["_instantiator"])  # added by the framework's command line
+        self.test_time_augmentation = test_time_augmentation
+        self.backend = backend
+        self.class_names = tuple(class_names)
+        self.pixel_mean = pixel_mean
+        self.pixel_std = pixel_std
         metrics = MetricCollection(
             {
                 "loss": MeanMetric(nan_strategy="disable"),
@@ -173,15 +143,22 @@ class DigitClassifier(LightningModule):
         self.single_view_metrics = metrics.clone(prefix="test/single_view_")
 
     @property
-    def net_dtype(self) -> torch.dtype:
-        """The type of the network's parameters."""
-        return next(self.net.parameters()).dtype
+    def recipe(self) -> Recipe:
+        """The optimizer and its schedule; from `hparams`, which the framework's learning rate finder changes."""
+        return Recipe(**{field.name: self.hparams[field.name] for field in fields(Recipe)})
 
     @override
     def forward(self, images: Tensor) -> Tensor:
-        """Maps images (B, 1, 28, 28) float in [0, 1] to logits (B, num_classes)."""
+        """Maps images (B, 1, 28, 28), uint8 or float in [0, 1], to logits (B, num_classes).
+
+        Raises:
+            UserError: the images have another shape or type.
+        """
+        if self._trainer is None and not self.training:  # called by hand: a Trainer checks each stage's first batch
+            check_range(images)
         # With --trainer.precision 16-true or bf16-true, the network is in half precision, and the images are float32.
-        images = self.normalised(images).to(self.net_dtype, memory_format=self.memory_format)
+        dtype = next(self.net.parameters()).dtype
+        images = self.normalised(as_pixels(images)).to(dtype, memory_format=self.memory_format)
         is_fusible = images.device.type == "cpu" and images.dtype in (torch.float32, torch.float64)
         if self.backend == "fused" and is_fusible and isinstance(self.net, LayeredNet):
             return fused_forward(self.net.layers, images)
@@ -195,16 +172,18 @@ class DigitClassifier(LightningModule):
 
     def _view_logits(self, images: Tensor) -> Tensor:
         """Logits (V, B, num_classes) that an evaluation averages: of the images (B, 1, 28, 28) and their shifts."""
-        views = one_pixel_shifts(images, background=0) if self.test_time_augmentation else images.unsqueeze(0)
+        views = one_pixel_shifts(images) if self.test_time_augmentation else images.unsqueeze(0)
         logits: Tensor = self(views.flatten(0, 1))
         return logits.float().view(*views.shape[:2], -1)
 
     def probabilities(self, images: Tensor) -> Tensor:
-        """Probabilities (B, num_classes) for images (B, 1, 28, 28) float in [0, 1], as in an evaluation.
+        """Probabilities (B, num_classes) for images (B, 1, 28, 28), uint8 or float in [0, 1], as in an evaluation.
 
         Raises:
+            UserError: the images have another shape, type or range.
             DivergenceError: the logits are not finite.
         """
+        check_range(images)
         logits = self._view_logits(images).mean(dim=0)
         check_finite(logits)
         return logits.softmax(dim=1)
@@ -220,20 +199,20 @@ class DigitClassifier(LightningModule):
     def training_step(self, batch: AnyBatch, batch_idx: int) -> dict[str, Tensor]:
         if isinstance(batch, Batch):
             seed_dropout(batch.dropout_seed, batch.images.device)
-        images, labels = batch[:2]
+        images, labels = _images_and_labels(batch, batch_idx)
         logits = self(images).float()  # (B, num_classes), float32 also under autocast
-        return {"loss": self._loss(logits, labels, self.train_metrics), "logits": logits}
+        return {"loss": self._loss(logits, labels, self.train_metrics), "logits": logits.detach()}
 
     @override
     def validation_step(self, batch: AnyBatch, batch_idx: int) -> Tensor:
-        images, labels = batch[:2]
+        images, labels = _images_and_labels(batch, batch_idx)
         logits = self._view_logits(images).mean(dim=0)  # (B, num_classes)
         self._loss(logits, labels, self.val_metrics)
         return logits  # for the callbacks
 
     @override
     def test_step(self, batch: AnyBatch, batch_idx: int) -> Tensor:
-        images, labels = batch[:2]
+        images, labels = _images_and_labels(batch, batch_idx)
         views = self._view_logits(images)
         logits = views.mean(dim=0)
         self._loss(logits, labels, self.test_metrics)
@@ -246,6 +225,17 @@ class DigitClassifier(LightningModule):
         images = batch if isinstance(batch, Tensor) else batch[0]
         probabilities, classes = self.probabilities(images).max(dim=1)
         return Predictions(classes, probabilities)
+
+    @override
+    def setup(self, stage: str) -> None:
+        _raise_stop_iteration(self.trainer)
+        check_classes(self.class_names, self.trainer.datamodule)  # type: ignore[attr-defined]
+
+    @override
+    def on_train_start(self) -> None:
+        batches = self.trainer.train_dataloader
+        if isinstance(batches, TrainingBatches) and batches.last_batch_size == 1:
+            _check_single_image(self.net, len(batches.data.labels))
 
     @override
     def on_train_epoch_start(self) -> None:
@@ -277,7 +267,124 @@ class DigitClassifier(LightningModule):
 
     @override
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        optimizer, schedule = self.recipe.build(self.parameters(), self.trainer.estimated_stepping_batches)
+        recipe = self.recipe
+        callbacks = self.trainer.callbacks  # type: ignore[attr-defined]
+        if recipe.schedule == "one_cycle" and any(
+            isinstance(each, GradientAccumulationScheduler) for each in callbacks
+        ):
+            raise UserError(
+                "--trainer.callbacks GradientAccumulationScheduler changes the number of steps, so a one-cycle "
+                "schedule would not end. Use --trainer.accumulate_grad_batches, or --model.schedule constant."
+            )
+        optimizer, schedule = recipe.build(self.parameters(), self.trainer.estimated_stepping_batches)
         if schedule is None:
             return optimizer
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def as_pixels(images: Tensor) -> Tensor:
+    """Images (B, 1, 28, 28), uint8 or float in [0, 1], as float in [0, 1].
+
+    Raises:
+        UserError: they have another shape or type.
+    """
+    if images.shape[1:] != IMAGE_SHAPE or not (images.is_floating_point() or images.dtype == torch.uint8):
+        raise UserError(
+            f"images with shape {tuple(images.shape)} and type {images.dtype}: use (B, 1, 28, 28), as uint8 or as "
+            "float in [0, 1]."
+        )
+    return images if images.is_floating_point() else images / 255
+
+
+def check_range(images: Tensor) -> None:
+    """Checks that float images of any shape are in [0, 1]. Waits for the device.
+
+    Raises:
+        UserError: they are not, as after torchvision's `Normalize`.
+    """
+    if images.is_floating_point() and images.numel():
+        low, high = (float(end) for end in images.aminmax())
+        if not -0.001 <= low <= high <= 1.001:  # bilinear interpolation rounds
+            raise UserError(
+                f"pixels from {low:.4g} to {high:.4g}: use uint8, or floats in [0, 1]. The classifier normalises them "
+                "itself, so omit a `Normalize`."
+            )
+
+
+def _images_and_labels(batch: AnyBatch, batch_idx: int) -> tuple[Tensor, Tensor]:
+    images, labels = batch[:2]
+    if batch_idx == 0:  # no other step waits for the device
+        check_range(images)
+    return as_pixels(images), labels
+
+
+def check_classes(class_names: tuple[str, ...], data: object) -> None:
+    """Checks that a data module has a network's classes; a loader of another kind has no names to compare.
+
+    Raises:
+        UserError: it has others.
+    """
+    found = getattr(data, "class_names", class_names)
+    if tuple(found) != class_names:
+        raise UserError(
+            f"the network has the classes {', '.join(class_names)}, but {getattr(data, 'title', 'the data')} has "
+            f"{', '.join(found)}. From Python, use DigitClassifier(**data.classifier_settings) to train; for a trained "
+            "network, name the images of its classes with --data.dataset and --data.data_dir (`report` and `export`: "
+            "--data_dir)."
+        )
+
+
+def check_finite(outputs: Tensor) -> None:
+    """Checks the output of a trained network, of any shape.
+
+    Raises:
+        DivergenceError: it is not all finite.
+    """
+    if not outputs.isfinite().all():
+        raise DivergenceError(
+            "the network's outputs are not finite: its weights are too large. Use another checkpoint."
+        )
+
+
+def _check_convolutions(net: nn.Module) -> None:
+    """Checks what Muon needs: it fixes the norm of each convolution's weights, and knows them by their dimensions."""
+    num_normed, num_convolutions = count_normed_convolutions(net)
+    num_weights = sum(each.ndim == 4 for each in net.parameters())
+    if not num_normed == num_convolutions == num_weights > 0:
+        raise UserError(
+            f"--model.optimizer muon needs batch norm after each convolution: the network has {num_weights} "
+            f"weights with four dimensions, and batch norm after {num_normed} of {num_convolutions} convolutions. Use "
+            "--model.optimizer sgd."
+        )
+
+
+def _check_single_image(net: nn.Module, num_images: int) -> None:
+    """Refuses a last batch of one image if batch norm would have one value per channel, and no variance."""
+    for layer in executed_layers(net):
+        if isinstance(layer.module, nn.modules.batchnorm._BatchNorm) and prod(layer.input_shape[1:]) == 1:
+            raise UserError(
+                f"--data.batch_size leaves a last batch of one image, of {num_images:,}, which the network's "
+                f"{type(layer.module).__name__} cannot normalise. Use another --data.batch_size."
+            )
+
+
+def _raise_stop_iteration(trainer: Trainer) -> None:
+    """Makes a StopIteration from a step or hook an error: the framework would take it for the end of the data.
+
+    The profiler is the one public place through which the framework calls every step and hook;
+    tests/test_hooks.py fails if that changes.
+    """
+    profiler: Any = trainer.profiler  # type: ignore[attr-defined]
+    profile = profiler.profile
+
+    @contextmanager
+    def checked(action: str) -> Iterator[str]:
+        try:
+            with profile(action) as name:
+                yield name
+        except StopIteration as error:
+            # Not a RuntimeError, which `contextmanager` would take for Python's own, and raise StopIteration again.
+            raise ValueError(f"StopIteration in {action}: give each `next()` a default value") from error
+
+    if "profile" not in vars(profiler):
+        profiler.profile = checked

@@ -1,5 +1,8 @@
 """Errors that a user can fix: `main` prints the message without a traceback and exits with status 2."""
 
+from collections.abc import Mapping
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
 PROGRAM = "python -m mnist_lightning"
 
 
@@ -13,3 +16,18 @@ class CheckpointError(UserError):
 
 class DivergenceError(UserError):
     """The loss, the weights or the logits are NaN or infinite."""
+
+
+class Terminated(BaseException):
+    """SIGTERM has arrived: ends the command, and runs every `finally`; the text says how to continue."""
+
+
+def check_choices(cls: type, arguments: Mapping[str, Any]) -> None:
+    """Checks the arguments of a class that are a `Literal`, as the command line's parser does.
+
+    Raises:
+        UserError: one is none of its choices.
+    """
+    for name, hint in get_type_hints(cls.__init__).items():  # type: ignore[misc]
+        if get_origin(hint) is Literal and arguments[name] not in get_args(hint):
+            raise UserError(f"{name}={arguments[name]!r}: use one of {', '.join(map(repr, get_args(hint)))}.")

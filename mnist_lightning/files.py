@@ -57,6 +57,11 @@ def find_file(path: str) -> str:
     return str(PACKAGE / path) if is_ours else path
 
 
+def expanded(path: str) -> str:
+    """The path with the home directory in place of `~`, which a shell leaves in a config or after `=`."""
+    return str(Path(path).expanduser()) if path.startswith("~") else path
+
+
 def check_output(path: Path, *suffixes: str) -> None:
     """Checks that a new file can be written, before any work.
 
@@ -83,19 +88,10 @@ def csv_text(rows: Sequence[Row], float_format: str = ".6f") -> str:
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(names)
-    writer.writerows([[_cell(row.get(name), float_format) for name in names] for row in rows])
+    for row in rows:
+        cells = (" ".join(map(str, cell)) if isinstance(cell, list) else cell for cell in map(row.get, names))
+        writer.writerow([format(cell, float_format) if isinstance(cell, float) else cell for cell in cells])
     return file.getvalue()
-
-
-def _cell(value: Any, float_format: str) -> Any:
-    match value:
-        case list():
-            return " ".join(map(str, value))
-        case float():
-            return format(value, float_format)
-        case str() if value.startswith(("=", "+", "-", "@", "\t", "\r")):
-            return f"'{value}"  # a spreadsheet would run it as a formula
-    return value
 
 
 def to_json(record: Any) -> str:

@@ -1,24 +1,22 @@
-"""The command line: the table of commands, and their exit statuses."""
+"""The command line: the table of commands, and the one place where errors end."""
 
 import difflib
-import errno
 import os
+import signal
 import sys
+import threading
 import warnings
 from importlib import import_module
-from typing import TYPE_CHECKING, NoReturn
+from types import FrameType
+from typing import Any
 
 import mnist_lightning
-from mnist_lightning.errors import PROGRAM, UserError
+from mnist_lightning.errors import PROGRAM, Terminated, UserError
 from mnist_lightning.fast.allocation import keep_freed_memory
-from mnist_lightning.options.help_texts import TRAINER_COMMANDS
-from mnist_lightning.options.messages import load_framework
+from mnist_lightning.files import one_line
+from mnist_lightning.options import TRAINER_COMMANDS, load_framework
 
-if TYPE_CHECKING:
-    from lightning.pytorch.cli import ArgsType
-
-# Each lives in the folder of its name; TRAINER_COMMANDS are in cli.py. A command imports only what it needs: PyTorch
-# and Lightning take seconds.
+# Each lives in the folder of its name. A command imports only what it needs: PyTorch and Lightning take seconds.
 COMMANDS = {
     "read": "Read the digits in pictures.",
     "study": "Train several configs over several seeds, into one table.",
@@ -26,69 +24,95 @@ COMMANDS = {
     "export": "Write a trained network as one file.",
     "demo": "Open a page to draw digits on.",
 }
+START = f"Start with `{PROGRAM} fit --config configs/optimized.yaml`, or run `{PROGRAM} --help`."
+# Errors of the machine that PyTorch raises as a RuntimeError: a part of its text, and what to do.
+MACHINE_ERRORS = {
+    "/gloo/": "another process of this run has ended or cannot be reached; its output says why. Resume with "
+    "--ckpt_path last and the same number of processes.",
+    "DataLoader worker": "a loader process has ended, perhaps because there is not enough memory.",
+    "can't allocate memory": "there is not enough memory. Use a smaller --data.batch_size or --data.eval_batch_size.",
+    "out of memory": "there is not enough memory. Use a smaller --data.batch_size or --data.eval_batch_size.",
+}
 
-_START = f"Start with `{PROGRAM} fit --config configs/optimized.yaml`, or run `{PROGRAM} --help`."
 
-
-def main(args: "ArgsType" = None) -> None:
+def main(args: list[str] | None = None) -> None:
     """Runs the command line: `main(["fit", "--config", "configs/optimized.yaml"])`.
 
     Raises:
-        SystemExit: status 2 for a user's error, whose message says what to change; 1 if a seed of a study failed, a
-            picture held no digit, `read` was not sure of one, or another process of the run ended; 130 after Ctrl-C,
-            143 after SIGTERM.
+        SystemExit: status 2 for an error that the user can fix; 1 if a seed of a study failed, a picture held no digit,
+            or `read` was not sure of one; 130 after Ctrl-C, 143 after SIGTERM.
     """
+    previous = _handle_sigterm()
     try:
         with warnings.catch_warnings():
-            keep_freed_memory()
-            match sys.argv[1:] if args is None else args:
-                case []:
-                    raise UserError(f"a command is missing. {_START}")
-                case ["-h" | "--help", *_]:
-                    print(_help())
-                    sys.exit(0)
-                case ["--version"]:
-                    print(f"mnist_lightning {mnist_lightning.__version__}")
-                    sys.exit(0)
-                case [str(name), *rest] if name in COMMANDS:
-                    import_module(f"mnist_lightning.{name}.command").main(rest)
-                case [str(name), *_] if name not in TRAINER_COMMANDS and not name.startswith("-"):
-                    _refuse(name)
-                case _:
-                    load_framework()
-                    import_module("mnist_lightning.cli").run(args)
+            _run(sys.argv[1:] if args is None else args)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        _end(str(error))
     except BrokenPipeError:
         # The reader of the output has ended, as with `| head`: nothing is left to flush at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise
-        print(
-            f"error: {error.filename or 'the output'} cannot be written ({error.strerror}). Free some space.",
-            file=sys.stderr,
-        )
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("\nended by Ctrl-C", file=sys.stderr)
-        sys.exit(130)
+        _end(f"{error.filename or 'a file'}: {error.strerror or error}. Check the path, permissions and free space.")
+    except MemoryError:
+        _end(MACHINE_ERRORS["out of memory"])
+    except RuntimeError as error:
+        for text, advice in MACHINE_ERRORS.items():
+            if text in str(error):
+                _end(advice)
+        raise
+    except KeyboardInterrupt as error:
+        _end(f"ended by Ctrl-C. {error}", status=130)
+    except Terminated as error:
+        _end(f"ended by SIGTERM. {error}", status=143)
+    except SystemExit as error:
+        if isinstance(error.__context__, KeyboardInterrupt):  # the framework turns Ctrl-C into SystemExit
+            _end("ended by Ctrl-C.", status=130)
+        raise
+    finally:
+        if previous is not None:
+            signal.signal(signal.SIGTERM, previous)
+
+
+def _run(args: list[str]) -> None:
+    keep_freed_memory()
+    match args:
+        case []:
+            raise UserError(f"a command is missing. {START}")
+        case ["-h" | "--help", *_]:
+            print(_help())
+        case ["--version", *_]:
+            print(f"mnist_lightning {mnist_lightning.__version__}")
+        case [name, *rest] if name in COMMANDS:
+            import_module(f"mnist_lightning.{name}.command").main(rest)
+        case [name, *_] if name in TRAINER_COMMANDS:
+            load_framework()
+            import_module("mnist_lightning.cli").CommandLine(args)
+        case [name, *_]:
+            close = difflib.get_close_matches(name, TRAINER_COMMANDS | COMMANDS, n=1)
+            raise UserError(f"{name[:100]!r} is not a command. {f'Did you mean {close[0]}?' if close else START}")
 
 
 def _help() -> str:
     lines = [f"    {name:10}{text}" for name, text in (TRAINER_COMMANDS | COMMANDS).items()]
-    return "\n".join(
-        [
-            f"usage: {PROGRAM} COMMAND [options]\n\n{mnist_lightning.__doc__}\n\ncommands:",
-            *lines,
-            f"\nRun `{PROGRAM} COMMAND --help` for the options of a command, `{PROGRAM} --version` for the version.",
-        ]
-    )
+    usage = f"usage: {PROGRAM} COMMAND [options]\n\n{mnist_lightning.__doc__}\n\ncommands:"
+    more = f"\nRun `{PROGRAM} COMMAND --help` for the options of a command, `{PROGRAM} --version` for the version."
+    return "\n".join([usage, *lines, more])
 
 
-def _refuse(name: str) -> NoReturn:
-    close = difflib.get_close_matches(name, TRAINER_COMMANDS | COMMANDS, n=1)
-    hint = f"Did you mean {close[0]}?" if close else _START
-    raise UserError(f"{name[:100]!r} is not a command. {hint}")
+def _end(message: str, status: int = 2) -> None:
+    lines = [one_line(line).rstrip() for line in message.splitlines()]
+    start = "error: " if status == 2 else "\n"
+    print(start + "\n".join(lines), file=sys.stderr)
+    sys.exit(status)
+
+
+def _handle_sigterm() -> Any:
+    """Makes SIGTERM an exception, so that every `finally` runs; returns the handler before, None in other threads."""
+    if threading.current_thread() is not threading.main_thread():
+        return None
+
+    def terminate(number: int, frame: FrameType | None) -> None:
+        raise Terminated
+
+    return signal.signal(signal.SIGTERM, terminate)

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import import_module
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -26,13 +26,6 @@ def _conv_relu(in_channels: int, out_channels: int, batch_norm: bool) -> list[nn
     # Batch norm subtracts the mean, so a bias before it would have no effect.
     conv = nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1, bias=not batch_norm)
     return [conv, nn.BatchNorm2d(out_channels), nn.ReLU()] if batch_norm else [conv, nn.ReLU()]
-
-
-def _head(head: Head, num_classes: int) -> list[nn.Module]:
-    """From (B, num_classes, 7, 7) to logits (B, num_classes)."""
-    if head == "fully_connected":
-        return [nn.Flatten(), nn.Linear(num_classes * 7 * 7, num_classes)]
-    return [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
 
 
 class LayeredNet(nn.Module):
@@ -86,7 +79,9 @@ class OptimizedNet(LayeredNet):
             nn.MaxPool2d(2),  # (B, fourth, 7, 7)
             *_conv_relu(fourth, fifth, batch_norm),
             *_conv_relu(fifth, num_classes, batch_norm),
-            *_head(head, num_classes),
+            *([nn.AdaptiveAvgPool2d(1)] if head == "average_pooling" else []),
+            nn.Flatten(),
+            *([nn.Linear(num_classes * 7 * 7, num_classes)] if head == "fully_connected" else []),
         )
 
 
@@ -141,32 +136,38 @@ def build_network(
     Raises:
         UserError: there is no such class, or it is no network that maps images to one logit for each class.
     """
-    if name in NETWORKS:
-        return _build(NETWORKS[name], settings).to(memory_format=memory_format)
-    cls = _network_class(name)
+    cls = network_class(name)
+    accepted = inspect.signature(cls).parameters
+    images = torch.zeros(2, *IMAGE_SHAPE).to(memory_format=memory_format)
     try:
-        net = _build(cls, settings).to(memory_format=memory_format)
-        if not any(True for _ in net.parameters()):
-            raise ValueError("it has no parameters")
+        net = cls(**{name: value for name, value in settings.items() if name in accepted})
+        net = net.to(memory_format=memory_format)
         with torch.no_grad():
-            shape = tuple(net.eval()(torch.zeros(2, *IMAGE_SHAPE).to(memory_format=memory_format)).shape)
+            shape = tuple(net.eval()(images).shape)
         if shape != (2, settings["num_classes"]):
             raise ValueError(f"it gives {shape} instead of (2, {settings['num_classes']}), a logit for each class")
     except Exception as error:  # the class may raise any type
-        raise UserError(
-            f"--model.network {name} cannot be built, or cannot classify images (2, 1, 28, 28): {_text(error)}. An "
-            f"argument of the class needs a default, or one of the names {', '.join(settings)}. For `view` after a "
+        advice = (
+            f" An argument of the class needs a default, or one of the names {', '.join(settings)}. For `view` after a "
             "convolution, add --model.channels_last false."
+        )
+        raise UserError(
+            f"--model.network {name} cannot be built, or cannot classify images (2, 1, 28, 28): {_text(error)}."
+            f"{'' if name in NETWORKS else advice}"
         ) from None
     return net.train()
 
 
-def _build(cls: Callable[..., nn.Module], settings: dict[str, Any]) -> nn.Module:
-    accepted = inspect.signature(cls).parameters
-    return cls(**{name: value for name, value in settings.items() if name in accepted})
+def network_class(path: str) -> Callable[..., nn.Module]:
+    """The class or function that builds the network of this name, or of this class path.
 
-
-def _network_class(path: str) -> type[nn.Module]:
+    Raises:
+        UserError: there is none.
+    """
+    if not isinstance(path, str):
+        raise UserError(f"network={str(path)[:100]}: use the path of the class as a text, such as 'my_nets.MyNet'.")
+    if path in NETWORKS:
+        return NETWORKS[path]
     module, _, name = path.rpartition(".")
     try:
         if not module:
@@ -186,15 +187,43 @@ def _text(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
 
 
-def leaf_modules(net: nn.Module) -> list[nn.Module]:
-    """The modules without submodules, in the order in which they were added."""
-    return [module for module in net.modules() if not list(module.children())]
+class ExecutedLayer(NamedTuple):
+    """A layer as it computes one image."""
+
+    module: nn.Module
+    input_shape: tuple[int, ...]  # without the batch: (C, H, W) or (C,)
+    output_shape: tuple[int, ...]
+
+
+def executed_layers(net: nn.Module, image_shape: tuple[int, ...] = IMAGE_SHAPE) -> list[ExecutedLayer]:
+    """Runs one blank image of this shape (C, H, W) through the network, in evaluation mode: its layers, in order."""
+    layers: list[ExecutedLayer] = []
+
+    def note(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        shapes = (tuple(each.shape[1:]) if isinstance(each, Tensor) else () for each in (*inputs[:1], output))
+        layers.append(ExecutedLayer(module, *shapes))
+
+    leaves = (
+        module
+        for name, module in net.named_modules()
+        if "parametrizations" not in name and all(name == "parametrizations" for name, _ in module.named_children())
+    )
+    hooks = [module.register_forward_hook(note) for module in leaves]
+    was_training, parameter = net.training, next(net.parameters())
+    try:
+        with torch.no_grad():
+            net.eval()(torch.zeros(1, *image_shape, device=parameter.device, dtype=parameter.dtype))
+    finally:
+        net.train(was_training)
+        for hook in hooks:
+            hook.remove()
+    return layers
 
 
 def count_normed_convolutions(net: nn.Module) -> tuple[int, int]:
-    """The number of convolutions that batch norm follows, in the order in which modules were added, and of all."""
-    leaves = leaf_modules(net)
-    pairs = zip(leaves, [*leaves[1:], None], strict=True)
+    """The number of convolutions that batch norm follows, and of all."""
+    layers = [layer.module for layer in executed_layers(net)]
+    pairs = zip(layers, [*layers[1:], None], strict=True)
     following = [after for module, after in pairs if isinstance(module, nn.Conv2d)]
     # The base class of all kinds: --trainer.sync_batchnorm replaces the layers while it trains, and once more after.
     return sum(isinstance(after, nn.modules.batchnorm._BatchNorm) for after in following), len(following)

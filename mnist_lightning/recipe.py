@@ -84,11 +84,7 @@ class OneCycle(OneCycleLR):
             super().step(epoch)
 
 
-def current_learning_rate(trainer: Trainer) -> float:
-    """Learning rate of the next optimizer step; under Muon that of batch norm, not of the convolutions."""
-    return float(trainer.optimizers[0].param_groups[0]["lr"])
-
-
-def current_momentum(trainer: Trainer) -> float:
-    """Momentum of the next optimizer step; under Muon that of batch norm, not of the convolutions."""
-    return float(trainer.optimizers[0].param_groups[0]["momentum"])
+def current_rates(trainer: Trainer) -> dict[str, float]:
+    """Learning rate and momentum of the next step; under Muon those of batch norm, not of the convolutions."""
+    group = trainer.optimizers[0].param_groups[0]
+    return {"learning_rate": float(group["lr"]), "momentum": float(group["momentum"])}

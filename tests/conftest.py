@@ -1,9 +1,8 @@
-"""Shared fixtures: the real data, runs of `fit` in this process, and checks that nothing is left running."""
+"""Shared fixtures: the real data, and runs of `fit` in this process."""
 
 import logging
 import os
 import random
-import shutil
 import signal
 import sys
 from collections.abc import Iterator
@@ -23,7 +22,6 @@ from mnist_lightning.data.batches import LabelledImages
 from mnist_lightning.data.datasets import MNIST as MNIST_FILES
 from mnist_lightning.main import main
 from mnist_lightning.runs.checkpoint import load_classifier
-from support import leaks, mirrors
 from support.runs import PROJECT, Fit, contents
 
 # Beside another busy process, two threads are several times slower than one, because each waits for the other.
@@ -34,20 +32,8 @@ collect_ignore_glob = [] if find_spec("playwright") else ["*_in_browser.py"]
 tqdm.monitor_interval = 0  # no thread that redraws progress bars
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _a_module_leaves_nothing_running() -> Iterator[None]:
-    with leaks.nothing_left_running():
-        yield
-
-
 @pytest.fixture(autouse=True)
-def _a_test_leaves_nothing_running() -> Iterator[None]:
-    with leaks.nothing_left_running():
-        yield
-
-
-@pytest.fixture(autouse=True)
-def _state_of_the_process(_a_test_leaves_nothing_running: None) -> Iterator[None]:
+def _state_of_the_process() -> Iterator[None]:
     """Seeds the random numbers before each test, and restores the state of the process after it."""
     directory, environment, arguments = Path.cwd(), dict(os.environ), sys.argv.copy()
     rank = rank_zero_only.rank  # type: ignore[attr-defined]
@@ -78,7 +64,7 @@ def find_mnist() -> Path | None:
     named = os.environ.get("MNIST_DATA_DIR")
     for directory in [Path(named)] if named else [PROJECT.parent / "shared" / "mnist", PROJECT / "data"]:
         raw = directory / "MNIST" / "raw"
-        if all((raw / file.name).exists() or (raw / f"{file.name}.gz").exists() for file in MNIST_FILES.files):
+        if all((raw / name).exists() or (raw / f"{name}.gz").exists() for name in MNIST_FILES.md5s):
             return directory.resolve()
     return None
 
@@ -114,30 +100,6 @@ def trained() -> DigitClassifier:
 @pytest.fixture
 def no_mirror(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(MNIST, "mirrors", ["http://127.0.0.1:9/mnist/"])  # the discard port refuses connections
-
-
-@pytest.fixture
-def packed_dir(mnist_dir: Path) -> Path:
-    raw = mnist_dir / "MNIST" / "raw"
-    if not all((raw / f"{file.name}.gz").exists() for file in MNIST_FILES.files):
-        pytest.skip("needs the four .gz files")
-    return raw
-
-
-@pytest.fixture
-def server(packed_dir: Path) -> Iterator[str]:
-    """The address of a server with all kinds of mirrors."""
-    with mirrors.serve(packed_dir) as address:
-        yield address
-
-
-@pytest.fixture
-def own_copy(packed_dir: Path, tmp_path: Path) -> Path:
-    raw = tmp_path / "MNIST" / "raw"
-    raw.mkdir(parents=True)
-    for file in MNIST_FILES.files:
-        shutil.copy(packed_dir / f"{file.name}.gz", raw)
-    return raw
 
 
 @pytest.fixture

@@ -4,59 +4,67 @@ import pytest
 import torch
 
 from mnist_lightning.data.batches import (
-    BatchDataset,
-    BatchKey,
+    EvaluationBatches,
     LabelledImages,
-    OrderedBatches,
-    ShuffledBatches,
+    TrainingBatches,
+    derive_seed,
     hard_images_first,
 )
-from mnist_lightning.data.seeds import derive_seed
+from mnist_lightning.errors import UserError
+
+
+def images(num: int) -> LabelledImages:
+    """Images of one pixel."""
+    return LabelledImages((torch.arange(num) % 251).byte().view(num, 1, 1, 1), torch.arange(num))
+
+
+def indices(batches: TrainingBatches | EvaluationBatches) -> list[list[int]]:
+    """The images of each batch."""
+    return [batch.labels.tolist() for batch in batches]
+
+
+def flat(batches: list[list[int]]) -> list[int]:
+    return [index for batch in batches for index in batch]
 
 
 def test_every_image_once_an_epoch_and_the_last_batch_is_kept() -> None:
-    keys = list(ShuffledBatches(60_000, 512, seed=0))
-    assert len(keys) == len(ShuffledBatches(60_000, 512, seed=0)) == 118
-    assert [len(key.indices) for key in keys[-2:]] == [512, 96]
-    assert torch.cat([key.indices for key in keys]).sort().values.equal(torch.arange(60_000))
+    batches = TrainingBatches(images(60_000), 512, seed=0)
+    found = indices(batches)
+    assert len(found) == len(batches) == 118
+    assert [len(batch) for batch in found[-2:]] == [512, 96]
+    assert sorted(flat(found)) == list(range(60_000))
 
 
 def test_seed_and_epoch_decide_the_order() -> None:
-    def first(seed: int, epoch: int) -> list[int]:
-        indices: list[int] = next(iter(ShuffledBatches(1000, 10, seed, epoch=epoch))).indices.tolist()
-        return indices
+    def first(seed: int, epoch: int) -> tuple[int, ...]:
+        batches = TrainingBatches(images(1000), 10, seed)
+        batches.set_epoch(epoch)
+        return tuple(indices(batches)[0])
 
     assert first(0, 0) == first(0, 0)
-    assert len({tuple(first(seed, epoch)) for seed in range(3) for epoch in range(3)}) == 9
-
-
-def test_set_epoch_is_the_same_as_starting_there() -> None:
-    sampler = ShuffledBatches(100, 10, seed=3)
-    sampler.set_epoch(5)
-    started = ShuffledBatches(100, 10, seed=3, epoch=5)
-    assert [key.indices.tolist() for key in sampler] == [key.indices.tolist() for key in started]
+    assert len({first(seed, epoch) for seed in range(3) for epoch in range(3)}) == 9
 
 
 def test_every_step_of_every_rank_has_two_seeds_of_its_own() -> None:
-    seeds = {
-        step_seed
-        for seed in range(3)
-        for epoch in range(3)
-        for rank in range(2)
-        for key in ShuffledBatches(1000, 10, seed, rank, 2, epoch)
-        for step_seed in (key.augmentation_seed, key.dropout_seed)
-    }
+    seeds = set()
+    for seed in range(3):
+        for rank in range(2):
+            batches = TrainingBatches(images(1000), 10, seed, rank, 2)
+            for epoch in range(3):
+                batches.set_epoch(epoch)
+                for batch in batches:
+                    seeds |= {batch.augmentation_seed, batch.dropout_seed}
     assert len(seeds) == 2 * 3 * 3 * 2 * 50
 
 
+@pytest.mark.parametrize("num_images", [1000, 73])  # of 73, one is left for the last step of three ranks
 @pytest.mark.parametrize("num_ranks", [2, 3])
-def test_ranks_share_what_one_process_would_see(num_ranks: int) -> None:
-    alone = [set(key.indices.tolist()) for key in ShuffledBatches(1000, 12 * num_ranks, seed=0)]
-    shares = [list(ShuffledBatches(1000, 12, 0, rank, num_ranks)) for rank in range(num_ranks)]
+def test_ranks_share_what_one_process_would_see(num_ranks: int, num_images: int) -> None:
+    shares = [indices(TrainingBatches(images(num_images), 12, 0, rank, num_ranks)) for rank in range(num_ranks)]
     assert len({len(share) for share in shares}) == 1
-    together = [[index for share in shares for index in share[step].indices.tolist()] for step in range(len(shares[0]))]
-    assert [set(step) for step in together] == alone
-    assert sum(map(len, together)) == 1000
+    assert all(len(batch) > 0 for share in shares for batch in share)
+    together = [index for step in zip(*shares, strict=True) for batch in step for index in batch]
+    assert together == flat(indices(TrainingBatches(images(num_images), num_images, 0)))
 
 
 def decaying_losses(order: torch.Tensor, hard: torch.Tensor) -> torch.Tensor:
@@ -88,42 +96,33 @@ def test_images_that_the_first_epoch_did_not_reach_come_last() -> None:
 
 
 def test_the_first_epoch_does_not_depend_on_losses() -> None:
-    plain, losses = ShuffledBatches(1000, 10, seed=0), torch.rand(1000)
-    hard = ShuffledBatches(1000, 10, seed=0, hard_fraction=0.5, losses=losses)
-    assert [key.indices.tolist() for key in hard] == [key.indices.tolist() for key in plain]
-    for sampler in (plain, hard):
-        sampler.set_epoch(1)
-    keys = list(hard)
-    assert [key.indices.tolist() for key in keys] != [key.indices.tolist() for key in plain]
-    assert [key.dropout_seed for key in keys] == [key.dropout_seed for key in plain]
-    seen = torch.cat([key.indices for key in keys])
+    plain, hard = (TrainingBatches(images(1000), 10, 0, hard_fraction=fraction) for fraction in (1, 0.5))
+    assert indices(hard) == indices(plain)
+    for batches in (plain, hard):
+        batches.set_epoch(1)
+    with pytest.raises(UserError, match=r"add the callback mnist_lightning\.callbacks\.hard_images\.HardImages"):
+        next(iter(hard))
+    hard.losses = torch.rand(1000)
+    assert indices(hard) != indices(plain)
+    assert [batch.dropout_seed for batch in hard] == [batch.dropout_seed for batch in plain]
+    seen = torch.tensor(flat(indices(hard)))
     assert seen.sort().values.equal(torch.arange(1000))
-    assert losses[seen[:500]].mean() > losses[seen[500:]].mean() + 0.2
-
-
-def test_ranks_share_the_hard_images() -> None:
-    losses = torch.rand(1000)
-    alone, *shares = (
-        list(ShuffledBatches(1000, 20 // num_ranks, 0, rank, num_ranks, 1, hard_fraction=0.5, losses=losses))
-        for rank, num_ranks in ((0, 1), (0, 2), (1, 2))
-    )
-    for whole, *parts in zip(alone, *shares, strict=True):
-        assert torch.cat([part.indices for part in parts]).equal(whole.indices)
+    assert hard.losses[seen[:500]].mean() > hard.losses[seen[500:]].mean() + 0.2
 
 
 @pytest.mark.parametrize("num_ranks", [1, 2, 3])
 def test_evaluation_sees_every_image_once(num_ranks: int) -> None:
-    seen = [key.indices for rank in range(num_ranks) for key in OrderedBatches(10_000, 1000, rank, num_ranks)]
-    assert torch.cat(seen).equal(torch.arange(10_000))
+    seen = [indices(EvaluationBatches(images(10_000), 1000, rank, num_ranks)) for rank in range(num_ranks)]
+    assert [index for each in seen for index in flat(each)] == list(range(10_000))
 
 
 def test_a_batch_is_the_images_asked_for() -> None:
-    images = torch.arange(20, dtype=torch.uint8).view(5, 1, 2, 2)
-    batch = BatchDataset(LabelledImages(images, torch.arange(5)))[BatchKey(torch.tensor([3, 0]), 8, 7)]
-    assert batch.images.dtype == torch.uint8
-    assert batch.images[:, 0, 0, 0].tolist() == [12, 0]
-    assert batch.labels.tolist() == [3, 0]
-    assert (batch.augmentation_seed, batch.dropout_seed) == (8, 7)
+    for batches in (TrainingBatches(images(20), 5, seed=0), EvaluationBatches(images(20), 5)):
+        for batch in batches:
+            assert batch.images.dtype == torch.uint8
+            assert batch.images.flatten().tolist() == batch.labels.tolist()
+            assert batch.indices is not None
+            assert batch.indices.equal(batch.labels)
 
 
 def test_seeds_of_epochs_steps_and_ranks_differ() -> None:

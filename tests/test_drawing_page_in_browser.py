@@ -1,7 +1,5 @@
 """The page of `export --format html` in Chromium, opened from the disk and without a connection."""
 
-import base64
-import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,18 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from playwright.sync_api import Page, expect
 from torch import Tensor
 
-from mnist_lightning.classifier import DigitClassifier
+from mnist_lightning.classifier import SURE_PROBABILITY, DigitClassifier
 from mnist_lightning.data.datasets import MNIST
-from mnist_lightning.export.drawing_page import PageFormat
-from mnist_lightning.export.formats import describe
+from mnist_lightning.export.drawing_page import page_of
 from mnist_lightning.export.pixel_network import PixelNetwork
-from mnist_lightning.read.preparation import prepare_digit
+from mnist_lightning.read.mnist_format import stroke_width
 from mnist_lightning.runs.checkpoint import load_classifier
-from mnist_lightning.runs.predictions import SURE_PROBABILITY
 from support.browser import open_page
 from support.demo_page import ONE, SEVEN, Stroke, draw, written
 from support.runs import PROJECT
@@ -29,7 +24,6 @@ from support.runs import PROJECT
 pytestmark = pytest.mark.browser
 SHIPPED_PAGE = PROJECT / "docs" / "digits.html"
 SIDE = 400  # of the canvas, in its own pixels
-MAX_UPDATE_MS = 30
 
 
 @contextmanager
@@ -44,15 +38,10 @@ def shown(path: Path = SHIPPED_PAGE, width: int = 1000, height: int = 800, **con
         assert requested == [path.as_uri()]
 
 
-@pytest.fixture(scope="module")
-def network() -> PixelNetwork:
-    """The shipped model."""
-    return PixelNetwork(load_classifier(PROJECT / "models" / "mnist.ckpt"))
-
-
-def draw_strokes(page: Page, strokes: list[Stroke]) -> None:
-    """Draws all strokes at once, in the canvas's own pixels."""
-    page.evaluate("drawn => { strokes = drawn; update(); }", strokes)
+def draw_strokes(page: Page, strokes: list[Stroke]) -> str:
+    """Draws all strokes at once, in the canvas's own pixels; returns the answer."""
+    answer: str = page.evaluate("drawn => { strokes = drawn; update(); return answer.textContent; }", strokes)
+    return answer
 
 
 def logits_of_page(page: Page, images: Tensor) -> Tensor:
@@ -61,119 +50,79 @@ def logits_of_page(page: Page, images: Tensor) -> Tensor:
     return torch.tensor(page.evaluate(compute, images.flatten(1).tolist()))
 
 
-def test_the_logits_are_pytorchs(network: PixelNetwork, mnist_dir: Path) -> None:
+# The network
+
+
+def test_the_logits_are_pytorchs(mnist_dir: Path) -> None:
     images = MNIST.read(mnist_dir)[1].images[:1000]
     with torch.no_grad():
-        expected = network(images / 255)
+        expected = PixelNetwork(load_classifier(PROJECT / "models" / "mnist.ckpt"))(images / 255)
     with shown() as page:
         found = logits_of_page(page, images.squeeze(1))
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-3)
     assert torch.equal(found.argmax(dim=1), expected.argmax(dim=1))
 
 
-@pytest.mark.parametrize("name", ["fully_connected", "no_batch_norm", "baseline"])
-def test_the_logits_of_other_networks(name: str, tmp_path: Path) -> None:
-    options: dict[str, dict[str, Any]] = {
-        "fully_connected": {"head": name},
-        "no_batch_norm": {"batch_norm": False},
-        "baseline": {"network": name},
-    }
-    network = PixelNetwork(DigitClassifier(**options[name]))
-    images, page_format = torch.randint(256, (3, 28, 28), dtype=torch.uint8), PageFormat()
-    path = tmp_path / "digits.html"
-    path.write_bytes(page_format.content(page_format.build(network, torch.rand(1, 1, 28, 28)), describe(network)))
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"head": "fully_connected", "pixel_mean": 0.4, "pixel_std": 0.2},
+        {"batch_norm": False},
+        {"network": "baseline"},
+    ],
+    ids=["batch_norm", "fully_connected", "no_batch_norm", "baseline"],
+)
+def test_the_logits_of_other_networks(settings: dict[str, Any], tmp_path: Path) -> None:
+    network = PixelNetwork(DigitClassifier(**settings))
+    for name, values in network.state_dict().items():  # batch norms and biases that are not their defaults
+        if values.is_floating_point() and values.ndim == 1:
+            values.copy_(torch.rand_like(values) + (0.5 if "var" in name or "weight" in name else 0))
+    images, path = torch.randint(256, (3, 28, 28), dtype=torch.uint8), tmp_path / "digits.html"
+    path.write_bytes(page_of(network, network.metadata()))
     with torch.no_grad():
         expected = network(images.unsqueeze(1) / 255)
     with shown(path) as page:
-        torch.testing.assert_close(logits_of_page(page, images), expected, rtol=0, atol=1e-3)
+        torch.testing.assert_close(logits_of_page(page, images), expected, rtol=1e-4, atol=1e-3)
 
 
-def test_a_drawing_is_prepared_as_read_prepares_its_picture(network: PixelNetwork) -> None:
+# The preparation
+
+
+def test_drawn_digits_are_read_and_have_mnists_format() -> None:
     rng = np.random.default_rng(0)
-    differences, same, correct = [], 0, 0
+    num_right, widths = 0, []
     with shown() as page:
         for index in range(100):
             digit = index % 10
-            draw_strokes(page, written(digit, index // 10 % 3, rng, SIDE, rng.uniform(0.25, 0.8)))
-            picture = page.evaluate("paper.toDataURL()").partition(",")[2]
-            expected = prepare_digit(Image.open(io.BytesIO(base64.b64decode(picture))))
-            found = torch.tensor(page.evaluate("Array.from(prepare(strokes, pen).pixels)")).view(28, 28)
-            differences.append(float((found - expected.float()).abs().mean()))
-            with torch.no_grad():
-                classes = network(torch.stack([found, expected]).unsqueeze(1) / 255).argmax(dim=1).tolist()
-            same += classes[0] == classes[1]
-            correct += classes[0] == digit
-    print(f"mean difference {np.mean(differences):.2f} of 255, same class {same}, correct {correct} of 100")
-    assert np.mean(differences) < 1  # measured: 0.05; a digit that lies one pixel apart has about 20
-    assert np.median(differences) < 0.1
-    assert same >= 99
-    assert correct >= 95
+            answer = draw_strokes(page, written(digit, index // 10 % 3, rng, SIDE, rng.uniform(0.25, 0.8)))
+            num_right += answer == f"Looks like {digit}"
+            image = np.array(page.evaluate("Array.from(prepare(strokes).pixels)"), dtype=np.uint8).reshape(28, 28)
+            rows, columns = np.nonzero(image > 2)
+            assert max(np.ptp(rows), np.ptp(columns)) + 1 == pytest.approx(20, abs=1)
+            for places in np.indices((28, 28)):
+                assert (places * image).sum() / image.sum() == pytest.approx(14, abs=0.51)
+            widths.append(stroke_width(image.repeat(8, axis=0).repeat(8, axis=1) > 127) / 8)
+    print(f"{num_right} of 100 right and sure, strokes of {np.mean(widths):.1f} pixels")
+    assert num_right >= 96  # measured: 97
+    assert 2.2 < np.mean(widths) < 3.6
 
 
-def probabilities(page: Page) -> list[float]:
-    return [float(text.removesuffix(" %")) for text in page.locator(".percent").all_inner_texts()]
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_seven_is_read_as_seven(scheme: str) -> None:
-    with shown(color_scheme=scheme) as page:
-        answer = page.get_by_role("status")
-        expect(page.get_by_role("button", name="Undo")).to_be_disabled()
-        before = page.locator("#paper").bounding_box()
-        draw(page, SEVEN)
-        expect(answer).to_have_text("Looks like 7")
-        assert page.locator("#paper").bounding_box() == before  # it does not move under the pen
-        expect(page.locator("#bars .best")).to_contain_text("7")
-        found = probabilities(page)
-        assert max(range(10), key=found.__getitem__) == 7
-        assert sum(found) == pytest.approx(100, abs=1)
-        seen = page.locator("#seen").evaluate(
-            "canvas => Array.from(canvas.getContext('2d').getImageData(0, 0, 28, 28).data).filter((_, i) => i % 4 == 0)"
-        )
-        assert max(seen) == 255
-        assert 30 < sum(value > 127 for value in seen) < 200
-
-
-def test_undo_and_clear() -> None:
+def test_what_is_not_one_digit_is_said() -> None:
+    cases: list[tuple[str, list[Stroke]]] = [
+        ("Draw a digit", []),
+        ("Not a digit?", [[[200.0, 200.0]]]),  # a dot
+        ("Not a digit?", [[[x, y] for x in range(100, 300, 15) for y in (100, 300)]]),  # scribbled full
+        ("Two digits?", [[[100.0, 100.0], [100.0, 300.0]], [[300.0, 100.0], [300.0, 300.0]]]),
+        ("Looks like 1", [[[200.0, 80.0], [200.0, 320.0]], [[20.0, 20.0]]]),  # with a speck
+        ("Looks like 1", [[[-1.0, -1.0], [-1.0, 300.0]]]),  # along the canvas's edge
+        ("Looks like 1", [[[50.0, 390.0], [50.0, 500.0], [200.0, 500.0], [200.0, 370.0], [200.0, 50.0]]]),  # and back
+    ]
     with shown() as page:
-        answer = page.get_by_role("status")
-        draw(page, ONE)
-        expect(answer).to_have_text("Looks like 1")
-        for way in ("button", "key"):
-            draw(page, ((0.2, 0.2), (0.2, 0.8)))
-            expect(answer).to_have_text("Two digits?")
-            if way == "button":
-                page.get_by_role("button", name="Undo").click()
-            else:
-                page.keyboard.press("Control+z")
-            expect(answer).to_have_text("Looks like 1")
-        for way in ("button", "key"):
-            draw(page, SEVEN)
-            if way == "button":
-                page.get_by_role("button", name="Clear").click()
-            else:
-                page.keyboard.press("Escape")
-            expect(answer).to_have_text("Draw a digit")
-            assert page.evaluate("readMask(pen, 400, 400).data.every((ink) => ink === 0)")
+        assert [draw_strokes(page, strokes) for _, strokes in cases] == [text for text, _ in cases]
 
 
-@pytest.mark.parametrize(
-    ("strokes", "text"),
-    [
-        ([], "Draw a digit"),
-        ([[[200.0, 200.0]]], "Not a digit?"),  # a dot
-        ([[[x, y] for x in range(100, 300, 15) for y in (100, 300)]], "Not a digit?"),  # scribbled full
-        ([[[100.0, 100.0], [100.0, 300.0]], [[300.0, 100.0], [300.0, 300.0]]], "Two digits?"),
-        ([[[200.0, 80.0], [200.0, 320.0]], [[20.0, 20.0]]], "Looks like 1"),  # with a speck
-        ([[[-1.0, -1.0], [-1.0, 300.0]]], "Looks like 1"),  # along the canvas's edge
-        ([[[50.0, 390.0], [50.0, 500.0], [200.0, 500.0], [200.0, 370.0], [200.0, 50.0]]], "Looks like 1"),  # and back
-    ],
-    ids=["nothing", "dot", "scribble", "two", "speck", "edge", "outside"],
-)
-def test_what_is_not_one_digit_is_said(strokes: list[Stroke], text: str) -> None:
-    with shown() as page:
-        draw_strokes(page, strokes)
-        assert page.get_by_role("status").inner_text() == text
+# The page
 
 
 def test_what_is_unsure_names_two_digits() -> None:
@@ -184,15 +133,32 @@ def test_what_is_unsure_names_two_digits() -> None:
         assert page.evaluate(verdict.replace(str(top), str(SURE_PROBABILITY))) == "Looks like 4"
 
 
-def test_the_answer_appears_while_drawing() -> None:
-    with shown() as page:
-        box = page.locator("#paper").bounding_box()
-        assert box is not None
-        page.mouse.move(box["x"] + 200, box["y"] + 60)
-        page.mouse.down()
-        page.mouse.move(box["x"] + 200, box["y"] + 340, steps=10)
-        expect(page.get_by_role("status")).to_have_text("Looks like 1")  # the mouse button is still down
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_seven_is_read_as_seven_while_it_is_drawn(scheme: str) -> None:
+    with shown(color_scheme=scheme) as page:
+        expect(page.get_by_role("button", name="Undo")).to_be_disabled()
+        before = page.locator("#paper").bounding_box()
+        draw(page, SEVEN, lift=False)
+        expect(page.get_by_role("status")).to_have_text("Looks like 7")
         page.mouse.up()
+        assert page.locator("#paper").bounding_box() == before  # it does not move under the pen
+        expect(page.locator("#bars .best")).to_contain_text("7")
+        found = [float(text.removesuffix(" %")) for text in page.locator(".percent").all_inner_texts()]
+        assert max(range(10), key=found.__getitem__) == 7
+        assert sum(found) == pytest.approx(100, abs=1)
+
+
+def test_undo_and_clear() -> None:
+    with shown() as page:
+        answer = page.get_by_role("status")
+        draw(page, ONE)
+        draw(page, ((0.2, 0.2), (0.2, 0.8)))
+        expect(answer).to_have_text("Two digits?")
+        page.get_by_role("button", name="Undo").click()
+        expect(answer).to_have_text("Looks like 1")
+        page.get_by_role("button", name="Clear").click()
+        expect(answer).to_have_text("Draw a digit")
+        assert page.evaluate("pen.getImageData(0, 0, 400, 400).data.every((value) => value === 0)")
 
 
 def test_a_finger_draws_on_a_small_screen() -> None:
@@ -207,15 +173,14 @@ def test_a_finger_draws_on_a_small_screen() -> None:
         session = page.context.new_cdp_session(page)
         for step in range(21):
             place = {"x": box["x"] + box["width"] / 2, "y": box["y"] + 40 + 10 * step}
-            session.send(
-                "Input.dispatchTouchEvent",
-                {"type": "touchStart" if step == 0 else "touchMove", "touchPoints": [place]},
-            )
+            touch = {"type": "touchStart" if step == 0 else "touchMove", "touchPoints": [place]}
+            session.send("Input.dispatchTouchEvent", touch)
         session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
         expect(page.get_by_role("status")).to_have_text("Looks like 1")
 
 
 def test_each_layer_is_drawn() -> None:
+    shades = "canvas => new Set(canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data).size"
     with shown() as page:
         draw(page, SEVEN)
         page.get_by_text("What each layer computes").click()
@@ -223,21 +188,4 @@ def test_each_layer_is_drawn() -> None:
         expect(captions).to_have_count(8)  # six convolutions and two poolings
         assert captions.nth(0).inner_text().lower() == "convolution, relu: 10 × 28×28"
         for canvas in page.locator("#maps canvas").all():
-            shades = (
-                "canvas => new Set(canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data).size"
-            )
             assert canvas.evaluate(shades) > 10
-
-
-def test_an_update_is_fast_enough_to_be_live() -> None:
-    rng = np.random.default_rng(0)
-    with shown() as page:
-        page.evaluate("timedUpdate = () => -performance.now() + (update(), performance.now())")
-        times, fastest = [], []
-        for digit in range(10):
-            draw_strokes(page, written(digit, 0, rng, SIDE))
-            some = page.evaluate("Array.from({ length: 10 }, timedUpdate)")
-            times += some
-            fastest.append(min(some))  # other processes on the machine slow the others down
-    print(f"median {np.median(times):.1f} ms, 95 % {np.quantile(times, 0.95):.1f} ms")
-    assert np.median(fastest) < MAX_UPDATE_MS

@@ -27,15 +27,6 @@ def test_the_first_and_last_activations_are_dropped_as_often_as_others() -> None
     assert counts / 20_000 == pytest.approx(torch.full((7,), 0.3), abs=0.02)
 
 
-def test_positions_are_ascending_and_inside() -> None:
-    for num in (1, 2, 10, 1000):
-        for _ in range(100):
-            positions = draw_dropped(num, 0.9)
-            assert positions.dtype == torch.int64
-            assert (positions.diff() > 0).all()
-            assert ((positions >= 0) & (positions < num)).all()
-
-
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
 def test_kept_activations_are_scaled_and_gradients_follow(memory_format: torch.memory_format) -> None:
     torch.manual_seed(0)

@@ -1,6 +1,5 @@
-"""Every loss and accuracy that a user sees, compared with the logits of all images, including smaller last batches."""
+"""The numbers a user sees, compared with the logits of all images, including smaller last batches."""
 
-import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,13 +15,11 @@ from typing_extensions import override
 
 from mnist_lightning.classifier import DigitClassifier
 from mnist_lightning.cli import CommandLine
-from mnist_lightning.data.batches import LabelledImages
 from mnist_lightning.datamodule import DigitsDataModule
 from mnist_lightning.main import main
-from mnist_lightning.options.messages import load_framework
+from mnist_lightning.options import load_framework
 from mnist_lightning.runs.checkpoint import load_classifier
 from support.runs import PROJECT, read_report
-from support.terminal import Terminal
 
 BATCHES = ["--data.batch_size", "100", "--data.eval_batch_size", "150"]  # last batches of 37 and 60 images
 
@@ -87,7 +84,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield root / "offline" / "version_0"
 
 
-def test_the_report(run: Path) -> None:
+def test_the_record(run: Path) -> None:
     rows = read_report(run)["epochs"]
     for row, seen in zip(rows, StepRecorder.epochs, strict=True):
         assert len(seen[-1].labels) < len(seen[0].labels)
@@ -114,11 +111,9 @@ def test_tensorboard(run: Path) -> None:
                 assert by_step[step] == pytest.approx(figures(seen[:batch]), abs=1e-6)
             else:
                 assert step not in by_step
-    report = read_report(run)["epochs"]
-    expected = [(row["val_loss"], row["val_accuracy"]) for row in report]
-    for names in (("by_epoch/val_loss", "by_epoch/val_accuracy"), ("val/loss", "val/accuracy")):
-        for found, wanted in zip(points(*names).values(), expected, strict=True):
-            assert found == pytest.approx(wanted, abs=1e-6)
+    expected = [(row["val_loss"], row["val_accuracy"]) for row in read_report(run)["epochs"]]
+    for found, wanted in zip(points("by_epoch/val_loss", "by_epoch/val_accuracy").values(), expected, strict=True):
+        assert found == pytest.approx(wanted, abs=1e-6)
 
 
 @pytest.mark.parametrize(("subcommand", "stage"), [("test", "test"), ("validate", "val")])
@@ -133,45 +128,3 @@ def test_evaluation(
     assert float(found[f"{stage}/loss"]) == pytest.approx(loss, abs=1e-6)
     assert float(found[f"{stage}/accuracy"]) == pytest.approx(accuracy, abs=1e-6)
     assert f"accuracy {accuracy:.2%}, loss {loss:.4f}" in capfd.readouterr().out
-
-
-def test_the_models_loss_on_mnist(
-    mnist_dir: Path,
-    mnist: tuple[LabelledImages, LabelledImages],
-    trained: DigitClassifier,
-    in_project: None,
-    capfd: pytest.CaptureFixture[str],
-) -> None:
-    main(
-        [
-            *("test", "--ckpt_path", "models/mnist.ckpt", "--model.test_time_augmentation", "false"),
-            *("--data.data_dir", str(mnist_dir)),
-        ]
-    )
-    images, labels = mnist[1]
-    with torch.inference_mode():
-        logits = torch.cat([trained(part.float() / 255) for part in images.split(1000)])
-    accuracy, loss = (logits.argmax(dim=1) == labels).float().mean(), F.cross_entropy(logits, labels)
-    assert f"accuracy {accuracy:.2%}, loss {loss:.4f}\n" in capfd.readouterr().out
-
-
-def test_the_bar(tmp_path: Path, in_project: None) -> None:
-    args = [
-        *("fit", "--config", "configs/offline.yaml", "--trainer.max_epochs", "2", *BATCHES),
-        *("--progress_bar.refresh_rate", "1", "--num_threads", "1", "--trainer.logger", "false"),
-        *("--trainer.default_root_dir", str(tmp_path)),
-    ]
-    with Terminal(args) as terminal:
-        assert terminal.finish() == 0, terminal.written
-    rows = read_report(tmp_path / "offline" / "version_0")["epochs"]
-    for row in rows:
-        pattern = rf"epoch +{row['epoch']}/2:[^\r\n]*\| (\d+)/15 [^\r\n]*loss=([\d.]+), acc=([\d.]+)%, lr="
-        bars = [
-            (int(step), float(loss), float(accuracy)) for step, loss, accuracy in re.findall(pattern, terminal.written)
-        ]
-        assert {step for step, _, _ in bars} >= {1, 15}
-        assert 0 not in {step for step, _, _ in bars}, "figures of the epoch before"
-        assert all(0 <= accuracy <= 100 for _, _, accuracy in bars)
-        _, loss, accuracy = next(bar for bar in reversed(bars) if bar[0] == 15)
-        assert loss == pytest.approx(row["train_loss"], abs=5e-5)
-        assert accuracy == pytest.approx(100 * row["train_accuracy"], abs=5e-3)

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (PyTorch's usual name)
 
-from mnist_lightning.classifier import DigitClassifier
 from mnist_lightning.data.batches import LabelledImages
 from mnist_lightning.fast.fused_layers import fused_forward
 from mnist_lightning.fast.sparse_dropout import SparseDropout
@@ -151,34 +150,11 @@ def test_frozen_statistics_stay_frozen() -> None:
     assert all(torch.equal(a, b) for a, b in zip(before, layers.buffers(), strict=True))
 
 
-def test_a_second_derivative_is_refused() -> None:
-    layers = network()
-    weight = next(layers[3].parameters())
-    (gradient,) = torch.autograd.grad(fused_forward(layers, images()).square().sum(), weight, create_graph=True)
-    with pytest.raises(RuntimeError, match="once_differentiable"):
-        gradient.sum().backward()
-
-
 def test_odd_sides_are_pooled_as_in_the_layers() -> None:
     layers = network(dropout=0)
     inputs = images(size=30)  # 30, 15, 7
     other = copy.deepcopy(layers)
     torch.testing.assert_close(fused_forward(layers, inputs), other(inputs))
-
-
-def test_the_module_uses_the_fused_layers_on_a_cpu_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[Tensor] = []
-
-    def spy(layers: nn.Sequential, inputs: Tensor) -> Tensor:
-        calls.append(inputs)
-        return fused_forward(layers, inputs)
-
-    monkeypatch.setattr("mnist_lightning.classifier.fused_forward", spy)
-    inputs = images(2, torch.float32)
-    DigitClassifier()(inputs)
-    assert len(calls) == 1
-    DigitClassifier(backend="layers")(inputs)
-    assert len(calls) == 1
 
 
 def test_the_network_uses_sparse_dropout() -> None:

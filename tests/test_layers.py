@@ -10,14 +10,15 @@ from support.runs import PROJECT
 
 PACKAGE = PROJECT / "mnist_lightning"
 LAYERS = [
-    ["errors", "bounds", "files", "runs.environment"],
+    ["errors", "files"],
+    ["options"],
     ["data", "fast", "network"],
     ["recipe", "classifier", "datamodule"],
     ["runs"],
     ["figures"],
     ["callbacks"],
     ["tensorboard"],
-    ["options", "cli"],
+    ["cli"],
     ["study", "report", "read", "export", "demo"],
     ["main", "__main__"],
 ]

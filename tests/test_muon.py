@@ -83,11 +83,3 @@ def test_fit_with_muon_keeps_the_convolutions_norm(fit: Fit) -> None:
     norms = [(value.norm() / len(value) ** 0.5).item() for value in weights.values() if value.ndim == 4]
     assert len(norms) == 6
     assert norms == pytest.approx([1.0] * 6, abs=0.02)
-
-
-@pytest.mark.parametrize("options", [["--model.network", "baseline"], ["--model.batch_norm", "false"]])
-def test_muon_needs_batch_norm(options: list[str], fit: Fit, capfd: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        fit("--model.optimizer", "muon", *options)
-    assert ended.value.code == 2
-    assert "--model.optimizer muon" in capfd.readouterr().err

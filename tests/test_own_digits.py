@@ -1,7 +1,5 @@
 """Digits in pictures of all kinds are found, converted to MNIST's format and recognised."""
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 import torch
@@ -10,12 +8,10 @@ from torch import Tensor
 
 from benchmarks.own_digits.photographs import photograph
 from mnist_lightning.classifier import DigitClassifier
-from mnist_lightning.data.batches import Batch, LabelledImages
-from mnist_lightning.datamodule import DigitsDataModule
+from mnist_lightning.data.batches import LabelledImages
 from mnist_lightning.errors import UserError
 from mnist_lightning.read.mnist_format import stroke_width
-from mnist_lightning.read.preparation import prepare_digit
-from mnist_lightning.read.reading import classify
+from mnist_lightning.read.reading import classify, prepare_digit
 
 Mnist = tuple[LabelledImages, LabelledImages]
 
@@ -31,12 +27,6 @@ def seven(width: int = 400, height: int = 300, mode: str = "L") -> Image.Image:
 def difference(one: Tensor, other: Tensor) -> float:
     """Mean absolute difference of two prepared images, in grey levels."""
     return float((one.float() - other.float()).abs().mean())
-
-
-@pytest.mark.parametrize("grey", [60, 120, 170, 200])
-def test_a_digit_that_is_paler_than_its_frame(grey: int) -> None:
-    image = ImageOps.expand(seven().point(lambda value: 255 if value > 128 else grey), 8, fill=0)
-    assert difference(prepare_digit(ImageOps.expand(image, 40, fill=255)), prepare_digit(seven())) < 8
 
 
 # MNIST's format
@@ -61,10 +51,6 @@ def test_the_size_of_the_picture_does_not_matter(height: int) -> None:
     assert difference(prepare_digit(seven(height * 4 // 3, height)), prepare_digit(seven())) < 8
 
 
-def test_the_stroke_width_of_a_bar_that_fills_its_box() -> None:
-    assert stroke_width(np.ones((200, 16), dtype=bool)) == pytest.approx(16, abs=2)
-
-
 def test_thin_and_thick_lines_get_mnists_stroke_width() -> None:
     for pixels in (3, 10, 90):
         image = Image.new("L", (600, 600), 255)
@@ -85,48 +71,22 @@ def test_an_mnist_image_hardly_changes(mnist: Mnist) -> None:
 # Kinds of pictures
 
 
-@pytest.mark.parametrize(
-    "mode", ["1", "L", "P", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "LAB", "LA", "La", "RGBa", "PA", "I", "F", "I;16"]
-)
-def test_every_mode_of_pillow(mode: str) -> None:
+@pytest.mark.parametrize("mode", ["P", "CMYK", "LA", "LAB", "I;16"])
+def test_modes_of_pillow(mode: str) -> None:
     grey = seven()
-    if mode == "LAB":
-        image = Image.merge("LAB", [grey, *[Image.new("L", grey.size, 128)] * 2])
-    elif mode in ("La", "RGBa"):
-        image = grey.convert({"La": "LA", "RGBa": "RGBA"}[mode]).convert(mode)
-    elif mode == "1":
-        image = grey.point(lambda value: value > 127, "1")
-    elif mode in ("I", "I;16", "F"):
-        image = Image.fromarray(
-            (np.asarray(grey, dtype=np.float32) * 200).astype({"I": np.int32, "I;16": np.uint16, "F": np.float32}[mode])
-        )
-    else:
-        image = grey.convert(mode)
-    assert image.mode == mode
+    wide = Image.fromarray((np.asarray(grey, dtype=np.float32) * 200).astype(np.uint16))
+    image = wide if mode == "I;16" else grey.convert(mode)
     assert difference(prepare_digit(image), prepare_digit(grey)) < 3
 
 
 @pytest.mark.parametrize(
     ("ink", "paper"),
-    [
-        ("black", "white"),
-        ("white", "black"),
-        ("red", "white"),
-        ("yellow", "navy"),
-        ("#505050", "#707070"),
-        ("blue", "lime"),
-    ],
+    [("white", "black"), ("yellow", "navy"), ("#505050", "#707070"), ("red", None)],
 )
-def test_any_ink_on_any_paper(ink: str, paper: str) -> None:
+def test_any_ink_on_any_paper(ink: str, paper: str | None) -> None:
+    """None is a transparent background."""
     mask = seven().point(lambda value: 255 if value < 128 else 0)
-    image = Image.composite(Image.new("RGB", mask.size, ink), Image.new("RGB", mask.size, paper), mask)
-    assert difference(prepare_digit(image), prepare_digit(seven())) < 3
-
-
-@pytest.mark.parametrize("ink", ["white", "black", "red"])
-def test_ink_on_a_transparent_background(ink: str) -> None:
-    image = Image.new("RGBA", (400, 300), (0, 0, 0, 0))
-    mask = seven().point(lambda value: 255 if value < 128 else 0)
+    image = Image.new("RGBA", mask.size, paper or (0, 0, 0, 0))
     image.paste(Image.new("RGBA", mask.size, ink), (0, 0), mask)
     assert difference(prepare_digit(image), prepare_digit(seven())) < 3
 
@@ -160,56 +120,6 @@ def test_a_separate_stroke_belongs_to_the_digit() -> None:
     assert int(prepare_digit(image)[:, 14:].sum()) > int(whole[:, 14:].sum())
 
 
-def circled(draw: ImageDraw.ImageDraw) -> None:
-    draw.ellipse((50, 20, 290, 290), outline=30, width=6)
-
-
-def in_a_box(draw: ImageDraw.ImageDraw) -> None:
-    draw.rectangle((80, 25, 240, 285), outline=30, width=8)
-
-
-def underlined(draw: ImageDraw.ImageDraw) -> None:
-    draw.line((90, 275, 230, 270), fill=30, width=10)
-
-
-def with_a_full_stop(draw: ImageDraw.ImageDraw) -> None:
-    draw.ellipse((220, 240, 236, 256), fill=30)
-
-
-@pytest.mark.parametrize("add", [circled, in_a_box, underlined, with_a_full_stop])
-def test_what_surrounds_the_digit_is_removed(add: Callable[[ImageDraw.ImageDraw], None]) -> None:
-    image = seven()
-    add(ImageDraw.Draw(image))
-    assert difference(prepare_digit(image), prepare_digit(seven())) < 3
-
-
-def test_a_circle_around_nothing_is_a_zero(trained: DigitClassifier) -> None:
-    image = Image.new("L", (400, 300), 230)
-    ImageDraw.Draw(image).ellipse((100, 30, 300, 270), outline=30, width=14)
-    assert int(classify(trained, prepare_digit(image).unsqueeze(0)).argmax()) == 0
-
-
-def test_a_small_digit_in_a_large_picture(trained: DigitClassifier) -> None:
-    image = Image.new("L", (2000, 1500), 230)
-    image.paste(seven(80, 60), (1200, 300))  # 40 pixels high
-    assert int(classify(trained, prepare_digit(image).unsqueeze(0)).argmax()) == 7
-
-
-def test_a_digit_that_is_cropped_at_its_edges() -> None:
-    image = seven()
-    cropped = image.crop(image.point(lambda value: 255 if value < 128 else 0).getbbox())
-    assert difference(prepare_digit(cropped), prepare_digit(image)) < 6
-
-
-def test_an_outline_is_filled() -> None:
-    """The outline of a thick 7."""
-    corners = [(110, 50), (240, 50), (240, 80), (170, 260), (130, 260), (195, 85), (110, 85)]
-    hollow, solid = Image.new("L", (400, 300), 230), Image.new("L", (400, 300), 230)
-    ImageDraw.Draw(solid).polygon(corners, fill=30)
-    ImageDraw.Draw(hollow).line([*corners, corners[0], corners[1]], fill=30, width=4, joint="curve")
-    assert difference(prepare_digit(hollow), prepare_digit(solid)) < 8
-
-
 # Pictures without a digit
 
 
@@ -228,13 +138,7 @@ def two_digits() -> Image.Image:
     ("image", "problem"),
     [
         (Image.new("RGB", (300, 200), "white"), "nothing"),
-        (Image.new("L", (1, 1)), "nothing"),
-        (Image.new("L", (0, 0)), "has no pixels"),
-        (Image.new("RGBA", (300, 200)), "nothing"),
-        (Image.new("F", (30, 20), float("nan")), "nothing"),
-        (noise(300, 400), "more than one|nothing"),
         (noise(28, 28), "more than one"),
-        (noise(200, 300, 3), "more than one|nothing"),
         (Image.linear_gradient("L"), "nothing"),
         (two_digits(), "more than one"),
     ],
@@ -244,13 +148,6 @@ def test_pictures_without_a_digit(image: Image.Image, problem: str) -> None:
         prepare_digit(image)
 
 
-@pytest.mark.parametrize("shape", [(1, 5000), (5000, 1), (2, 3), (7, 300)])
-@pytest.mark.parametrize("seed", range(3))
-def test_any_image_size_is_handled(shape: tuple[int, int], seed: int) -> None:
-    pixels = np.random.default_rng(seed).integers(0, 2, shape, dtype=np.uint8) * 255
-    assert prepared_or_blank(Image.fromarray(pixels)).shape == (28, 28)
-
-
 # Recognition
 
 
@@ -258,12 +155,8 @@ def upscaled(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     return image.resize((280, 280), Image.Resampling.BICUBIC)
 
 
-def inverted(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    return ImageOps.invert(upscaled(image, rng))
-
-
-def padded(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    return ImageOps.expand(image.resize((140, 140), Image.Resampling.BICUBIC), (200, 10, 30, 80), fill=0)
+def inverted_and_padded(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    return ImageOps.invert(ImageOps.expand(upscaled(image, rng), (200, 10, 30, 80), fill=0))
 
 
 def photographed(image: Image.Image, rng: np.random.Generator) -> Image.Image:
@@ -282,24 +175,12 @@ def prepared_or_blank(picture: Image.Image) -> Tensor:
 def test_mnists_digits_are_read_from_pictures(num_images: int, mnist: Mnist, trained: DigitClassifier) -> None:
     """The prediction for a picture equals that for its MNIST image in 97 of 100 cases."""
     rng = np.random.default_rng(0)
-    images, changes = mnist[1].images[:num_images, 0], [upscaled, inverted, padded, photographed]
-    pictures = [changes[n % 4](Image.fromarray(image.numpy()), rng) for n, image in enumerate(images)]
+    images, changes = mnist[1].images[:num_images, 0], [upscaled, inverted_and_padded, photographed]
+    pictures = [changes[n % 3](Image.fromarray(image.numpy()), rng) for n, image in enumerate(images)]
     as_they_are = classify(trained, images).argmax(dim=1)
     read = classify(trained, torch.stack([prepared_or_blank(picture) for picture in pictures])).argmax(dim=1)
     assert (as_they_are == mnist[1].labels[:num_images]).double().mean() >= 0.98
     assert (read == as_they_are).double().mean() >= 0.97
-
-
-def test_without_rotations_the_probabilities_are_those_of_predict(
-    mnist: Mnist, trained: DigitClassifier, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("mnist_lightning.read.reading.ROTATIONS_DEGREES", (0,))
-    batch = Batch(mnist[1].images[:20], mnist[1].labels[:20])
-    with torch.no_grad():
-        predicted = trained.predict_step(DigitsDataModule().prepare(batch, augment=False), 0)
-    probabilities = classify(trained, mnist[1].images[:20, 0])
-    torch.testing.assert_close(probabilities.sum(dim=1), torch.ones(20))
-    torch.testing.assert_close(probabilities.max(dim=1).values, predicted.probabilities, atol=1e-4, rtol=0)
 
 
 def test_the_probabilities_are_the_mean_over_rotations(

@@ -1,6 +1,7 @@
 """A network of the user's, named by its class path: in all commands, or refused with a helpful error."""
 
 import re
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,10 +16,11 @@ from mnist_lightning.classifier import DigitClassifier
 from mnist_lightning.errors import CheckpointError, UserError
 from mnist_lightning.fast.fused_layers import fused_forward
 from mnist_lightning.main import main
-from mnist_lightning.network import BaselineNet, LayeredNet, OptimizedNet, build_network
-from mnist_lightning.runs.checkpoint import load_classifier, read_checkpoint
+from mnist_lightning.network import LayeredNet, OptimizedNet, build_network
+from mnist_lightning.runs.checkpoint import load_checkpoint, load_classifier, read_checkpoint
 from mnist_lightning.runs.layer_table import format_layer_table, layer_table
-from support.runs import Fit, read_report
+from support.kills import signal_at
+from support.runs import Fit, read_report, weights
 
 MODULE = '''
 import torch
@@ -55,13 +57,6 @@ class Scaled(Residual):
         self.layer_scale = nn.Parameter(torch.zeros(1, 8, 1, 1))
 
 
-class Branches(Residual):
-    """Cannot be traced."""
-
-    def forward(self, images):
-        return super().forward(images if float(images.sum()) > -1e9 else images * 2)
-
-
 class SevenClasses(nn.Module):
     def __init__(self):
         super().__init__()
@@ -79,13 +74,6 @@ class Viewed(nn.Module):
     def forward(self, images):
         return self.head(self.conv(images).view(len(images), -1))
 
-
-class Deep(nn.Module):
-    def __init__(self, depth):
-        super().__init__()
-
-
-number = 3
 '''
 
 
@@ -94,17 +82,14 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The name of a module with networks, which can be imported."""
     (tmp_path / "code").mkdir()
     (tmp_path / "code" / "networks_of_mine.py").write_text(MODULE)
-    (tmp_path / "code" / "broken_of_mine.py").write_text("1 / 0\n")
     monkeypatch.syspath_prepend(tmp_path / "code")
     yield "networks_of_mine"
     sys.modules.pop("networks_of_mine", None)
 
 
-def test_a_network_from_training_to_export(
-    mine: str, tmp_path: Path, fit: Fit, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_network_in_the_commands(mine: str, fit: Fit, capfd: pytest.CaptureFixture[str]) -> None:
     network = f"{mine}.Residual"
-    run = fit("--model.network", network, "--model.dropout", "0.25", dashboards=True)
+    run = fit("--model.network", network, "--model.dropout", "0.25")
     output = capfd.readouterr().out
     assert re.search(r"Conv 3×3, 1→8 · BN · ReLU +8×13×13 +– +80 \+ 16", output)
     assert re.search(r"parameters outside of layers +– +3\n", output)
@@ -114,46 +99,27 @@ def test_a_network_from_training_to_export(
     assert values["batch norm after every convolution"] == "2 of 2 convolutions"
     assert values["dropout"] == "0.25"
     path = run / "checkpoints" / "last.ckpt"
-    assert read_checkpoint(path).model["network"] == network
-    main(["fit", "--config", "configs/offline.yaml", "--run_name", "offline", "--ckpt_path", str(path),
-          "--trainer.default_root_dir", str(run.parents[1])])  # fmt: skip
-    assert "nothing is left to train" in capfd.readouterr().err
-    main(["test", "--ckpt_path", str(path)])
+    assert read_checkpoint(path, network).model["network"] == network
+    own = ["--ckpt_path", str(path), "--model.network", network]
+    main(["test", *own])
     accuracy = capfd.readouterr().out.split("accuracy ")[1].split("%")[0]
     assert float(accuracy) == pytest.approx(100 * report["epochs"][-1]["val_accuracy"], abs=0.01)
-    main(["report", str(run)])
-    assert f"accuracy           {accuracy}%" in capfd.readouterr().out
-    for name, suffix in (("onnx", ".onnx"), ("weights", ".ckpt")):
-        exported = tmp_path / f"mine{suffix}"
-        main(["export", "--ckpt_path", str(path), "--format", name, "--output", str(exported)])
-        assert "the same classes" in capfd.readouterr().out
-    assert isinstance(load_classifier(exported).net, nn.Module)
+    with pytest.raises(SystemExit, match="2"):
+        main(["test", *own[:2]])
+    assert f"To import it, add --model.network {network}" in capfd.readouterr().err
+    assert load_classifier(path, network).probabilities(torch.rand(2, 1, 28, 28)).shape == (2, 10)
 
 
 def test_resuming_is_exact(mine: str, tmp_path: Path, fit: Fit) -> None:
+    """The run's config names the class, so the command that resumes need not."""
     network = ("--model.network", f"{mine}.Residual")
     whole = fit(*network, "--run_name", "whole")
-    with pytest.raises(SystemExit):
-        fit(
-            *network, "--run_name", "part", "--trainer.callbacks+=test_resume.SignalAt", "--trainer.callbacks.step", "4"
-        )
-    part = tmp_path / "runs" / "part" / "version_0" / "checkpoints" / "last.ckpt"
-    main(["fit", "--config", "configs/offline.yaml", *network, "--ckpt_path", str(part),
-          "--trainer.logger", "false", "--trainer.default_root_dir", str(tmp_path / "runs")])  # fmt: skip
-    weights = load_classifier(part).state_dict()
-    wanted = load_classifier(whole / "checkpoints" / "last.ckpt").state_dict()
-    assert all(torch.equal(value, weights[name]) for name, value in wanted.items())
-
-
-def test_a_network_that_cannot_be_traced_trains_without_a_graph(
-    mine: str, tmp_path: Path, fit: Fit, capfd: pytest.CaptureFixture[str]
-) -> None:
-    run = fit("--model.network", f"{mine}.Branches", dashboards=True)
-    path, output = run / "checkpoints" / "last.ckpt", tmp_path / "mine.onnx"
-    with pytest.raises(SystemExit, match="2"):
-        main(["export", "--ckpt_path", str(path), "--format", "onnx", "--output", str(output)])
-    assert "the network cannot be exported" in capfd.readouterr().err
-    assert not output.exists()
+    with pytest.raises(SystemExit, match="143"):
+        fit(*network, "--run_name", "part", *signal_at("on_before_backward", 5, signal.SIGTERM))
+    part = tmp_path / "runs" / "part" / "version_0"
+    main(["fit", "--ckpt_path", str(part / "checkpoints" / "last.ckpt"), "--trainer.callbacks", "null"])
+    found, wanted = weights(part), weights(whole)
+    assert all(torch.equal(value, found[name]) for name, value in wanted.items())
 
 
 @pytest.mark.parametrize(
@@ -161,32 +127,40 @@ def test_a_network_that_cannot_be_traced_trains_without_a_graph(
     [
         ("resnet", "no network has this name. Use optimized, baseline"),
         ("nowhere.Net", "No module named 'nowhere'. .*can be imported from the current directory"),
-        ("broken_of_mine.Net", "ZeroDivisionError"),
-        ("networks_of_mine.Net", "has no attribute 'Net'"),
-        ("networks_of_mine.number", "it is not a subclass of torch.nn.Module"),
         ("networks_of_mine.SevenClasses", r"it gives \(2, 7\) instead of \(2, 10\)"),
         ("networks_of_mine.Viewed", "view size is not compatible.*add --model.channels_last false"),
-        ("networks_of_mine.Deep", "missing 1 required positional argument: 'depth'"),
-        ("torch.nn.Identity", "it has no parameters"),
         ("os.system", "it is not a subclass of torch.nn.Module"),
     ],
 )
-def test_a_mistake_is_named(name: str, message: str, mine: str, finished: Path, tmp_path: Path) -> None:
+def test_a_mistake_is_named(name: str, message: str, mine: str) -> None:
     with pytest.raises(UserError, match=f"--model.network {name}.*{message}"):
         DigitClassifier(network=name)
-    checkpoint = torch.load(finished / "checkpoints" / "last.ckpt", weights_only=True)
-    checkpoint["hyper_parameters"]["network"] = name
-    torch.save(checkpoint, tmp_path / "other.ckpt")
-    with pytest.raises(CheckpointError, match=f"its settings cannot be used: --model.network {name}.*{message}"):
+
+
+def test_a_checkpoint_alone_imports_nothing(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "planted.py").write_text("from pathlib import Path; Path(__file__).with_name('trace').touch()")
+    monkeypatch.syspath_prepend(tmp_path)
+    content = load_checkpoint(finished / "checkpoints" / "last.ckpt")
+    content["hyper_parameters"]["network"] = "planted.Net"
+    torch.save(content, tmp_path / "other.ckpt")
+    with pytest.raises(
+        CheckpointError, match=r"its network is the class planted\.Net\. To import it, add --model.network"
+    ):
         read_checkpoint(tmp_path / "other.ckpt")
+    assert not (tmp_path / "trace").exists()
+    with pytest.raises(CheckpointError, match="has no attribute 'Net'"):
+        read_checkpoint(tmp_path / "other.ckpt", network="planted.Net")
+    assert (tmp_path / "trace").exists(), "it would have been imported"
 
 
 def test_muon_looks_at_the_network(mine: str) -> None:
     DigitClassifier(network=f"{mine}.Residual", optimizer="muon")
-    with pytest.raises(UserError, match="needs batch norm after each: baseline has it after 0 of 7"):
-        DigitClassifier(network="baseline", optimizer="muon")
-    with pytest.raises(UserError, match=r"Scaled has others\. Use --model\.optimizer sgd"):
-        DigitClassifier(network=f"{mine}.Scaled", optimizer="muon")
+    for network, found in (
+        ("baseline", "batch norm after 0 of 7"),
+        (f"{mine}.Scaled", "3 weights with four dimensions"),
+    ):
+        with pytest.raises(UserError, match=found):
+            DigitClassifier(network=network, optimizer="muon")
 
 
 class Doubled(LayeredNet):
@@ -214,24 +188,12 @@ class Plain(nn.Module):
 def test_backends_agree(kind: type[nn.Module], num_calls: int, monkeypatch: pytest.MonkeyPatch) -> None:
     spy = Mock(side_effect=fused_forward)
     monkeypatch.setattr("mnist_lightning.classifier.fused_forward", spy)
-    fused, layers = (DigitClassifier(f"{__name__}.{kind.__name__}", backend=name) for name in ("fused", "layers"))
+    name = f"{__name__}.{kind.__name__}"
+    fused, layers = DigitClassifier(name), DigitClassifier(name, backend="layers")  # on a CPU, the first by default
     layers.load_state_dict(fused.state_dict())
     images = torch.rand(4, 1, 28, 28)
     torch.testing.assert_close(fused(images), layers(images), rtol=0, atol=1e-4)
     assert spy.call_count == num_calls
-
-
-@pytest.mark.parametrize("network", [OptimizedNet(num_classes=3), BaselineNet(num_classes=3)])
-def test_another_number_of_classes(network: nn.Module) -> None:
-    assert network.eval()(torch.zeros(2, 1, 28, 28)).shape == (2, 3)
-    classifier = DigitClassifier(class_names=("a", "b", "c"))
-    assert classifier.probabilities(torch.rand(2, 1, 28, 28)).shape == (2, 3)
-
-
-@pytest.mark.parametrize("names", [("a",), ("a", "a"), ("a", "b\n"), ("a", "$b$")])
-def test_class_names_are_checked(names: tuple[str, ...]) -> None:
-    with pytest.raises(UserError, match="at least two different names"):
-        DigitClassifier(class_names=names)
 
 
 def test_a_network_is_built_with_its_own_arguments_only(mine: str) -> None:

@@ -1,78 +1,51 @@
-"""A run's folder is locked by one process at a time, and unlocked when the process dies."""
+"""A run's folder: no run overwrites another's, and one process at a time works in it."""
 
-import os
+import re
 import shutil
-import signal
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
 
+from mnist_lightning.main import main
+from mnist_lightning.runs.folder import claim_run_folder
 from support import processes
-from support.runs import read_report
+from support.runs import Fit, contents, read_report
 
 RUN = [
-    *("fit", "--config", "configs/offline.yaml", "--trainer.max_epochs", "1000"),
-    *("--trainer.limit_train_batches", "2", "--trainer.limit_val_batches", "1"),
+    *("fit", "--config", "configs/offline.yaml", "--model.schedule", "constant", "--trainer.max_epochs", "1000"),
+    *("--trainer.limit_train_batches", "2", "--trainer.limit_val_batches", "1", "--trainer.logger", "false"),
 ]
 
 
-def command(root: Path, *args: str) -> list[str]:
-    return [*RUN, "--trainer.default_root_dir", str(root), *args]
+def test_an_earlier_runs_files_are_never_overwritten(finished: Path, fit: Fit, tmp_path: Path) -> None:
+    first = shutil.copytree(finished, tmp_path / "runs" / "offline" / "version_0")
+    assert fit().name == "version_1"
+    assert contents(first) == contents(finished)
 
 
-def folder_of(root: Path) -> Path:
-    return root / "offline" / "version_0"
+def test_a_folder_is_claimed_above_all_that_are_there(tmp_path: Path) -> None:
+    (tmp_path / "a" / "version_7").mkdir(parents=True)
+    (tmp_path / "a" / "version_x").mkdir()
+    assert claim_run_folder(tmp_path, "a") == tmp_path / "a" / "version_8"
+    assert claim_run_folder(tmp_path, "b") == tmp_path / "b" / "version_0"
 
 
-def running(root: Path, *args: str) -> BaseProcess:
-    """Starts a run and waits for its first report and checkpoint."""
-    process = processes.start(command(root, *args), root / "log")
-    last = folder_of(root) / "checkpoints" / "last.ckpt"
-    processes.wait_until(lambda: not process.is_alive() or last.exists())
-    assert process.is_alive(), (root / "log").read_text()
-    return process
-
-
-@pytest.mark.slow
-def test_one_process_at_a_time_trains_a_run(tmp_path: Path, in_project: None) -> None:
-    first, log = running(tmp_path, "--data.num_workers", "2"), tmp_path / "second.log"
-    second = processes.start(command(tmp_path, "--ckpt_path", "last"), log)
-    assert processes.end(second) == 2
-    (line,) = log.read_text().splitlines()
-    assert line.startswith(f"error: --ckpt_path: another process is training the run in {folder_of(tmp_path)}. Wait")
-    assert first.is_alive()
+def test_one_process_at_a_time_trains_a_run(
+    tmp_path: Path, in_project: None, capfd: pytest.CaptureFixture[str]
+) -> None:
+    command = [*RUN, "--trainer.default_root_dir", str(tmp_path)]
+    folder = tmp_path / "offline" / "version_0"
+    checkpoints = folder / "checkpoints"
+    first = processes.start(command, tmp_path / "log")
+    processes.wait_until(lambda: not first.is_alive() or (checkpoints / "last.ckpt").exists())
+    with pytest.raises(SystemExit, match="2"):
+        main([*command, "--ckpt_path", "last"])
+    assert re.match(rf"error: another process is \w+ in {folder}\. Wait", capfd.readouterr().err)
+    assert first.is_alive(), (tmp_path / "log").read_text()
     first.kill()
     processes.end(first)
-    checkpoints = folder_of(tmp_path) / "checkpoints"
     (checkpoints / ".last.ckpt.0123456789abcdef.partial").write_bytes(b"half")  # as after a kill during a write
-    # Immediately, while loader processes of the killed run may still exist.
-    third = processes.start(command(tmp_path, "--ckpt_path", "last", "--early_stopping.stopping_threshold", "0"), log)
-    assert processes.end(third) == os.EX_OK, log.read_text()
-    assert "resumed" in read_report(folder_of(tmp_path))
+    num_epochs = len(read_report(folder)["epochs"])
+    main([*command, "--ckpt_path", "last", "--trainer.max_epochs", str(num_epochs + 2)])
+    assert len(read_report(folder)["epochs"]) == num_epochs + 2
     assert sorted(path.name for path in checkpoints.iterdir()) == ["best.ckpt", "last.ckpt"]
-
-
-def test_a_deleted_folder_is_not_created_again(tmp_path: Path, in_project: None) -> None:
-    process = running(tmp_path)
-    while folder_of(tmp_path).exists():  # the run may write files during the deletion
-        shutil.rmtree(folder_of(tmp_path), ignore_errors=True)
-    assert_folder_is_gone(process, tmp_path)
-
-
-def test_ctrl_c_in_a_moved_folder(tmp_path: Path, in_project: None) -> None:
-    process = running(tmp_path)
-    assert process.pid is not None
-    os.kill(process.pid, signal.SIGSTOP)
-    folder_of(tmp_path).rename(tmp_path / "elsewhere")
-    os.kill(process.pid, signal.SIGINT)
-    os.kill(process.pid, signal.SIGCONT)
-    assert_folder_is_gone(process, tmp_path)
-
-
-def assert_folder_is_gone(process: BaseProcess, root: Path) -> None:
-    assert processes.end(process) == 2
-    printed = (root / "log").read_text()
-    assert f"error: {folder_of(root)} was deleted or moved" in printed
-    assert "Traceback" not in printed
-    assert not folder_of(root).exists()

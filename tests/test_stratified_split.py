@@ -3,7 +3,7 @@
 import torch
 
 from mnist_lightning.data.batches import LabelledImages
-from mnist_lightning.data.stratified_split import stratified_split
+from mnist_lightning.data.datasets import stratified_split
 
 
 def test_every_class_keeps_its_share(mnist: tuple[LabelledImages, LabelledImages]) -> None:

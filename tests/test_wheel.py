@@ -91,9 +91,3 @@ def test_the_working_directory_comes_first(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "configs" / "studies").mkdir(parents=True)
     (tmp_path / name).touch()
     assert find_file(name) == name
-
-
-@pytest.mark.parametrize("path", ["configs/mine.yaml", "configs", "main.py", "trainer: {}", ""])
-def test_other_paths_stay_as_they_are(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert find_file(path) == path

@@ -27,16 +27,13 @@ USUAL = Setting()
 def photograph(
     digit: Image.Image | None, light_on_dark: bool, rng: np.random.Generator, setting: Setting = USUAL
 ) -> Image.Image:
-    """Simulates a photograph of a digit.
+    """An RGB photograph of a digit: grey, ink 255 on 0, cropped; or of empty paper.
 
     Args:
-        digit: grey, ink 255 on 0, cropped; None leaves the paper empty.
+        digit: the digit; None leaves the paper empty.
         light_on_dark: chalk on a board instead of ink on paper.
         rng: for all other properties.
         setting: how the picture is taken.
-
-    Returns:
-        An RGB image.
     """
     width, height = setting.size or (int(rng.integers(250, 900)) for _ in range(2))
     ink = np.zeros((height, width)) if digit is None else _placed(digit, width, height, setting, rng)
@@ -64,9 +61,8 @@ def _placed(digit: Image.Image, width: int, height: int, setting: Setting, rng: 
     digit = digit.crop(digit.getbbox())
     room = rng.uniform(*setting.room)
     scale = room * min(width / digit.width, height / digit.height)
-    digit = digit.resize(
-        (max(1, round(digit.width * scale)), max(1, round(digit.height * scale))), Image.Resampling.BOX
-    )
+    width_and_height = (max(1, round(digit.width * scale)), max(1, round(digit.height * scale)))
+    digit = digit.resize(width_and_height, Image.Resampling.BOX)
     if setting.tight:
         margins = np.rint(0.03 * max(digit.size) * rng.uniform(-1, 1, (2, 2)).clip(0)).astype(int)
         return np.pad(np.asarray(digit), margins) / 255.0

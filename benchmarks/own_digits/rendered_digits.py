@@ -7,26 +7,16 @@ of the network, the last ones with the same seed.
 
 import importlib.resources
 from collections.abc import Iterable, Iterator
-from pathlib import Path
-from typing import Literal, NamedTuple
+from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from benchmarks.own_digits.pen_strokes import PENS, Pen, draw_digit
 from benchmarks.own_digits.photographs import USUAL, Setting, photograph
-from benchmarks.own_digits.surroundings import (
-    Change,
-    boxed,
-    circled,
-    dotted,
-    hollow,
-    tilted,
-    underlined,
-)
+from benchmarks.own_digits.surroundings import Change, boxed, circled, dotted, hollow, tilted, underlined
 from mnist_lightning.data.batches import LabelledImages
-
-DrawnSet = Literal["development", "report"]
 
 
 class RenderedDigit(NamedTuple):
@@ -34,9 +24,7 @@ class RenderedDigit(NamedTuple):
 
     image: Image.Image  # RGB; L if it is an image of MNIST
     digit: int | None  # 0..9; None if it shows a letter, a symbol or nothing
-    kind: str  # a key of KINDS, or one of OTHER_KINDS
-    style: str  # the font's face, or the pen
-    light_on_dark: bool
+    kind: str  # a key of KINDS, or one of the three other kinds
 
 
 class Kind(NamedTuple):
@@ -47,6 +35,7 @@ class Kind(NamedTuple):
     pen: Pen | None = None  # in place of the set's pens
 
 
+FAINT = Setting(strength=(0.35, 0.6))
 KINDS = {
     "clean, rendered": Kind(),
     "clean, handwritten": Kind(),
@@ -58,56 +47,42 @@ KINDS = {
     "tilted by 20°": Kind(tilted),
     "cropped at its edges": Kind(setting=Setting(tight=True)),
     "on squared paper": Kind(setting=Setting(squared=True)),
-    "thin pencil or faint ink": Kind(
-        setting=Setting(strength=(0.35, 0.6)), pen=Pen(width=0.018, swing=0.2, wobble=0.02)
-    ),
+    "thin pencil or faint ink": Kind(setting=FAINT, pen=Pen(width=0.018, swing=0.2, wobble=0.02)),
     "with a full stop": Kind(dotted),
 }
-MNIST, NO_DIGIT, EMPTY = OTHER_KINDS = ("MNIST's images", "letters and symbols", "empty paper")
+MNIST, NO_DIGIT, EMPTY = ("MNIST's images", "letters and symbols", "empty paper")
 # Without those that have a digit's shape in many faces (O, o, Q: 0; I, i, J, j, l, |, /, brackets: 1; Z, z: 2; S, s: 5;
 # b, G: 6; B: 8; g, q: 9) and without dots and dashes.
 LETTERS_AND_SYMBOLS = "ACDEFHKLMNPRTUVWXYacdefhkmnprtuvwxy&%#@?+=*$€§<>{}~^"
 
 # Families from matplotlib (DejaVu, STIX, Computer Modern: free licences) and from packages of fonts under the SIL Open
-# Font License; Caladea is under Apache 2.0. Each family is in one set only.
-FONTS: dict[DrawnSet, dict[str, tuple[str, ...]]] = {
+# Font License; Caladea is under Apache 2.0. Each family is in one set only. The files, with their faces in place of {}.
+FONTS: dict[str, dict[str, str]] = {
     "development": {
-        "matplotlib/mpl-data/fonts/ttf": (
-            *("DejaVuSans.ttf", "DejaVuSans-Bold.ttf", "DejaVuSans-Oblique.ttf", "DejaVuSansMono.ttf"),
-            *("DejaVuSerif.ttf", "DejaVuSerif-Italic.ttf", "STIXGeneral.ttf", "STIXGeneralBol.ttf"),
-            *("STIXGeneralItalic.ttf", "cmr10.ttf", "cmss10.ttf", "cmtt10.ttf"),
+        "matplotlib/mpl-data/fonts/ttf/{}.ttf": (
+            "DejaVuSans DejaVuSans-Bold DejaVuSans-Oblique DejaVuSansMono DejaVuSerif DejaVuSerif-Italic STIXGeneral "
+            "STIXGeneralBol STIXGeneralItalic cmr10 cmss10 cmtt10"
         ),
-        "font_manrope/files": ("Manrope-ExtraLight.ttf", "Manrope-Regular.ttf", "Manrope-ExtraBold.ttf"),
-        "font_fredoka_one/files": ("FredokaOne-Regular.ttf",),
-        "font_intuitive/files": ("Intuitive.ttf",),
+        "font_manrope/files/Manrope-{}.ttf": "ExtraLight Regular ExtraBold",
+        "font_fredoka_one/files/FredokaOne-{}.ttf": "Regular",
+        "font_intuitive/files/{}.ttf": "Intuitive",
     },
     "report": {
-        "font_source_sans_pro/files": (
-            *("SourceSansPro-Light.ttf", "SourceSansPro-Regular.ttf", "SourceSansPro-Bold.ttf", "SourceSansPro-It.ttf"),
-        ),
-        "font_source_serif_pro/files": (
-            *("SourceSerifPro-Light.ttf", "SourceSerifPro-Regular.ttf", "SourceSerifPro-Bold.ttf"),
-            "SourceSerifPro-It.ttf",
-        ),
-        "font_hanken_grotesk/files": (
-            *("HankenGrotesk-Light.otf", "HankenGrotesk-Regular.otf", "HankenGrotesk-Bold.otf"),
-            "HankenGrotesk-Italic.otf",
-        ),
-        "font_lato/files": ("Lato-Light.ttf", "Lato-Regular.ttf", "Lato-Black.ttf", "Lato-Italic.ttf"),
-        "font_rhd/files": (
-            *("RedHatDisplay-Light.ttf", "RedHatDisplay-Regular.ttf", "RedHatDisplay-Bold.ttf"),
-            "RedHatDisplay-Italic.ttf",
-        ),
-        "font_caladea/files": ("Caladea-Regular.ttf", "Caladea-Italic.ttf"),
-        "font_amatic_sc/files": ("AmaticSC-Regular.ttf", "AmaticSC-Bold.ttf"),
+        "font_source_sans_pro/files/SourceSansPro-{}.ttf": "Light Regular Bold It",
+        "font_source_serif_pro/files/SourceSerifPro-{}.ttf": "Light Regular Bold It",
+        "font_hanken_grotesk/files/HankenGrotesk-{}.otf": "Light Regular Bold Italic",
+        "font_lato/files/Lato-{}.ttf": "Light Regular Black Italic",
+        "font_rhd/files/RedHatDisplay-{}.ttf": "Light Regular Bold Italic",
+        "font_caladea/files/Caladea-{}.ttf": "Regular Italic",
+        "font_amatic_sc/files/AmaticSC-{}.ttf": "Regular Bold",
     },
 }
-WAYS_OF_WRITING: dict[DrawnSet, tuple[int, ...]] = {"development": (0,), "report": (1, 2)}
-PENS_OF: dict[DrawnSet, tuple[str, ...]] = {
+WAYS_OF_WRITING: dict[str, tuple[int, ...]] = {"development": (0,), "report": (1, 2)}
+PENS_OF: dict[str, tuple[str, ...]] = {
     "development": ("fineliner", "felt-tip"),
     "report": ("ballpoint", "marker", "brush"),
 }
-SEEDS: dict[DrawnSet, int] = {"development": 1, "report": 4}
+SEEDS: dict[str, int] = {"development": 1, "report": 4}
 PEN_SAMPLES = 2  # of clean pictures per digit, way and pen: 120 in the report set
 NUM_OF_KIND = 60  # of each other kind, half of them rendered in fonts
 NUM_NO_DIGIT = 120
@@ -116,12 +91,8 @@ NUM_EMPTY = 60
 GLYPH_PIXELS = 500  # height of a glyph before it is photographed; no picture enlarges it
 
 
-def rendered_digits(which: DrawnSet, kinds: Iterable[str] = (*KINDS, NO_DIGIT, EMPTY)) -> Iterator[RenderedDigit]:
-    """The pictures of a set, of these kinds; reproducible.
-
-    Raises:
-        ModuleNotFoundError: a font package is missing; install the extra `test`.
-    """
+def rendered_digits(which: str, kinds: Iterable[str] = (*KINDS, NO_DIGIT, EMPTY)) -> Iterator[RenderedDigit]:
+    """The pictures of a set, of these kinds; reproducible. The fonts are in the extra `test`."""
     for kind in kinds:
         sequence = np.random.SeedSequence([SEEDS[which], *kind.encode()])
         plans = list(_plans(which, kind, np.random.default_rng(sequence)))
@@ -132,13 +103,17 @@ def rendered_digits(which: DrawnSet, kinds: Iterable[str] = (*KINDS, NO_DIGIT, E
 def mnist_pictures(images: LabelledImages, num_images: int = NUM_MNIST) -> Iterator[RenderedDigit]:
     """The first MNIST images of a set as pictures of 28 × 28 pixels."""
     for image, label in zip(images.images[:num_images, 0], images.labels[:num_images], strict=True):
-        yield RenderedDigit(Image.fromarray(image.numpy()), int(label), MNIST, MNIST, light_on_dark=True)
+        yield RenderedDigit(Image.fromarray(image.numpy()), int(label), MNIST)
 
 
-def _plans(which: DrawnSet, kind: str, rng: np.random.Generator) -> Iterator[tuple[str, str, int]]:
+def faces_of(which: str) -> list[str]:
+    """The fonts' files of a set, below their packages."""
+    return [file.format(face) for file, faces in FONTS[which].items() for face in faces.split()]
+
+
+def _plans(which: str, kind: str, rng: np.random.Generator) -> Iterator[tuple[str, str, int]]:
     """Style, digit or letter, and way of writing of each picture of a kind."""
-    faces = [f"{folder}/{file}" for folder, files in FONTS[which].items() for file in files]
-    pens, ways = PENS_OF[which], WAYS_OF_WRITING[which]
+    faces, pens, ways = faces_of(which), PENS_OF[which], WAYS_OF_WRITING[which]
     if kind == EMPTY:
         yield from [("", "", 0)] * NUM_EMPTY
     elif kind == NO_DIGIT:
@@ -148,7 +123,7 @@ def _plans(which: DrawnSet, kind: str, rng: np.random.Generator) -> Iterator[tup
         yield from ((face, str(digit), 0) for face in faces for digit in range(10))
     elif kind == "clean, handwritten":
         samples = range(PEN_SAMPLES)
-        yield from ((pen, str(digit), way) for pen in pens for digit in range(10) for way in ways for _ in samples)
+        yield from ((pen, str(digit), way) for pen, digit, way, _ in product(pens, range(10), ways, samples))
     else:
         for number in range(NUM_OF_KIND):
             style = faces if number % 2 else pens
@@ -158,7 +133,7 @@ def _plans(which: DrawnSet, kind: str, rng: np.random.Generator) -> Iterator[tup
 def _rendered(name: str, style: str, sign: str, way: int, rng: np.random.Generator) -> RenderedDigit:
     """A picture of a kind, and its label."""
     light_on_dark = bool(rng.random() < 0.5)
-    kind, is_digit = KINDS.get(name, Kind()), sign.isdecimal()
+    kind = KINDS.get(name, Kind())
     glyph = None
     if style in PENS:
         glyph = draw_digit(int(sign), way, kind.pen or PENS[style], GLYPH_PIXELS, rng)
@@ -167,14 +142,13 @@ def _rendered(name: str, style: str, sign: str, way: int, rng: np.random.Generat
     if glyph is not None and kind.change is not None:
         glyph = kind.change(glyph, rng)
     picture = photograph(glyph, light_on_dark, rng, kind.setting)
-    return RenderedDigit(picture, int(sign) if is_digit else None, name, Path(style).stem, light_on_dark)
+    return RenderedDigit(picture, int(sign) if sign.isdecimal() else None, name)
 
 
 def _glyph(font: str, sign: str) -> Image.Image:
     """A digit, letter or symbol in a font, grey, ink 255 on 0, cropped."""
     package, _, path = font.partition("/")
-    with importlib.resources.as_file(importlib.resources.files(package) / path) as file:
-        face = ImageFont.truetype(str(file), GLYPH_PIXELS)
+    face = ImageFont.truetype(str(importlib.resources.files(package) / path), GLYPH_PIXELS)
     image = Image.new("L", (2 * GLYPH_PIXELS, 2 * GLYPH_PIXELS))
     ImageDraw.Draw(image).text((GLYPH_PIXELS // 2, GLYPH_PIXELS // 2), sign, fill=255, font=face)
     return image.crop(image.getbbox())

@@ -56,9 +56,8 @@ def dotted(digit: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 def hollow(digit: Image.Image, rng: np.random.Generator) -> Image.Image:
     """Its outline only."""
-    distance: NDArray[np.float64] = ndimage.distance_transform_edt(
-        np.pad(np.asarray(digit) < 128, 40, constant_values=True)
-    )
+    paper = np.pad(np.asarray(digit) < 128, 40, constant_values=True)
+    distance: NDArray[np.float64] = ndimage.distance_transform_edt(paper)
     width = rng.uniform(0.012, 0.03) * digit.height
     # Outside of the strokes, so that hairlines stay open.
     outline = (distance > 0) & (distance <= width)

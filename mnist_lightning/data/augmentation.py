@@ -1,6 +1,7 @@
 """Batched augmentation: random affine maps for training, one-pixel shifts for test-time augmentation."""
 
 import itertools
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import torch
@@ -26,15 +27,8 @@ class AffineParameters(NamedTuple):
 def affine(images: Tensor, parameters: AffineParameters, interpolation: Interpolation) -> Tensor:
     """Applies one affine map per image; pixels from outside the image are 0.
 
-    Matches `torchvision.transforms.functional.rotate` and `affine` on PIL images (tests/test_augmentation.py).
-
-    Args:
-        images: (B, C, H, H) float, in any range with background 0.
-        parameters: one map per image.
-        interpolation: `nearest` or `bilinear`.
-
-    Returns:
-        (B, C, H, H), same dtype.
+    The images (B, C, H, H) are float, with background 0. Matches torchvision's `rotate` and `affine` on PIL images
+    (tests/test_augmentation.py).
     """
     size = images.shape[-1]
     angle = -torch.deg2rad(parameters.rotation_degrees)  # clockwise: the y axis points down
@@ -51,49 +45,26 @@ def affine(images: Tensor, parameters: AffineParameters, interpolation: Interpol
     return F.grid_sample(images, grid, mode=interpolation, padding_mode="zeros", align_corners=False)
 
 
-def one_pixel_shifts(images: Tensor, background: float) -> Tensor:
-    """The images, and their shifts by one pixel in the eight directions.
-
-    Args:
-        images: (B, C, H, H).
-        background: value of the pixels from outside the image.
-
-    Returns:
-        (9, B, C, H, H), the unshifted images first.
-    """
+def one_pixel_shifts(images: Tensor) -> Tensor:
+    """Images (B, C, H, H) and their shifts by a pixel in the eight directions: (9, B, C, H, H), the unshifted first."""
     size = images.shape[-1]
-    padded = F.pad(images, (1, 1, 1, 1), value=background)
+    padded = F.pad(images, (1, 1, 1, 1))
     shifts = [(0, 0), *(shift for shift in itertools.product((-1, 0, 1), repeat=2) if shift != (0, 0))]
     return torch.stack([padded[..., 1 - y : 1 - y + size, 1 - x : 1 - x + size] for y, x in shifts])
 
 
+@dataclass(frozen=True)
 class RandomAffine:
     """Applies to each image an affine map with its own, uniformly drawn parameters.
 
     As in torchvision's RandomAffine, `nearest` translates by whole pixels.
-
-    Args:
-        rotation_degrees: Maximum rotation in either direction.
-        translation_percent: Maximum translation along x and along y, in percent of the image's side.
-        scale_percent: Maximum change of size, in percent.
-        shear_degrees: Maximum shear along x.
-        interpolation: `nearest` or `bilinear`.
     """
 
-    def __init__(
-        self,
-        rotation_degrees: float,
-        translation_percent: float,
-        scale_percent: float = 0,
-        shear_degrees: float = 0,
-        interpolation: Interpolation = "nearest",
-    ) -> None:
-        self.rotation_degrees = rotation_degrees
-        self.translation_percent = translation_percent
-        self.scale_percent = scale_percent
-        self.shear_degrees = shear_degrees
-        self.interpolation = interpolation
-        self.is_identity = not any([rotation_degrees, translation_percent, scale_percent, shear_degrees])
+    rotation_degrees: float  # the largest, in either direction
+    translation_percent: float  # the largest along x and along y, of the image's side
+    scale_percent: float = 0  # the largest change of size
+    shear_degrees: float = 0  # the largest, along x
+    interpolation: Interpolation = "nearest"
 
     def draw(self, num_images: int, image_size: int, generator: torch.Generator) -> AffineParameters:
         """Draws `num_images` maps on the generator's device, for square images with a side of `image_size` pixels."""
@@ -111,7 +82,7 @@ class RandomAffine:
 
     def __call__(self, images: Tensor, seed: int) -> Tensor:
         """Augments images (B, C, H, H) float with background 0; the same `seed` draws the same maps."""
-        if self.is_identity:
+        if not any([self.rotation_degrees, self.translation_percent, self.scale_percent, self.shear_degrees]):
             return images
         generator = torch.Generator(images.device).manual_seed(seed)
         return affine(images, self.draw(len(images), images.shape[-1], generator), self.interpolation)

@@ -1,14 +1,14 @@
-"""Batches by index: images stay in memory as uint8, and one indexing operation fetches a whole batch."""
+"""Batches by index, from images that stay in memory as uint8, and the seeds of all random draws."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  (PyTorch's usual name)
-from torch.utils.data import Dataset, DistributedSampler
 
-from mnist_lightning.data.seeds import derive_seed
 from mnist_lightning.errors import UserError
 
 # Of the images that `hard_images_first` puts first. Half of them at random was less accurate, on three seeds.
@@ -33,49 +33,34 @@ class Batch(NamedTuple):
     indices: Tensor | None = None  # (B,) int64, indices into the data set
 
 
-class BatchKey(NamedTuple):
-    """What a sampler requests from a dataset."""
+def derive_seed(seed: int, *counters: int) -> int:
+    """Mixes a run's seed with counters (epoch, step, rank) into 64 bits, so that runs repeat and resume exactly.
 
-    indices: Tensor  # (B,) int64
-    augmentation_seed: int = 0
-    dropout_seed: int = 0
-
-
-class BatchDataset(Dataset[Batch]):
-    """Maps a batch's key to the batch; with `batch_size=None`, a DataLoader passes keys on unchanged.
-
-    Args:
-        data: The images and labels.
+    Neighbouring inputs give unrelated seeds: https://numpy.org/doc/stable/reference/random/parallel.html
     """
+    return int(np.random.SeedSequence(seed, spawn_key=counters).generate_state(1, np.uint64)[0])
 
-    def __init__(self, data: LabelledImages) -> None:
-        self.data = data
 
-    def __len__(self) -> int:
-        """Number of images; the sampler determines the number of batches."""
-        return len(self.data.labels)
+def seed_dropout(seed: int, device: torch.device) -> None:
+    """Seeds the generator from which dropout on this device draws.
 
-    def __getitem__(self, key: BatchKey) -> Batch:
-        return Batch(self.data.images[key.indices], self.data.labels[key.indices], *key[1:], key.indices)
+    torch.manual_seed seeds those of all devices. Where no GPU was used, it stores a stack trace for each kind of them,
+    which would take about a hundredth of a small step.
+    """
+    if device.type == "cpu":
+        torch.default_generator.manual_seed(seed)
+    else:
+        torch.manual_seed(seed)
 
 
 def hard_images_first(
     losses: Tensor, order: Tensor, batch_size: int, fraction: float, generator: torch.Generator
 ) -> Tensor:
-    """An order of all images that starts with a fraction of them: the hard ones, and some at random, shuffled.
+    """An order (N,) int64 that starts with a fraction of the images: hard ones and some at random, shuffled.
 
     The loss falls quickly in the first epoch, so an image counts as hard if its loss is large in comparison with the
-    mean loss of the steps around its own.
-
-    Args:
-        losses: (N,) the loss of each image in the first epoch; 0 if it did not reach the image.
-        order: (N,) int64, the order of the first epoch.
-        batch_size: images per step of the first epoch.
-        fraction: how many images come first, in (0, 1].
-        generator: of the random draws, on the CPU.
-
-    Returns:
-        (N,) int64: the shuffled first images, then the others, shuffled.
+    mean loss of the steps around its own. `losses` (N,), `order` (N,) int64 and `batch_size` are of that epoch; the
+    loss of an image that it did not reach is 0.
     """
     ordered = losses[order]
     step_means = torch.stack([part.mean() for part in ordered.split(batch_size)])  # (steps,)
@@ -91,115 +76,81 @@ def hard_images_first(
     return torch.cat([first[torch.randperm(num_first, generator=generator)], others[num_random:]])
 
 
-class _SharedBatches(DistributedSampler[BatchKey]):
-    """Batches that the processes have divided among themselves: Lightning divides other samplers' batches again.
-
-    Args:
-        num_images: Number of images in the data set.
-        rank: Which share this process takes.
-        num_ranks: Number of processes.
-    """
-
-    def __init__(self, num_images: int, rank: int, num_ranks: int) -> None:
-        super().__init__(range(num_images), num_ranks, rank)  # type: ignore[arg-type]  # any sequence will do
-
-
-class ShuffledBatches(_SharedBatches):
+@dataclass(eq=False, repr=False)
+class TrainingBatches:
     """Every image once an epoch, in an order that depends on (seed, epoch), and on losses if they are given.
 
-    The ranks share the `batch_size × num_ranks` images of each step evenly, also in the last step: all ranks take
-    the same number of steps, and no image is seen twice.
-
-    Args:
-        num_images: Number of images in the data set.
-        batch_size: Images per batch and rank.
-        seed: The run's seed.
-        rank: Which share of each batch this process takes.
-        num_ranks: Number of processes.
-        epoch: The first epoch; Lightning sets later ones with `set_epoch`.
-        first_step: Steps of the first epoch that a resumed run took before.
-        device: The device of the data set, and of the indices.
-        hard_fraction: From the second epoch on, how many images come first, chosen by `hard_images_first`.
-        losses: (num_images,) the loss of each image in the first epoch, complete when the second one starts; only
-            with a `hard_fraction` below 1.
+    Not a DataLoader: one indexing operation per batch needs no loader processes, and the framework leaves another
+    iterable as it is, in several processes too. The ranks share the `batch_size × num_ranks` images of each step
+    evenly, also in the last step: all ranks take the same number of steps, and no image is seen twice.
     """
 
-    def __init__(
-        self,
-        num_images: int,
-        batch_size: int,
-        seed: int,
-        rank: int = 0,
-        num_ranks: int = 1,
-        epoch: int = 0,
-        first_step: int = 0,
-        device: torch.device | None = None,
-        hard_fraction: float = 1,
-        losses: Tensor | None = None,
-    ) -> None:
-        super().__init__(num_images, rank, num_ranks)
-        self.num_images = num_images
-        self.batch_size = batch_size
-        self.seed = seed
-        self.epoch = epoch
-        self.first_step = first_step
-        self.device = device
-        self.hard_fraction = hard_fraction
-        self.losses = losses
+    data: LabelledImages  # on the device that holds them
+    batch_size: int  # images per batch and rank
+    seed: int
+    rank: int = 0
+    num_ranks: int = 1
+    hard_fraction: float = 1  # from the second epoch on, how many images come first, chosen by `hard_images_first`
+    losses: Tensor | None = field(default=None, init=False)  # (N,) of each image in the first epoch
+    epoch: int = field(default=0, init=False)  # of the next iteration, counted from 0
+
+    @property
+    def sampler(self) -> "TrainingBatches":
+        """Where the framework looks for `set_epoch`."""
+        return self
 
     def set_epoch(self, epoch: int) -> None:
-        """Sets the epoch of the next iteration."""
-        if epoch != self.epoch:
-            self.epoch, self.first_step = epoch, 0
+        """Called by the framework before each epoch."""
+        self.epoch = epoch
+
+    @property
+    def step_size(self) -> int:
+        """Images per step of all ranks."""
+        return self.batch_size * self.num_ranks
 
     def __len__(self) -> int:
-        """Steps of a whole epoch."""
-        return -(-self.num_images // (self.batch_size * self.num_replicas))
+        """Steps per epoch."""
+        return -(-len(self.data.labels) // self.step_size)
+
+    @property
+    def last_batch_size(self) -> int:
+        """Images of this process in the epoch's last step."""
+        return ((len(self.data.labels) - 1) % self.step_size + 1) // self.num_ranks
 
     def _order(self) -> Tensor:
         """The images in this epoch's order, on the CPU."""
+        num_images = len(self.data.labels)
         generator = torch.Generator().manual_seed(derive_seed(self.seed, self.epoch))
-        if self.epoch == 0 or self.losses is None:
-            return torch.randperm(self.num_images, generator=generator)
-        if not self.losses.any():
+        if self.epoch == 0 or self.hard_fraction == 1:
+            return torch.randperm(num_images, generator=generator)
+        if self.losses is None:
             raise UserError(
-                "hard_fraction below 1 needs the losses of the first epoch. Add the callback "
-                "mnist_lightning.callbacks.image_losses.ImageLosses to the Trainer."
+                "hard_fraction below 1 needs the losses of the first epoch: add the callback "
+                "mnist_lightning.callbacks.hard_images.HardImages to the Trainer."
             )
-        first = torch.randperm(self.num_images, generator=torch.Generator().manual_seed(derive_seed(self.seed, 0)))
-        step_size = self.batch_size * self.num_replicas
-        return hard_images_first(self.losses.cpu(), first, step_size, self.hard_fraction, generator)
+        first = torch.randperm(num_images, generator=torch.Generator().manual_seed(derive_seed(self.seed, 0)))
+        return hard_images_first(self.losses.cpu(), first, self.step_size, self.hard_fraction, generator)
 
-    def __iter__(self) -> Iterator[BatchKey]:
-        batches = list(self._order().to(self.device).split(self.batch_size * self.num_replicas))
-        if len(batches[-1]) < self.num_replicas and len(batches) > 1:  # fewer images than ranks
+    def __iter__(self) -> Iterator[Batch]:
+        batches = list(self._order().to(self.data.labels.device).split(self.step_size))
+        if len(batches[-1]) < self.num_ranks and len(batches) > 1:  # fewer images than ranks
             batches[-2:] = torch.cat(batches[-2:]).tensor_split(2)
         for step, indices in enumerate(batches):
-            if step >= self.first_step:
-                share = indices.tensor_split(self.num_replicas)[self.rank]
-                seed = derive_seed(self.seed, self.epoch, step, self.rank)
-                yield BatchKey(share, augmentation_seed=(seed + 1) % 2**64, dropout_seed=seed)
+            share = indices.tensor_split(self.num_ranks)[self.rank]
+            seed = derive_seed(self.seed, self.epoch, step, self.rank)
+            yield Batch(self.data.images[share], self.data.labels[share], (seed + 1) % 2**64, seed, share)
 
 
-class OrderedBatches(_SharedBatches):
-    """Every image once, in order; with several ranks, each takes a share, without padding.
+class EvaluationBatches:
+    """Every image once, in order; with several ranks, each takes a share, without padding."""
 
-    Args:
-        num_images: Number of images in the data set.
-        batch_size: Images per batch.
-        rank: Which share this process takes.
-        num_ranks: Number of processes.
-        device: The device of the data set, and of the indices.
-    """
-
-    def __init__(
-        self, num_images: int, batch_size: int, rank: int = 0, num_ranks: int = 1, device: torch.device | None = None
-    ) -> None:
-        super().__init__(num_images, rank, num_ranks)
-        self.batches = torch.arange(num_images, device=device).tensor_split(num_ranks)[rank].split(batch_size)
+    def __init__(self, data: LabelledImages, batch_size: int, rank: int = 0, num_ranks: int = 1) -> None:
+        self.data = data
+        indices = torch.arange(len(data.labels), device=data.labels.device)
+        self.indices = indices.tensor_split(num_ranks)[rank].split(batch_size)
 
     def __len__(self) -> int:
-        return len(self.batches)
+        return len(self.indices)
 
-    def __iter__(self) -> Iterator[BatchKey]:
-        return (BatchKey(indices) for indices in self.batches)
+    def __iter__(self) -> Iterator[Batch]:
+        return (Batch(self.data.images[some], self.data.labels[some], indices=some) for some in self.indices)

@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
-from mnist_lightning.bounds import PathText, Threads
-from mnist_lightning.export import FormatName
-from mnist_lightning.options import command_parser, parse_options, use_threads
+from mnist_lightning.options import command_parser, parse_options
 
 
 def main(args: Sequence[str]) -> None:
@@ -14,33 +13,22 @@ def main(args: Sequence[str]) -> None:
 
 
 def export(
-    ckpt_path: PathText,
-    format: FormatName,  # noqa: A002  (the option's name)
-    output: PathText,
-    data_dir: PathText | None = None,
-    num_threads: Threads | None = None,
+    ckpt_path: str,
+    format: Literal["onnx", "onnx_int8", "html"],  # noqa: A002  (the option's name)
+    output: str,
+    data_dir: str | None = None,
+    network: str | None = None,
 ) -> None:
     """Write a trained network to one file and compare the file's outputs with the network's.
 
     Args:
         ckpt_path: Checkpoint of the network.
-        format: onnx; onnx_int8, smaller, rejected if it loses 0.1 percentage points of accuracy or more; torch, for
-            torch.export.load; weights, a small checkpoint for this project's commands that cannot be resumed; html, a
-            page to draw on.
-        output: New file: .onnx, .pt2 for torch, .ckpt for weights, .html.
+        format: onnx; onnx_int8, smaller, rejected if it loses 0.1 points of accuracy or more; html, a page to draw on.
+        output: New file: .onnx or .html.
         data_dir: Directory of the images, as --data.data_dir; by default the environment variable MNIST_DATA_DIR, else
             `data`.
-        num_threads: Number of CPU threads; one per core by default.
-
-    Raises:
-        UserError: `output` cannot be written, or a package is missing.
-        CheckpointError: the checkpoint cannot be read.
-        UserError: the data files are missing and could not be downloaded.
-        DivergenceError: the network's logits are not finite.
-        UserError: the format cannot hold the network, or does not reproduce its outputs; no file is written.
+        network: Class path of the checkpoint's network, if it is your own, such as my_nets.MyNet.
     """
-    from mnist_lightning.export.writing import export_checkpoint
+    from mnist_lightning.export.comparison import export_checkpoint
 
-    use_threads(num_threads)
-    for line in export_checkpoint(Path(ckpt_path), format, Path(output), data_dir):
-        print(line, flush=True)
+    export_checkpoint(ckpt_path, format, Path(output), data_dir, network)

@@ -14,10 +14,7 @@ def keep_freed_memory() -> bool:
 
     Every training step allocates the same tensors of several megabytes. By default, glibc maps and unmaps the largest
     ones each time, and the system zeroes their pages again: a tenth of a step. Peak memory stays about the same, but
-    the process keeps it between peaks.
-
-    Returns:
-        Whether it worked; False on systems without glibc.
+    the process keeps it between peaks. Returns False on systems without glibc.
     """
     if platform.libc_ver()[0] != "glibc":
         return False

@@ -3,8 +3,6 @@
 import statistics
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 from functools import cache
 from typing import Any
 
@@ -24,7 +22,7 @@ def has_bfloat16_instructions() -> bool:
 
 
 @cache
-def bfloat16_speedup(num_repeats: int = 9) -> float:
+def bfloat16_speedup() -> float:
     """Measures the speed of a convolution and its gradients in bfloat16 relative to float32, in this process.
 
     Some processors have the instructions but are slower with them. Compares medians of alternating repeats of one of
@@ -32,7 +30,7 @@ def bfloat16_speedup(num_repeats: int = 9) -> float:
     """
     generator = torch.Generator().manual_seed(0)
     seconds: dict[torch.dtype, list[float]] = {torch.float32: [], torch.bfloat16: []}
-    for repeat in range(num_repeats + 2):
+    for repeat in range(11):
         for dtype, timings in seconds.items():
             images = torch.rand(128, 18, 14, 14, generator=generator).to(dtype, memory_format=torch.channels_last)
             weight = torch.rand(28, 18, 3, 3, generator=generator).to(dtype, memory_format=torch.channels_last)
@@ -49,24 +47,16 @@ class BFloat16WhereFast(MixedPrecision):
 
     def __init__(self) -> None:
         super().__init__("bf16-mixed", "cpu")
-        self.is_active = True
+        reason = ""
         if not has_bfloat16_instructions():
-            self._use_float32("has no bfloat16 instructions")
+            reason = "has no bfloat16 instructions"
         elif (speedup := bfloat16_speedup()) < MIN_SPEEDUP:
-            self._use_float32(f"is not faster in bfloat16 ({speedup:.2f} times the speed of float32)")
-
-    def _use_float32(self, reason: str) -> None:
-        self.is_active = False
-        self.precision: Any = "32-true"
-        _print_to_stderr(f"This processor {reason}: computing in float32.")
+            reason = f"is not faster in bfloat16 ({speedup:.2f} times the speed of float32)"
+        self.is_active = not reason
+        if reason:
+            self.precision: Any = "32-true"
+            rank_zero_only(print)(f"This processor {reason}: computing in float32.", file=sys.stderr, flush=True)
 
     @override
-    @contextmanager
-    def forward_context(self) -> Iterator[None]:
-        with super().forward_context() if self.is_active else nullcontext():
-            yield
-
-
-@rank_zero_only
-def _print_to_stderr(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)  # standard output is for results
+    def autocast_context_manager(self) -> torch.autocast:
+        return torch.autocast("cpu", torch.bfloat16, self.is_active, cache_enabled=False)

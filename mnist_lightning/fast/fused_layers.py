@@ -37,14 +37,8 @@ class _Block(NamedTuple):
 def fused_forward(layers: nn.Sequential, images: Tensor) -> Tensor:
     """Computes `layers(images)`, up to rounding: the same output, gradients and batch norm statistics.
 
-    Fuses each convolution with the batch norm and ReLU after it; other layers run unchanged.
-
-    Args:
-        layers: the layers, in training or evaluation mode.
-        images: (B, C, H, W) float, on a CPU.
-
-    Returns:
-        The last layer's output.
+    Fuses each convolution with the batch norm and ReLU after it; other layers run unchanged. The images (B, C, H, W)
+    are float and on a CPU; the layers are in training or evaluation mode.
     """
     outputs = images
     remaining = list(layers)
@@ -98,9 +92,7 @@ def _compute_dtype(inputs: Tensor) -> torch.dtype:
 
 
 def _evaluate(block: _Block, inputs: Tensor) -> Tensor:
-    norm = block.batch_norm
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
+    norm: Any = block.batch_norm  # whose statistics may be None, but are not: see _can_fuse
     scale = norm.weight * (norm.running_var + norm.eps).rsqrt()  # (C,)
     outputs = _conv(inputs, block.conv.weight, scale, norm.bias - norm.running_mean * scale, _compute_dtype(inputs))
     if block.pools:
@@ -154,11 +146,7 @@ def _train(block: _Block, inputs: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def _update_statistics(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor, num_values: int) -> None:
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
-    assert norm.num_batches_tracked is not None
-    assert norm.momentum is not None
+def _update_statistics(norm: Any, mean: Tensor, variance: Tensor, num_values: int) -> None:
     unbiased = variance * (num_values / (num_values - 1))
     norm.running_mean.lerp_(mean.to(norm.running_mean.dtype), norm.momentum)
     norm.running_var.lerp_(unbiased.to(norm.running_var.dtype), norm.momentum)

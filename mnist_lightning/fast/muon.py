@@ -22,21 +22,12 @@ class Muon(Optimizer):
 
     Batch norm makes the scale of a convolution before it irrelevant. The weights (O, I, H, W) are rescaled to norm √O
     before each step, so `conv_lr` is a relative step size, and weight decay applies to the other parameters only.
-
-    Args:
-        convs: Weights (O, I, H, W) of the convolutions, each followed by batch norm.
-        others: All other parameters.
-        lr: Learning rate of the other parameters.
-        momentum: Momentum of the other parameters.
-        weight_decay: L2 penalty on the other parameters.
-        conv_lr: Learning rate of the convolutions.
-        conv_momentum: Momentum of the convolutions.
     """
 
     def __init__(
         self,
-        convs: Iterable[Tensor],
-        others: Iterable[Tensor],
+        convs: Iterable[Tensor],  # weights (O, I, H, W), each followed by batch norm
+        others: Iterable[Tensor],  # all other parameters, which the next three arguments are for
         lr: float,
         momentum: float,
         weight_decay: float,

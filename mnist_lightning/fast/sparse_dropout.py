@@ -11,17 +11,11 @@ from typing_extensions import override
 
 
 def draw_dropped(num_activations: int, probability: float) -> Tensor:
-    """Draws the positions of the dropped activations, from PyTorch's global CPU generator.
+    """Draws the positions (D,) int64, ascending, of the dropped activations, from PyTorch's global CPU generator.
 
-    The gaps between dropped positions have a geometric distribution, so each dropped activation needs one draw
-    (inversion: Devroye, Non-Uniform Random Variate Generation, 1986, chapter X.2).
-
-    Args:
-        num_activations: number of activations.
-        probability: probability of dropping each activation, independently, in (0, 1).
-
-    Returns:
-        (D,) int64, ascending positions in [0, num_activations).
+    Each activation is dropped independently with a probability in (0, 1). The gaps between dropped positions have a
+    geometric distribution, so each dropped activation needs one draw (inversion: Devroye, Non-Uniform Random Variate
+    Generation, 1986, chapter X.2).
     """
     expected = num_activations * probability
     num_draws = int(expected + 8 * math.sqrt(expected)) + 8  # rarely too few; the loop then draws more

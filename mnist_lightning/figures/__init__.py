@@ -1,1 +1,1 @@
-"""Figures: the common style, and one function per figure, from tensors to a matplotlib Figure."""
+"""Figures: the common style, and one function per figure, which draws tensors or records and writes nothing."""

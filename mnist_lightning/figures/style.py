@@ -1,4 +1,4 @@
-"""Shared by all charts: colours, fonts, intervals, and writing as PNG."""
+"""Shared by all figures: colours, fonts, the axis of accuracies, and writing as PNG."""
 
 import io
 from collections.abc import Sequence
@@ -10,7 +10,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
-from scipy.stats import binomtest
 
 # Okabe and Ito's colours, safe for colour-blind readers: https://jfly.uni-koeln.de/color/
 BLUE = "#0072B2"
@@ -40,6 +39,7 @@ in_our_style = style.context(
             "axes.grid": True,
             "grid.alpha": 0.25,
             "legend.frameon": False,
+            "text.parse_math": False,  # names of data sets and classes may hold a $
             **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK),
         },
     ]
@@ -60,30 +60,17 @@ def png_of(figure: Figure) -> bytes:
     return content.getvalue()
 
 
-def wilson_interval(num_correct: int, num_images: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share: it has a width even if all or none are correct."""
-    interval = binomtest(num_correct, num_images).proportion_ci(confidence_level=0.95, method="wilson")
-    return float(interval.low), float(interval.high)
-
-
 def scale_accuracy(axes: Axes, accuracies: Sequence[float]) -> None:
-    """Scales the y axis so that each halving of the error has the same height, as from 99 to 99.5 %.
-
-    Args:
-        axes: the axes to scale.
-        accuracies: values that must be visible, in [0, 1].
-    """
+    """Scales the y axis so that each halving of the error has the same height; all accuracies in [0, 1] are visible."""
 
     def height(values: Any) -> Any:
         return -np.log10(1 - np.minimum(values, MOST_ACCURATE))
 
     axes.set_yscale("function", functions=(height, lambda heights: 1 - 10.0**-heights))
     least, most = min(accuracies), min(max(accuracies), MOST_ACCURATE)
-    low = max((tick for tick in ACCURACY_TICKS if tick <= least), default=0)
-    high = min(tick for tick in ACCURACY_TICKS if tick >= most)
-    if low >= high:  # all are equal
-        low = ACCURACY_TICKS[max(0, ACCURACY_TICKS.index(high) - 1)]
-    axes.set_ylim(low, high if high > low else ACCURACY_TICKS[1])
+    low = max(tick for tick in ACCURACY_TICKS[:-1] if tick <= least)
+    high = min(tick for tick in ACCURACY_TICKS if tick >= most and tick > low)
+    axes.set_ylim(low, high)
     axes.yaxis.set_major_locator(FixedLocator(ACCURACY_TICKS))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value * 100:g}%"))
     axes.yaxis.set_minor_locator(NullLocator())

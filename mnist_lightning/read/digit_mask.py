@@ -12,12 +12,9 @@ from scipy import ndimage
 from scipy.spatial import ConvexHull
 
 from mnist_lightning.errors import UserError
-from mnist_lightning.read.mnist_format import stroke_width
+from mnist_lightning.read.mnist_format import Box, Floats, Mask, box_of, stroke_width
 
-Floats = NDArray[np.float32]
-Mask = NDArray[np.bool_]
 Pieces = NDArray[np.int32]
-Box = tuple[slice, slice]
 
 # All constants here were chosen on the development set of rendered_digits.py.
 # Ink thresholds, as fractions of the strongest ink: a shadow may join the digit to the border at one level only.
@@ -51,21 +48,13 @@ class _Candidate(NamedTuple):
 
 
 def find_digit(inks: Sequence[Floats]) -> tuple[Floats, Mask]:
-    """The digit's ink and mask.
+    """The digit's ink (h, w), 0.5 at the edges of the strokes, and their mask (h, w); cropped with a margin.
 
-    Args:
-        inks: (H, W) in grey levels, for dark ink and for light ink; one of them is the paper between the strokes.
-
-    Returns:
-        Ink (h, w), 0.5 at the edges of the strokes, and the mask (h, w) of the strokes; cropped to the digit with a
-        margin.
-
-    Raises:
-        UserError: no digit, or several digits.
+    Of two inks (H, W) in grey levels, dark and light; one of them is the paper between the strokes.
     """
     best = [candidate for ink in inks if (candidate := _best_candidate(ink)) is not None]
     if not best:
-        raise UserError("nothing in the picture looks like a digit")
+        raise UserError("no digit found: nothing in the picture looks like a digit")
     best.sort(key=lambda candidate: candidate.score)
     other, main = best[0], best[-1]
     # The main piece may be the paper inside a 0, which can have more area than the 0 itself.
@@ -75,7 +64,7 @@ def find_digit(inks: Sequence[Floats]) -> tuple[Floats, Mask]:
     ink = main.ink / float(np.median(main.ink[digit]))  # a frame may be darker
     filled = _fill_outline(digit, pieces)
     digit = _with_nearby_pieces(ink, pieces, digit) if filled is None else filled
-    window = _enlarged(_box_of(digit))
+    window = _enlarged(box_of(digit))
     return (ink if filled is None else np.where(filled, 1, ink))[window], digit[window]
 
 
@@ -128,7 +117,7 @@ def _within_frames(main: Mask, pieces: Pieces) -> tuple[Mask, Pieces]:
     filled = ndimage.binary_fill_holes(main)
     within = np.where(filled & ~main, pieces, 0)
     sides = [0 if box is None else _longer_side(box) for box in ndimage.find_objects(within)]
-    is_frame = max(sides, default=0) >= MIN_FRAMED_SIDE * _longer_side(_box_of(main))
+    is_frame = max(sides, default=0) >= MIN_FRAMED_SIDE * _longer_side(box_of(main))
     if not is_frame or _convexity(filled) < MIN_FRAME_CONVEXITY:
         return main, pieces
     return _within_frames(within == np.argmax(sides) + 1, within)
@@ -139,13 +128,13 @@ def _fill_outline(outline: Mask, pieces: Pieces) -> Mask | None:
     filled = ndimage.binary_fill_holes(outline)
     holes, num_holes = ndimage.label(filled & ~outline)
     hole = holes == np.bincount(holes.ravel())[1:].argmax() + 1 if num_holes else outline
-    sides = zip(_box_of(hole), _box_of(outline), strict=True)
+    sides = zip(box_of(hole), box_of(outline), strict=True)
     if not num_holes or any(_length(inner) < MIN_HOLE_SIDE * _length(outer) for inner, outer in sides):
         return None
     # Rings within the outline are the edges of the digit's own holes, as in a 6.
     rings = hole & (pieces > 0)
     own_holes = ndimage.binary_fill_holes(rings) & ~rings
-    width = stroke_width(hole[_box_of(hole)]) / _longer_side(_box_of(outline))
+    width = stroke_width(hole[box_of(hole)]) / _longer_side(box_of(outline))
     if not own_holes.any() and _convexity(filled) > MAX_OUTLINE_CONVEXITY and width > MAX_HOLE_WIDTH:
         return None
     digit: Mask = (outline | hole) & ~own_holes
@@ -159,12 +148,8 @@ def _convexity(mask: Mask) -> float:
 
 
 def _with_nearby_pieces(ink: Floats, pieces: Pieces, main: Mask) -> Mask:
-    """The mask (H, W) of the digit: the main piece and those nearby that are no dots, underlines or frames.
-
-    Raises:
-        UserError: several digits.
-    """
-    main_box = _box_of(main)
+    """The mask (H, W) of the digit: the main piece and those nearby that are no dots, underlines or frames."""
+    main_box = box_of(main)
     side = _longer_side(main_box)
     kept, own, min_ink = main, int(pieces[main].max()), MIN_PIECE_INK * ink[main].mean()
     others = {
@@ -178,7 +163,7 @@ def _with_nearby_pieces(ink: Floats, pieces: Pieces, main: Mask) -> Mask:
         and ink[box][pieces[box] == number].mean() >= min_ink
     }
     if any(_is_digit_beside(box, main_box) for box in others.values()):
-        raise UserError("more than one digit in the picture: crop it to one digit")
+        raise UserError("no digit found: more than one digit in the picture: crop it to one digit")
     while near := others.keys() & set(np.unique(pieces[ndimage.distance_transform_edt(~kept) <= MAX_GAP * side])):
         kept = kept | np.isin(pieces, list(near))
         others = {number: box for number, box in others.items() if number not in near}
@@ -213,8 +198,3 @@ def _enlarged(box: Box) -> Box:
     margin = max(3, _longer_side(box) // 10)
     rows, columns = (slice(max(0, side.start - margin), side.stop + margin) for side in box)
     return rows, columns
-
-
-def _box_of(mask: Mask) -> Box:
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)

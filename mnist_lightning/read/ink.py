@@ -1,14 +1,13 @@
 """Separates ink from paper, for any colours, transparency, light and shadows."""
 
+import contextlib
+
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from scipy import ndimage
 
 from mnist_lightning.data.image_files import MIN_DECODED_SIDE
-from mnist_lightning.errors import UserError
-
-Floats = NDArray[np.float32]
+from mnist_lightning.read.mnist_format import Floats
 
 # At this size, a digit that fills a quarter of the picture, with strokes of a fiftieth of it, has strokes of 4 pixels.
 MAX_WORKING_SIDE = MIN_DECODED_SIDE
@@ -23,18 +22,10 @@ MAX_STROKE_WIDTH = 0.4  # of the picture's longer side
 def extract_ink(image: Image.Image) -> tuple[Floats, Floats]:
     """The contrast of each pixel to the paper around it, in grey levels: once for dark ink, once for light ink.
 
-    Args:
-        image: any mode and size.
-
-    Returns:
-        Two arrays (H, W) from 0 to about 255; longer side from MIN_WORKING_SIDE to about twice MAX_WORKING_SIDE.
-
-    Raises:
-        UserError: the picture has no pixels.
+    Both (H, W) from 0 to about 255; longer side from MIN_WORKING_SIDE to about twice MAX_WORKING_SIDE.
     """
     lightness = _project_to_contrast_axis(np.asarray(_to_upright_rgb(image), dtype=np.float32))
-    paper = _flat_paper(lightness)
-    if paper is not None:
+    if (paper := _flat_paper(lightness)) is not None:
         return np.maximum(paper - lightness, 0), np.maximum(lightness - paper, 0)
     return _subtract_from_paper(lightness), _subtract_from_paper(-lightness)
 
@@ -51,21 +42,17 @@ def _flat_paper(lightness: Floats) -> float | None:
 
 def _to_upright_rgb(image: Image.Image) -> Image.Image:
     """Converts to RGB, rotates according to EXIF, fills a transparent background and resizes."""
-    if 0 in image.size:
-        raise UserError("the picture has no pixels")
-    if image.mode == "LAB":  # Pillow converts neither LAB nor La to RGB
-        image = image.getchannel(0)
-    if image.mode == "La":
-        image = image.convert("LA")
-    if image.mode.startswith(("I", "F")):
+    if image.mode == "LAB":
+        image = image.getchannel(0)  # Pillow does not convert it to RGB
+    if image.mode.startswith("I"):
         image = _eight_bits(image)
     transparent = image.has_transparency_data
     mode = "RGBA" if transparent else "RGB"
-    if image.mode != mode:
-        image = image.convert(mode)
+    image = image if image.mode == mode else image.convert(mode)
     if (factor := max(image.size) // MAX_WORKING_SIDE) > 1:
         image = image.reduce(factor)
-    image = _rotate_by_exif(image)
+    with contextlib.suppress(Exception):  # on broken EXIF data, Pillow can raise anything
+        image = ImageOps.exif_transpose(image)
     if max(image.size) < MIN_WORKING_SIDE:
         scale = MIN_WORKING_SIDE / max(image.size)
         image = image.resize([max(1, round(side * scale)) for side in image.size], Image.Resampling.BICUBIC)
@@ -80,20 +67,11 @@ def _to_upright_rgb(image: Image.Image) -> Image.Image:
     return on_black if contrast_on_white < contrast_on_black / 4 else on_white
 
 
-def _rotate_by_exif(image: Image.Image) -> Image.Image:
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # on broken EXIF data, Pillow can raise anything
-        return image
-
-
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """Rescales grey values of 16 bits or more, or floats, to 0..255."""
+    """Rescales grey values of 16 or 32 bits, as from a scanner, to 0..255."""
     values = np.array(image, dtype=np.float32)
-    np.nan_to_num(values, copy=False, posinf=0, neginf=0)
-    low, high = float(values.min()), float(values.max())
-    values -= low  # in place, to save memory
-    values *= 255 / max(high - low, 1e-6)
+    values -= values.min()  # in place, to save memory
+    values *= 255 / max(float(values.max()), 1e-6)
     grey = Image.fromarray(values.astype(np.uint8))
     grey.info = image.info  # includes the EXIF rotation
     return grey

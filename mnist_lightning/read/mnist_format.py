@@ -1,10 +1,7 @@
 """MNIST's image format: similar stroke width, a 20 × 20 digit with grey edges, centred by its centre of mass.
 
-LeCun, Bottou, Bengio, Haffner, "Gradient-based learning applied to document recognition" (1998), section III.A, and
-the data set's page, http://yann.lecun.com/exdb/mnist/: the black and white images "were size normalized to fit in a
-20x20 pixel box while preserving their aspect ratio", with "grey levels as a result of the anti-aliasing technique", and
-"centered in a 28x28 image by computing the center of mass of the pixels, and translating the image so as to position
-this point at the center of the 28x28 field".
+Source: LeCun et al. 1998, "Gradient-based learning applied to document recognition", section III.A, and the data set's
+page, http://yann.lecun.com/exdb/mnist/.
 """
 
 import numpy as np
@@ -14,6 +11,7 @@ from scipy import ndimage
 
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
+Box = tuple[slice, slice]
 
 SIDE = 28  # of the image, in pixels
 BOX_SIDE = 20  # of the digit's box, in pixels
@@ -25,22 +23,16 @@ SUBPIXELS = 8  # per pixel side, when strokes are measured and changed
 
 
 def to_mnist_format(ink: Floats, strokes: Mask) -> NDArray[np.uint8]:
-    """Converts a digit to MNIST's format.
-
-    Args:
-        ink: (h, w), 0.5 at the edges of the strokes.
-        strokes: (h, w), mask of the digit.
-
-    Returns:
-        (28, 28), white on black.
-    """
-    shape = _crop(_enlarged_shape(ink, strokes))
+    """A digit's ink (h, w), 0.5 at the edges of the strokes, and their mask (h, w) as (28, 28), white on black."""
+    shape = _enlarged_shape(ink, strokes)
+    shape = shape[box_of(shape)]
     pixel = max(shape.shape) / BOX_SIDE  # of the result, in pixels of the shape
     width = stroke_width(shape) / pixel
     target = float(np.clip(width, MIN_STROKE_WIDTH, MAX_STROKE_WIDTH))
     if target != width:
-        shape = _crop(_change_stroke_width(shape, width * pixel, target * pixel))
-    return _centre(_fit_to_box(shape))
+        shape = _change_stroke_width(shape, width * pixel, target * pixel)
+        shape = shape[box_of(shape)]
+    return _scale_and_centre(shape)
 
 
 def stroke_width(shape: Mask) -> float:
@@ -60,9 +52,10 @@ def _enlarged_shape(ink: Floats, strokes: Mask) -> Mask:
     return shape
 
 
-def _crop(shape: Mask) -> Mask:
-    rows, columns = np.flatnonzero(shape.any(axis=1)), np.flatnonzero(shape.any(axis=0))
-    return shape[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+def box_of(mask: Mask) -> Box:
+    """The rows and columns that hold a mask."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
 
 def _change_stroke_width(shape: Mask, width: float, target: float) -> Mask:
@@ -81,17 +74,12 @@ def _change_stroke_width(shape: Mask, width: float, target: float) -> Mask:
     return narrower
 
 
-def _fit_to_box(shape: Mask) -> Floats:
-    """Resizes the shape to (h, w) in [0, 1]; the longer side is 20."""
+def _scale_and_centre(shape: Mask) -> NDArray[np.uint8]:
+    """The shape with a longer side of 20 in 28 × 28 pixels, its centre of mass in the middle to the nearest pixel."""
     scale = BOX_SIDE / max(shape.shape)
     height, width = (max(1, round(side * scale)) for side in shape.shape)
     # BOX averages areas, which anti-aliases the edges.
-    return np.asarray(Image.fromarray(shape.astype(np.float32)).resize((width, height), Image.Resampling.BOX))
-
-
-def _centre(digit: Floats) -> NDArray[np.uint8]:
-    """Places the digit (h, w) in 28 × 28 pixels, with its centre of mass in the middle to the nearest pixel."""
-    height, width = digit.shape
+    digit = np.asarray(Image.fromarray(shape.astype(np.float32)).resize((width, height), Image.Resampling.BOX))
     row, column = ndimage.center_of_mass(digit)
     top = min(max(0, round(CENTRE - row)), SIDE - height)
     left = min(max(0, round(CENTRE - column)), SIDE - width)

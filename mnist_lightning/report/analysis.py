@@ -1,34 +1,31 @@
-"""What `report` measures, as `analysis.json` holds it: no number is in a picture alone."""
+"""A finished run and its analysis: what `report` measures on the test images, as `analysis.json` holds it."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
+import torch
 from torch import Tensor
+from torchmetrics.functional.classification import multiclass_confusion_matrix
 
+from mnist_lightning.classifier import DigitClassifier
+from mnist_lightning.data.augmentation import AffineParameters, affine
 from mnist_lightning.data.batches import LabelledImages
-from mnist_lightning.files import Count, Share
-from mnist_lightning.report import CheckpointName
-from mnist_lightning.report.calibration import Calibration, calibration_of, share
-from mnist_lightning.report.confusion import confusion_counts
-from mnist_lightning.report.evaluation import Robustness
-from mnist_lightning.report.finished_run import FinishedRun
-from mnist_lightning.runs.predictions import worst_mistakes
+from mnist_lightning.datamodule import DigitsDataModule
+from mnist_lightning.errors import UserError
+from mnist_lightning.figures.mistakes import worst_mistakes
+from mnist_lightning.files import Count, Share, from_json, one_line
+from mnist_lightning.network import num_trainable_parameters
+from mnist_lightning.runs.checkpoint import read_checkpoint
+from mnist_lightning.runs.record import Record
 
-
-@dataclass(frozen=True)
-class ClassFigures:
-    """The images of one class.
-
-    Args:
-        name: Name of the class.
-        num_images: Number of images.
-        num_correct: Number of images that are classified correctly.
-        accuracy: num_correct / num_images; null if there is no image.
-    """
-
-    name: str
-    num_images: Count
-    num_correct: Count
-    accuracy: Share | None
+NUM_BINS = 15  # as in Guo et al.
+MOVEMENTS = {
+    "rotation_degrees": range(-30, 31, 5),
+    "translation_x_pixels": range(-4, 5),
+    "translation_y_pixels": range(-4, 5),
+}
+MAX_PARAMETERS = 100_000
+MIN_IMAGES = 500  # for larger networks: the 95 % interval of an accuracy of 99 % is then ± 1 point, in a minute or two
 
 
 @dataclass(frozen=True)
@@ -49,64 +46,173 @@ class Mistake:
 
 
 @dataclass(frozen=True)
+class Calibration:
+    """How well probabilities match accuracies, in bins of equal width from 0 to 1.
+
+    Args:
+        expected_calibration_error: Mean over the images of the distance between the accuracy
+            and the mean probability of their bin.
+        num_images: Number of images in each bin, by increasing probability of the prediction.
+        num_correct: Number of images in each bin that are classified correctly.
+        mean_probabilities: Mean probability of the predictions in each bin; 0 in an empty one.
+    """
+
+    expected_calibration_error: Share
+    num_images: list[Count]
+    num_correct: list[Count]
+    mean_probabilities: list[Share]
+
+
+@dataclass(frozen=True)
+class Robustness:
+    """Accuracy on moved images, without test-time augmentation.
+
+    Args:
+        num_images: Number of images at each amount of a movement.
+        rotation_degrees: Number classified correctly, by the degrees of a counter-clockwise rotation.
+        translation_x_pixels: Number classified correctly, by the pixels of a shift to the right.
+        translation_y_pixels: Number classified correctly, by the pixels of a shift downwards.
+    """
+
+    num_images: Count
+    rotation_degrees: dict[int, Count]
+    translation_x_pixels: dict[int, Count]
+    translation_y_pixels: dict[int, Count]
+
+
+@dataclass(frozen=True)
 class Analysis:
     """What `report` measured on the test images of a run.
 
     Args:
-        dataset: Title of the data set.
-        checkpoint: The checkpoint whose weights were evaluated: `last` or `best`.
-        steps: Optimizer steps that these weights have taken.
         num_images: Number of test images.
-        num_correct: Number of images that are classified correctly.
-        accuracy: num_correct / num_images.
-        test_time_augmentation: Whether these figures use test-time augmentation.
+        accuracy: Part of the images that are classified correctly.
         class_names: Names of the classes.
-        per_class: One entry for each class.
         confusion: Number of images: rows are true classes, columns predicted classes.
         mistakes: All mistakes, the most confident first.
         calibration: Calibration of the probabilities.
         robustness: Accuracy on moved images.
     """
 
-    dataset: str
-    checkpoint: CheckpointName
-    steps: Count
     num_images: Count
-    num_correct: Count
     accuracy: Share
-    test_time_augmentation: bool
     class_names: list[str]
-    per_class: list[ClassFigures]
     confusion: list[list[Count]]
     mistakes: list[Mistake]
     calibration: Calibration
     robustness: Robustness
 
 
-def analyse(run: FinishedRun, test: LabelledImages, probabilities: Tensor, robustness: Robustness) -> Analysis:
+@dataclass(frozen=True)
+class FinishedRun:
+    """A run's folder with its last weights."""
+
+    folder: Path
+    record: Record
+    num_steps: int  # optimizer steps that the weights have taken
+    classifier: DigitClassifier  # in evaluation mode, on the CPU
+    data: DigitsDataModule
+
+    @property
+    def weights_title(self) -> str:
+        """Which weights these are: `last.ckpt, after epoch 15 (step 1,770)`."""
+        epochs = [row.epoch for row in self.record.epochs if row.steps == self.num_steps and row.is_whole]
+        place = f"after epoch {epochs[0]} (step {self.num_steps:,})" if epochs else f"after step {self.num_steps:,}"
+        return f"last.ckpt, {place}"
+
+    @property
+    def part_of_the_test_images(self) -> str:
+        """What the test images chose, in a sentence: if they chose anything, figures on them are too optimistic."""
+        if self.record.validation == "none":
+            return "The test images chose nothing: the run was not validated, and they were read after training only."
+        if self.record.validation == "holdout":
+            return f"The test images chose nothing: {one_line(self.record.validated_on)} were validated on."
+        looked = "The test images were looked at after each epoch"
+        if self.record.status.startswith("stopped after"):
+            lower = "on new images the accuracy is likely to be slightly lower"
+            return f"{looked}, and chose when the run stopped: {lower}."
+        return f"{looked}, but chose neither when this run ended nor which of its weights are shown."
+
+
+def read_run(folder: Path, data_dir: str | None = None, network: str | None = None) -> FinishedRun:
+    """Reads a run's record and last checkpoint; its images are read later, from `data_dir`."""
+    path = folder / "report.json"
+    if not path.is_file():
+        raise UserError(f"RUN {folder}: it holds no report.json. Name a folder such as runs/optimized/version_0.")
+    try:
+        record = from_json(Record, path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"RUN {folder}: report.json is damaged ({one_line(str(error))}). Name another run.") from None
+    last = read_checkpoint(folder / "checkpoints" / "last.ckpt", network)
+    return FinishedRun(folder, record, last.content["global_step"], last.classifier(), last.datamodule(data_dir))
+
+
+@torch.inference_mode()
+def predict(run: FinishedRun, images: Tensor) -> Tensor:
+    """Probabilities (N, num_classes) of images (N, 1, 28, 28) uint8, with test-time augmentation if the run has it."""
+    return torch.cat([run.classifier.probabilities(part / 255) for part in images.split(run.data.eval_batch_size)])
+
+
+def analyse(run: FinishedRun, test: LabelledImages, probabilities: Tensor) -> Analysis:
     """The figures of a run on its N test images, with probabilities (N, num_classes) float."""
-    counts: list[list[int]] = confusion_counts(test.labels, probabilities).tolist()
     certainties, classes = probabilities.max(dim=1)
-    num_images, num_correct = len(test.labels), int((classes == test.labels).sum())
-    names = run.classifier.class_names
+    counts = multiclass_confusion_matrix(classes, test.labels, len(run.classifier.class_names))  # [true, predicted]
     return Analysis(
-        dataset=run.data.title,
-        checkpoint=run.checkpoint,
-        steps=run.num_steps,
-        num_images=num_images,
-        num_correct=num_correct,
-        accuracy=num_correct / num_images,
-        test_time_augmentation=run.classifier.test_time_augmentation,
-        class_names=list(names),
-        per_class=[
-            ClassFigures(names[label], sum(row), row[label], share(row[label], sum(row)))
-            for label, row in enumerate(counts)
-        ],
-        confusion=counts,
+        num_images=len(test.labels),
+        accuracy=int(counts.trace()) / len(test.labels),
+        class_names=list(run.classifier.class_names),
+        confusion=counts.tolist(),
         mistakes=[
             Mistake(index, int(test.labels[index]), int(classes[index]), float(certainties[index]))
             for index in worst_mistakes(test.labels, probabilities).tolist()
         ],
         calibration=calibration_of(test.labels, probabilities),
-        robustness=robustness,
+        robustness=robustness_of(run.classifier, test, run.data.eval_batch_size),
     )
+
+
+def calibration_of(labels: Tensor, probabilities: Tensor) -> Calibration:
+    """The calibration of labels (N,) int64 and probabilities (N, num_classes) float.
+
+    Source: Guo et al. 2017, "On Calibration of Modern Neural Networks", https://arxiv.org/abs/1706.04599. Not by
+    torchmetrics, which puts probabilities of exactly 1 into a bin of their own.
+    """
+    certainties, classes = probabilities.max(dim=1)
+    edges = torch.linspace(0, 1, NUM_BINS + 1, dtype=certainties.dtype)
+    places = torch.bucketize(certainties, edges[1:-1], right=True)  # (N,) in 0..14: bins [low, high), the last closed
+    num_images = places.bincount(minlength=NUM_BINS)
+    num_correct = places[classes == labels].bincount(minlength=NUM_BINS)
+    sums = places.bincount(certainties.double(), minlength=NUM_BINS)
+    return Calibration(
+        expected_calibration_error=float((num_correct - sums).abs().sum()) / len(labels),
+        num_images=num_images.tolist(),
+        num_correct=num_correct.tolist(),
+        mean_probabilities=(sums / num_images.clamp(min=1)).tolist(),
+    )
+
+
+@torch.inference_mode()
+def robustness_of(classifier: DigitClassifier, test: LabelledImages, batch_size: int) -> Robustness:
+    """Accuracy on moved images, without test-time augmentation, which takes nine times as long.
+
+    A large network is evaluated on every n-th image.
+    """
+    is_large = num_trainable_parameters(classifier.net) > MAX_PARAMETERS
+    step = max(1, len(test.labels) // MIN_IMAGES) if is_large else 1
+    images, labels = test.images[::step], test.labels[::step]
+    num_correct = {movement: dict.fromkeys(amounts, 0) for movement, amounts in MOVEMENTS.items()}
+    for movement, counts in num_correct.items():
+        for amount in counts:
+            for part, part_labels in zip(images.split(batch_size), labels.split(batch_size), strict=True):
+                predicted = classifier(_moved(part, movement, amount)).argmax(dim=1)
+                counts[amount] += int((predicted == part_labels).sum())
+    return Robustness(num_images=len(labels), **num_correct)
+
+
+def _moved(images: Tensor, movement: str, amount: int) -> Tensor:
+    """Images (B, 1, 28, 28) uint8 as float32 in [0, 1], all moved alike, interpolated bilinearly."""
+    if amount == 0:
+        return images / 255
+    zeros, ones = torch.zeros(len(images)), torch.ones(len(images))
+    unmoved = AffineParameters(zeros, zeros, zeros, scale=ones, shear_degrees=zeros)
+    return affine(images / 255, unmoved._replace(**{movement: ones * amount}), "bilinear")

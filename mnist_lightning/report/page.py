@@ -1,49 +1,70 @@
-"""`report.html`, a page that loads no other file, and the section of `report.md`."""
+"""Writes what `report` measured into a run's folder: numbers, figures, and a page that loads no other file."""
 
 import base64
-import struct
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
+import torch
 from jinja2 import Environment, StrictUndefined
 
-from mnist_lightning.files import one_line
-from mnist_lightning.report.analysis import Analysis
-from mnist_lightning.report.finished_run import FinishedRun
-from mnist_lightning.report.pictures import Picture
-from mnist_lightning.runs.record_text import epochs_text
+from mnist_lightning.figures.mistakes import confusion_figure, mistakes_figure
+from mnist_lightning.figures.style import png_of
+from mnist_lightning.files import atomic_write, to_json
+from mnist_lightning.report.analysis import Analysis, FinishedRun, analyse, predict
+from mnist_lightning.report.curves import calibration_figure, learning_curves_figure, robustness_figure
+from mnist_lightning.runs.record_text import epochs_text, rate_note
 
 TEMPLATE = Path(__file__).with_name("page.html")
 
 
-def report_page(run: FinishedRun, analysis: Analysis, pictures: Sequence[Picture], measured: str) -> str:
-    """The page, with the pictures in it; every text of the report is escaped.
+def write_report(run: FinishedRun) -> None:
+    """Evaluates a run's weights on its test images; writes numbers, figures and page, and prints a summary."""
+    run.data.setup("test")
+    test = run.data.images("test")
+    print(f"Evaluating {run.weights_title}, on {len(test.labels):,} test images, {run.data.title}", flush=True)
+    probabilities = predict(run, test.images)
+    print("Rotating and shifting them", flush=True)
+    analysis = analyse(run, test, probabilities)
+    names, moved = analysis.class_names, analysis.robustness
+    measured_on, moved_on = (f"{num:,} test images, {run.data.title}" for num in (len(test.labels), moved.num_images))
+    figures = {
+        "learning_curves": learning_curves_figure(run.record),
+        "confusion": confusion_figure(torch.tensor(analysis.confusion), names, measured_on),
+        "mistakes": mistakes_figure(test.images, test.labels, probabilities, names, measured_on),
+        "calibration": calibration_figure(analysis.calibration, measured_on),
+        "robustness": robustness_figure(moved, run.data.augmentation, moved_on),
+    }
+    pngs = {name: png_of(figure) for name, figure in figures.items()}
+    page = report_page(run, analysis, pngs)
+    (run.folder / "figures").mkdir(exist_ok=True)
+    for name, png in pngs.items():
+        atomic_write(run.folder / "figures" / f"{name}.png", png)
+    atomic_write(run.folder / "analysis.json", to_json(analysis))
+    atomic_write(run.folder / "report.html", page)
+    print(f"\n{summary(run, analysis)}\n\nPage, figures and numbers: {run.folder}/report.html, figures/, analysis.json")
 
-    Args:
-        run: the run.
-        analysis: its figures.
-        pictures: in their order.
-        measured: how the figures were measured, in sentences.
-    """
+
+def report_page(run: FinishedRun, analysis: Analysis, pngs: Mapping[str, bytes]) -> str:
+    """The page, with the figures in it; every text of the record is escaped."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["base64"] = lambda content: base64.b64encode(content).decode()
-    environment.filters["png_size"] = png_size
+    texts = {"epochs": epochs_text(run.record), "rate_note": rate_note(run.record)}
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    return template.render(
-        report=run.report, epochs=epochs_text(run.report), analysis=analysis, pictures=pictures, measured=measured
-    )
+    return template.render(run=run, record=run.record, analysis=analysis, pngs=pngs, **texts)
 
 
-def png_size(png: bytes) -> tuple[int, int]:
-    """Width and height in pixels, from the start of a PNG's first chunk."""
-    width, height = struct.unpack(">II", png[16:24])
-    return width, height
-
-
-def markdown_section(pictures: Sequence[Picture], measured: str) -> str:
-    """The section of `report.md` that shows the files in `figures/`."""
-    lines = ["## Figures", "", f"{one_line(measured)} The same on one page: [report.html](report.html)."]
-    for picture in pictures:
-        image = f"![{one_line(picture.alt)}](figures/{picture.name}.png)"
-        lines += ["", f"### {picture.heading}", "", image, "", one_line(picture.caption)]
-    return "\n".join(lines)
+def summary(run: FinishedRun, analysis: Analysis) -> str:
+    """What was measured, for the terminal."""
+    moved, num_images = analysis.robustness, analysis.robustness.num_images
+    alone = ", without test-time augmentation" if run.classifier.test_time_augmentation else ""
+    low, *_, high = moved.rotation_degrees
+    rotated = [f"{moved.rotation_degrees[angle] / num_images:.2%} at {angle:+d}°" for angle in (low, high)]
+    shifted = [*moved.translation_x_pixels.values(), *moved.translation_y_pixels.values()]
+    return f"""\
+{run.record.dataset}, {analysis.num_images:,} test images, {run.weights_title}
+  accuracy           {analysis.accuracy:.2%}: {len(analysis.mistakes)} wrong
+  calibration error  {analysis.calibration.expected_calibration_error:.4f} expected
+  rotated            {", ".join(rotated)} ({num_images:,} images{alone})
+  shifted            {min(shifted) / num_images:.2%} at worst, by up to {max(moved.translation_x_pixels)} pixels along \
+x or y
+{run.part_of_the_test_images}"""

@@ -1,11 +1,12 @@
 """The original's six requirements, and whether a run meets them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import prod
 
 from torch import nn
 
-from mnist_lightning.network import count_normed_convolutions, leaf_modules, num_trainable_parameters
+from mnist_lightning.network import ExecutedLayer, count_normed_convolutions, executed_layers, num_trainable_parameters
 
 MIN_TEST_ACCURACY = 0.994
 MAX_PARAMETERS = 20_000
@@ -32,24 +33,26 @@ def check_requirements(
 ) -> list[Requirement]:
     """Compares a run with the original's six requirements.
 
-    Args:
-        net: the network; its modules are inspected.
-        num_epochs: number of epochs; a part of one counts as a fraction.
-        last_accuracy: accuracy after the last epoch, in [0, 1]; None if nothing was evaluated.
-        measured_on: the images of `last_accuracy`; only MNIST's test images can meet the requirement.
+    `last_accuracy`, in [0, 1], is that after the last epoch, on the images `measured_on`: only MNIST's test images can
+    meet the requirement.
     """
-    parameters = num_trainable_parameters(net)
-    accuracy = "not measured" if last_accuracy is None else f"{last_accuracy:.2%} ({measured_on})"
-    reached = None
-    if last_accuracy is not None and measured_on == "MNIST test images":
-        reached = is_accurate(last_accuracy)
+    parameters, layers = num_trainable_parameters(net), executed_layers(net)
+    num_normed, num_convs = count_normed_convolutions(net)
+    is_normed = num_normed == num_convs > 0
+    dropouts = nn.modules.dropout._DropoutNd  # the base class of all kinds
+    rates = [layer.module.p for layer in layers if isinstance(layer.module, dropouts) and layer.module.p > 0]
+    accuracy, reached = "not measured", None
+    if last_accuracy is not None:
+        is_test = measured_on == "MNIST test images"
+        accuracy = f"{last_accuracy:.2%}{'' if is_test else ' on other images'}"
+        reached = is_accurate(last_accuracy) if is_test else None
     return [
-        Requirement("test accuracy ≥ 99.4 % at the last epoch", accuracy, reached),
+        Requirement("MNIST test accuracy ≥ 99.4 %", accuracy, reached),
         Requirement("fewer than 20,000 parameters", f"{parameters:,}", parameters < MAX_PARAMETERS),
         Requirement("fewer than 20 epochs", f"{num_epochs:g}", num_epochs < MAX_EPOCHS),
-        Requirement("batch norm after every convolution", *_batch_norm(net)),
-        Requirement("dropout", *_dropout(net)),
-        Requirement("global average pooling, no fully connected layer", *_global_average_pooling(net)),
+        Requirement("batch norm after every convolution", f"{num_normed} of {num_convs} convolutions", is_normed),
+        Requirement("dropout", ", ".join(f"{rate:g}" for rate in rates) or "none", bool(rates)),
+        Requirement("global average pooling, no linear layer", *_global_average_pooling(layers)),
     ]
 
 
@@ -63,19 +66,13 @@ def first_accurate_epoch(accuracies: Iterable[float | None]) -> int | None:
     return next((epoch for epoch, accuracy in enumerate(accuracies, start=1) if is_accurate(accuracy or 0)), None)
 
 
-def _batch_norm(net: nn.Module) -> tuple[str, bool]:
-    num_followed, num_convolutions = count_normed_convolutions(net)
-    return f"{num_followed} of {num_convolutions} convolutions", num_followed == num_convolutions > 0
-
-
-def _dropout(net: nn.Module) -> tuple[str, bool]:
-    rates = [module.p for module in leaf_modules(net) if isinstance(module, nn.Dropout) and module.p > 0]
-    return ", ".join(f"{rate:g}" for rate in rates) or "none", bool(rates)
-
-
-def _global_average_pooling(net: nn.Module) -> tuple[str, bool]:
-    leaves = leaf_modules(net)
-    is_there = any(isinstance(module, nn.AdaptiveAvgPool2d) and module.output_size in (1, (1, 1)) for module in leaves)
-    num_linear = sum(isinstance(module, nn.Linear) for module in leaves)
-    value = f"{'there' if is_there else 'not there'}, {num_linear} fully connected layers"
-    return value, is_there and num_linear == 0
+def _global_average_pooling(layers: Sequence[ExecutedLayer]) -> tuple[str, bool]:
+    """Judges a layer by what it does: average pooling from a whole map to one value."""
+    kinds = (nn.modules.pooling._AvgPoolNd, nn.modules.pooling._AdaptiveAvgPoolNd)
+    is_present = any(
+        isinstance(layer.module, kinds) and prod(layer.output_shape[1:]) == 1 < prod(layer.input_shape[1:])
+        for layer in layers
+    )
+    num_linear = sum(isinstance(layer.module, nn.Linear) for layer in layers)
+    linear = f", {num_linear} linear layer{'s' if num_linear > 1 else ''}" if num_linear else ""
+    return f"{'present' if is_present else 'absent'}{linear}", is_present and num_linear == 0

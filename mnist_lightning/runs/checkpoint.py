@@ -1,25 +1,27 @@
-"""Validated checkpoints: their settings, and the classifier and data module built from them."""
+"""Reads checkpoints: without running code from the file, nor taking more memory than its size suggests."""
 
 import inspect
-import re
-from collections.abc import Mapping
+import json
+import pickle
+import pickletools
+import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from jsonargparse import ArgumentError, ArgumentParser
-from torch import Tensor
 
-from mnist_lightning.bounds import bound_trainer_options
-from mnist_lightning.classifier import DigitClassifier
-from mnist_lightning.data.datasets import DIGITS, MNIST_PIXELS
+from mnist_lightning.classifier import DigitClassifier, check_classes
+from mnist_lightning.data.datasets import DIGITS
 from mnist_lightning.datamodule import DigitsDataModule
 from mnist_lightning.errors import CheckpointError, UserError
+from mnist_lightning.files import find_file, one_line
 from mnist_lightning.network import CHANNELS, NETWORKS
-from mnist_lightning.runs.checkpoint_file import CHECKPOINT_HINT, load_checkpoint
 
-# Arguments of DigitClassifier that the training images determine; the first versions knew MNIST's digits only.
-SETTINGS_OF_IMAGES = {"class_names": DIGITS, "pixel_mean": MNIST_PIXELS.mean, "pixel_std": MNIST_PIXELS.std}
+KEPT = {  # the settings that determine the network and its images; not paths, nor what only changes the speed
+    "model": "network dropout channels batch_norm head channels_last test_time_augmentation class_names pixel_mean "
+    "pixel_std",
+    "data": "dataset validation num_holdout split_seed eval_batch_size",  # the last: --trainer.limit_test_batches
+}
 
 
 class LoadedCheckpoint(NamedTuple):
@@ -36,122 +38,110 @@ class LoadedCheckpoint(NamedTuple):
         return classifier.float().eval()
 
     def datamodule(self, data_dir: str | None) -> DigitsDataModule:
-        """The data module, before `setup`.
-
-        Args:
-            data_dir: directory that holds the files, as in --data.data_dir.
-
-        Raises:
-            UserError: the images there have other classes than the classifier.
-        """
+        """The data module, before `setup`; its images must have the classifier's classes."""
         data = DigitsDataModule(**{**self.data, "data_dir": data_dir})
-        check_class_names(self.model["class_names"], data)
+        check_classes(tuple(self.model["class_names"]), data)
         return data
 
 
-def read_checkpoint(ckpt_path: str | Path) -> LoadedCheckpoint:
-    """Reads a checkpoint and validates its settings and weights.
-
-    Raises:
-        CheckpointError: the file is missing or damaged, or its settings or weights are not this project's.
-    """
-    content = load_checkpoint(ckpt_path)
-    model = SETTINGS_OF_IMAGES | content["hyper_parameters"]
-    if isinstance(width := model.get("width"), int):  # a factor, before `channels` replaced it
-        model["channels"] = [width * channels for channels in CHANNELS]
-        del model["width"]
-    model = checked_settings(ckpt_path, "model", DigitClassifier, model)
-    data = checked_settings(ckpt_path, "data", DigitsDataModule, content["datamodule_hyper_parameters"])
-    try:
-        DigitsDataModule(**data)
-        # The meta device allocates nothing: the settings may describe a far larger network than the file. A
-        # user's network may not work there, and is built without a change to the random numbers.
-        is_ours = model.get("network", "optimized") in NETWORKS
-        with torch.device("meta") if is_ours else torch.random.fork_rng(devices=[]):
-            expected = DigitClassifier(**model)
-    except UserError as error:
-        raise CheckpointError(f"--ckpt_path {ckpt_path}: its settings cannot be used: {error}") from None
-    check_tensors(ckpt_path, content["state_dict"], expected.state_dict())
-    return LoadedCheckpoint(content, model, data)
+def settings_config(checkpoint: LoadedCheckpoint) -> str:
+    """The settings of a checkpoint that the other commands take, as the text of a config."""
+    groups = {"model": checkpoint.model, "data": checkpoint.data}
+    return json.dumps({group: {k: v for k, v in groups[group].items() if k in KEPT[group].split()} for group in KEPT})
 
 
-def check_class_names(class_names: tuple[str, ...], data: DigitsDataModule) -> None:
-    """Checks that images have the classes that a network was trained on.
-
-    Raises:
-        UserError: they have others.
-    """
-    if class_names != data.class_names:
-        raise UserError(
-            f"the network was trained on the classes {', '.join(class_names)}, but {data.title} has "
-            f"{', '.join(data.class_names)}. Name the images of its training with --data.dataset and --data.data_dir "
-            "(`report` and `export`: --data_dir)."
-        )
-
-
-def checked_settings(ckpt_path: str | Path, group: str, cls: type, settings: dict[str, Any]) -> dict[str, Any]:
-    """Parses a class's arguments from a checkpoint with the types and bounds of the command line.
+def load_classifier(ckpt_path: str | Path, network: str | None = None) -> DigitClassifier:
+    """The trained classifier, on the CPU, in float32 and evaluation mode.
 
     Args:
-        ckpt_path: the checkpoint, for messages.
-        group: the options' group on the command line.
-        cls: the class.
-        settings: its arguments; missing ones keep their defaults.
-
-    Raises:
-        CheckpointError: an argument is unknown, or its value is invalid.
-    """
-    parameters = inspect.signature(cls).parameters
-    settings = {name: value for name, value in settings.items() if name != "_instantiator"}  # Lightning's
-    for name, value in settings.items():
-        if name not in parameters:
-            raise _not_ours(ckpt_path, f"{group}.{name} is unknown")
-        if value is None and parameters[name].default is not None:  # the parser would replace it by the default
-            raise _not_ours(ckpt_path, f"{group}.{name} is null")
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(cls, group)
-    bound_trainer_options(parser)
-    try:
-        parsed = parser.parse_object({group: settings})[group].as_dict()
-    except ArgumentError as error:
-        key = re.match(rf'Parser key "{group}\.(\w+)"', str(error))
-        raise _not_ours(ckpt_path, f"{group}.{key[1]} is {settings[key[1]]!r}" if key else str(error)) from None
-    return {name: parsed[name] for name in settings}
-
-
-def _not_ours(ckpt_path: str | Path, what: str) -> CheckpointError:
-    what = "".join(character for character in what if character.isprintable())[:200]
-    return CheckpointError(
-        f"--ckpt_path {ckpt_path} holds settings that are not this project's: {what}. {CHECKPOINT_HINT}"
-    )
-
-
-def check_tensors(ckpt_path: str | Path, found: dict[str, Any], expected: Mapping[str, Tensor]) -> None:
-    """Checks the names, shapes and kinds of numbers of a checkpoint's tensors.
-
-    Raises:
-        CheckpointError: they differ from the expected ones.
-    """
-    names = sorted(found.keys() ^ expected.keys(), key=str)
-    for name in names or expected:
-        tensor = found.get(name)
-        if not isinstance(tensor, Tensor) or name in names:
-            what = f"{name!r} is {'missing' if tensor is None else 'unknown'}"
-        elif tensor.shape != expected[name].shape:
-            what = f"{name} has shape {tuple(tensor.shape)} instead of {tuple(expected[name].shape)}"
-        elif tensor.is_complex() or tensor.is_floating_point() != expected[name].is_floating_point():
-            what = f"{name} has dtype {tensor.dtype} instead of {expected[name].dtype}"
-        else:
-            continue
-        raise CheckpointError(
-            f"--ckpt_path {ckpt_path}: its weights do not match the network in its settings: {what}. {CHECKPOINT_HINT}"
-        )
-
-
-def load_classifier(ckpt_path: str | Path) -> DigitClassifier:
-    """The trained classifier, on the CPU, in float32 and evaluation mode; with averaged weights if the run kept them.
+        ckpt_path: the checkpoint.
+        network: class path of its network, if that is your own; it is imported.
 
     Raises:
         CheckpointError: the file is missing, damaged, or not from this project.
     """
-    return read_checkpoint(ckpt_path).classifier()
+    return read_checkpoint(ckpt_path, network).classifier()
+
+
+def read_checkpoint(ckpt_path: str | Path, network: str | None = None) -> LoadedCheckpoint:
+    """Reads a checkpoint, and checks that its settings describe a network with its weights.
+
+    A file alone imports nothing: `network` is the class path of its network, if that is the user's own.
+    """
+    content = load_checkpoint(ckpt_path)
+    try:
+        model = _known(DigitClassifier, content["hyper_parameters"])
+        if "width" in content["hyper_parameters"]:  # a factor, before `channels` replaced it
+            model["channels"] = [content["hyper_parameters"]["width"] * channels for channels in CHANNELS]
+        model.setdefault("class_names", DIGITS)  # the first versions knew no others
+        data = _known(DigitsDataModule, content.get("datamodule_hyper_parameters", {}))
+        DigitsDataModule(**data)
+        name = model.get("network", "optimized")
+        if name not in NETWORKS and name != network:
+            raise UserError(
+                f"its network is the class {name}. To import it, add --model.network {name} (`report`, `read`, "
+                "`export` and `demo`: --network)"
+            )
+        # The meta device allocates nothing: the settings may describe a far larger network than the file. A network of
+        # the user's own may not work there, and is built without a change to the random numbers.
+        with torch.device("meta") if name in NETWORKS else torch.random.fork_rng(devices=[]):
+            expected = DigitClassifier(**model).state_dict()
+        found, needed = (
+            {f"{name} {tuple(tensor.shape)}" for name, tensor in weights.items()}
+            for weights in (content["state_dict"], expected)
+        )
+        if found != needed:
+            raise UserError(f"its weights do not fit the network in its settings: {min(found ^ needed)}")
+    except Exception as error:  # wrong settings can raise anything
+        raise _refused(ckpt_path, error) from None
+    return LoadedCheckpoint(content, model, data)
+
+
+def _known(cls: type, settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings that are arguments of the class: earlier versions had others."""
+    parameters = inspect.signature(cls).parameters
+    return {name: value for name, value in settings.items() if name in parameters}
+
+
+def load_checkpoint(ckpt_path: str | Path) -> dict[str, Any]:
+    """Reads a checkpoint file with finite weights onto the CPU: tensors and plain values only."""
+    path = Path(find_file(str(ckpt_path)))
+    if not path.is_file():  # reading a pipe or /dev/zero would never end
+        what = "is not a file" if path.exists() else "does not exist"
+        raise CheckpointError(
+            f"--ckpt_path {ckpt_path} {what}. Name one such as runs/optimized/version_0/checkpoints/best.ckpt."
+        )
+    try:
+        _check_archive(path)
+        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        weights = content["state_dict"].values()
+        if sum(each.numel() * each.element_size() for each in weights) > path.stat().st_size:  # a stride of 0 repeats
+            raise ValueError("its weights are larger than the file")
+        if not all(each.isfinite().all() for each in weights):
+            raise ValueError("its weights are not finite")
+    except OSError:
+        raise
+    except pickle.UnpicklingError:  # whose text advises `weights_only=False`, which could run code in the file
+        raise _refused(ckpt_path, ValueError("it holds more than tensors and plain values")) from None
+    except Exception as error:  # on a damaged file, zipfile and pickle can raise anything
+        raise _refused(ckpt_path, error) from None
+    return content
+
+
+def _check_archive(path: Path) -> None:
+    """Checks what `torch.load` does not: checksums, and that no member is larger than it looks."""
+    with zipfile.ZipFile(path) as archive:
+        # One megabyte of deflated zeros expands to a gigabyte.
+        if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+            raise ValueError("it is compressed")
+        if (damaged := archive.testzip()) is not None:
+            raise ValueError(f"it is damaged, in {damaged}")
+        pickles = [archive.read(name) for name in archive.namelist() if name.lower().endswith(".pkl")]
+        if any("bytearray" in str(argument) for each in pickles for _, argument, _ in pickletools.genops(each)):
+            raise ValueError("it holds bytearrays, which can have any size")
+
+
+def _refused(ckpt_path: str | Path, error: Exception) -> CheckpointError:
+    kind = "" if isinstance(error, UserError | ValueError) else f"{type(error).__name__}: "
+    reason = f"{kind}{one_line(str(error))[:300]}".rstrip(".")
+    return CheckpointError(f"--ckpt_path {ckpt_path} cannot be used: {reason}. Use a .ckpt file that `fit` wrote.")

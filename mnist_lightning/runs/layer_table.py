@@ -2,10 +2,9 @@
 
 from dataclasses import dataclass, field
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from mnist_lightning.network import IMAGE_SHAPE, LayeredNet, leaf_modules, num_trainable_parameters
+from mnist_lightning.network import LayeredNet, executed_layers, num_trainable_parameters
 
 
 @dataclass
@@ -18,8 +17,8 @@ class LayerRow:
     num_parameters: list[int] = field(default_factory=list)  # of each layer that has parameters
 
 
-def layer_table(net: nn.Module, input_shape: tuple[int, ...] = IMAGE_SHAPE) -> list[LayerRow]:
-    """Runs one blank image of shape `input_shape` (C, H, W) through `net` in evaluation mode and records each layer.
+def layer_table(net: nn.Module) -> list[LayerRow]:
+    """The layers that compute one blank image, in evaluation mode.
 
     The receptive field, which is computed for a chain of layers only, follows
     https://distill.pub/2019/computing-receptive-fields/.
@@ -28,9 +27,7 @@ def layer_table(net: nn.Module, input_shape: tuple[int, ...] = IMAGE_SHAPE) -> l
     receptive_field: int | None = 1
     stride = 1
     counted: set[nn.Module] = set()
-
-    def note(module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
-        nonlocal receptive_field, stride
+    for module, _, output_shape in executed_layers(net):
         if _starts_row(module, rows[-1] if rows else None):
             rows.append(LayerRow())
         if isinstance(module, nn.AdaptiveAvgPool2d | nn.Linear):
@@ -40,22 +37,11 @@ def layer_table(net: nn.Module, input_shape: tuple[int, ...] = IMAGE_SHAPE) -> l
             stride *= _side(module.stride)
         row = rows[-1]
         row.layers.append(_describe(module))
-        row.output_shape = tuple(output.shape[1:]) if isinstance(output, Tensor) else ()
+        row.output_shape = output_shape
         row.receptive_field_pixels = receptive_field if isinstance(net, LayeredNet) else 0
         if module not in counted and (num := num_trainable_parameters(module)):
             row.num_parameters.append(num)
         counted.add(module)
-
-    hooks = [module.register_forward_hook(note) for module in leaf_modules(net)]
-    was_training = net.training
-    parameter = next(net.parameters())
-    try:
-        with torch.no_grad():
-            net.eval()(torch.zeros(1, *input_shape, device=parameter.device, dtype=parameter.dtype))
-    finally:
-        net.train(was_training)
-        for hook in hooks:
-            hook.remove()
     if rest := num_trainable_parameters(net) - sum(sum(row.num_parameters) for row in rows):
         rows.append(LayerRow(["parameters outside of layers"], receptive_field_pixels=0, num_parameters=[rest]))
     return rows
@@ -72,16 +58,15 @@ def _side(size: int | tuple[int, ...]) -> int:
 
 
 def _describe(module: nn.Module) -> str:
+    side = _side(getattr(module, "kernel_size", 0))
     match module:
         case nn.Conv2d():
-            side = _side(module.kernel_size)
             return f"Conv {side}×{side}, {module.in_channels}→{module.out_channels}"
         case nn.BatchNorm2d():
             return "BN"
         case nn.Dropout():
             return f"Dropout {module.p:g}"
         case nn.MaxPool2d():
-            side = _side(module.kernel_size)
             return f"MaxPool {side}×{side}"
         case nn.AdaptiveAvgPool2d():
             return "Global average pooling"
@@ -99,8 +84,6 @@ def format_layer_table(rows: list[LayerRow]) -> str:
     total = sum(sum(row.num_parameters) for row in rows)
     cells.append(("trainable parameters", "", "", f"{total:,}"))
     widths = [max(len(row[column]) for row in cells) for column in range(4)]
-    lines = [
-        f"{row[0]:<{widths[0]}}  {row[1]:>{widths[1]}}  {row[2]:>{widths[2]}}  {row[3]:>{widths[3]}}" for row in cells
-    ]
+    lines = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in cells]
     rule = "-" * len(lines[0])
     return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])

@@ -1,7 +1,13 @@
-"""The report of a run: what `report.json` and each checkpoint hold."""
+"""The record of a run: what `report.json` and each checkpoint hold, with the hardware and the versions."""
 
+import os
+import platform
 from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
 from typing import Literal
+
+import torch
 
 from mnist_lightning.files import Count, Place, Seconds, Share
 from mnist_lightning.runs.acceptance import Requirement
@@ -36,13 +42,6 @@ class EpochRow:
     batches: Count | None = None
     batches_per_epoch: Count | None = None
 
-    def __post_init__(self) -> None:
-        pairs = ((self.val_accuracy, self.val_loss), (self.batches, self.batches_per_epoch))
-        if any((one is None) != (other is None) for one, other in pairs):
-            raise ValueError(
-                f"epoch {self.epoch} lacks one of val_accuracy and val_loss, or of batches and batches_per_epoch"
-            )
-
     @property
     def is_whole(self) -> bool:
         """Whether the epoch trained on all of its batches."""
@@ -72,27 +71,6 @@ class FinalTest:
 
 
 @dataclass
-class ResumedPart:
-    """One resumption of the run.
-
-    Args:
-        date: UTC date, YYYY-MM-DD.
-        precision: The Trainer's precision, such as `32-true`.
-        num_processes: Number of training processes.
-        hardware: Processor, cores, threads, system, and the GPU if there is one.
-        versions: Versions of Python and the packages, by name.
-        after_steps: Optimizer steps that the checkpoint had taken.
-    """
-
-    date: str
-    precision: str
-    num_processes: Place
-    hardware: dict[str, str | int]
-    versions: dict[str, str]
-    after_steps: Count | None = None
-
-
-@dataclass
 class Record:
     """The report of a run, at its end or in the middle.
 
@@ -111,7 +89,7 @@ class Record:
         num_processes: Number of training processes.
         hardware: Processor, cores, threads, system, and the GPU if there is one.
         versions: Versions of Python and the packages, by name.
-        resumed: One entry for each time that the run was resumed.
+        resumed_after: Optimizer steps that were done, for each time that the run was resumed.
         wall_clock_seconds: Wall-clock seconds from the start of training to the end of the last epoch.
         requirements: The six requirements, in their order; from the end of the first epoch.
         test: The one test at the end; only with `validation` `none`.
@@ -131,19 +109,10 @@ class Record:
     num_processes: Place
     hardware: dict[str, str | int]
     versions: dict[str, str]
-    resumed: list[ResumedPart] = field(default_factory=list)
+    resumed_after: list[Count] = field(default_factory=list)
     wall_clock_seconds: Seconds = 0.0
     requirements: list[Requirement] = field(default_factory=list)
     test: FinalTest | None = None
-
-    def __post_init__(self) -> None:
-        if not {"model", "trainer"} <= self.settings.keys():
-            raise ValueError("settings lack model or trainer")
-
-    @property
-    def num_whole_epochs(self) -> int:
-        """Number of epochs that trained on all of their batches."""
-        return sum(row.is_whole for row in self.epochs)
 
     @property
     def epochs_trained(self) -> float:
@@ -170,3 +139,32 @@ class Record:
 def part_of(limit: float | None) -> str:
     """`part of the ` if a trainer's limit leaves batches out: the float 1.0 is all of them, the integer 1 is one."""
     return "" if limit is None or (isinstance(limit, float) and limit == 1) else "part of the "
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of every package that a result may depend on."""
+    packages = ("mnist_lightning", "torch", "lightning", "torchvision", "numpy")
+    return {"python": platform.python_version()} | {name: import_module(name).__version__ for name in packages}
+
+
+def hardware() -> dict[str, str | int]:
+    """Processor, available cores, PyTorch's threads, system, and the GPU if there is one."""
+    found: dict[str, str | int] = {
+        "processor": _processor_name(),
+        "cores": num_cores(),
+        "threads": torch.get_num_threads(),
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+    return found | ({"gpu": torch.cuda.get_device_name()} if torch.cuda.is_available() else {})
+
+
+def num_cores() -> int:
+    """Number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _processor_name() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

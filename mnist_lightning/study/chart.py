@@ -5,37 +5,29 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from mnist_lightning.figures.style import BLUE, INK, SHADE, VERMILION, in_our_style, new_figure
-from mnist_lightning.study.summary import MeasuredRow, differs
-from mnist_lightning.study.summary_text import percent, range_text
+from mnist_lightning.study.table import Row, percent, range_text
 
-FAR = 5  # a variant is off the axis if its distance to the others is more than this many times their range
+FAR = 5  # a variant is off the axis if its distance to the best three is more than this many times their range
 
 
-def off_axis(rows: Sequence[MeasuredRow]) -> list[MeasuredRow]:
-    """The rows that are too far below at least three others to share an axis with them."""
-    off, on_axis = [], sorted(rows, key=lambda row: row.max)
-    while len(on_axis) > 3:
-        lowest, *others = on_axis
-        low, high = min(row.min for row in others), max(row.max for row in others)
-        if low - lowest.max <= FAR * (high - low):
-            break
-        off.append(lowest)
-        on_axis = others
-    return off
+def off_axis(rows: Sequence[Row]) -> list[Row]:
+    """The rows that are too far below the best three to share an axis with them."""
+    best = sorted(rows, key=lambda row: row.max)[-3:]
+    low, high = min(row.min for row in best), max(row.max for row in best)
+    return [row for row in rows if low - row.max > FAR * (high - low)]
 
 
 @in_our_style
-def study_figure(rows: Sequence[MeasuredRow]) -> Figure:
+def study_figure(rows: Sequence[Row]) -> Figure:
     """Means with their 95 % intervals, cut at 0 and 100 %, and each seed as a dot; the first row is on top."""
     off = off_axis(rows)
-    compares = any(row.difference is not None for row in rows)
     figure = new_figure(0.36 * len(rows) + 1.3)
     axes = figure.subplots()
     axes.set_yticks(range(len(rows)), [row.variant.replace("`", "") for row in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
     ends = []
     for place, row in enumerate(rows):
-        colour = VERMILION if differs(row) else BLUE
+        colour = VERMILION if row.differs else BLUE
         if row in off:
             text = f"◀ {percent(row.mean)} % ({percent(row.min)}–{percent(row.max)}), off the axis"
             axes.annotate(text, (0, place), xycoords=("axes fraction", "data"), va="center", color=colour)
@@ -49,21 +41,13 @@ def study_figure(rows: Sequence[MeasuredRow]) -> Figure:
         ends += [low, high, *seeds]
     margin = 0.05 * (max(ends) - min(ends)) or 0.1
     axes.set_xlim(min(ends) - margin, min(100, max(ends) + margin))
-    if compares:
-        axes.axvline(100 * rows[0].mean, color=SHADE, linewidth=2, zorder=0)
     axes.grid(visible=False, axis="y")
     axes.set_xlabel("accuracy after the last epoch, %")
-    figure.supxlabel(_caption(range_text([row.num_seeds for row in rows]), compares), size=8)
+    num_seeds = range_text([row.num_seeds for row in rows])
+    caption = f"diamond: mean of n = {num_seeds} seeds with its 95 % interval (Student's t); dots: the seeds"
+    if any(row.difference is not None for row in rows):
+        axes.axvline(100 * rows[0].mean, color=SHADE, linewidth=2, zorder=0)
+        caption += "\norange: differs from the first row, whose mean is the grey line "
+        caption += "(paired t-test, p < 0.05 after Holm's correction)"
+    figure.supxlabel("one seed for each variant" if num_seeds == "1" else caption, size=8)
     return figure
-
-
-def _caption(seeds: str, compares: bool) -> str:
-    if seeds == "1":
-        return "one seed for each variant"
-    caption = f"diamond: mean of n = {seeds} seeds with its 95 % interval (Student's t); dots: the seeds"
-    if compares:
-        caption += (
-            "\norange: differs from the first row, whose mean is the grey line "
-            "(paired t-test, p < 0.05 after Holm's correction)"
-        )
-    return caption

@@ -1,227 +1,220 @@
-"""A study: variants of a training, each over several seeds, with all reports in one folder."""
+"""A study: variants of a training, each over several seeds, with all records in one folder."""
 
 import re
 import shlex
+import subprocess
+import sys
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory, TemporaryFile
+from typing import NamedTuple
 
-from mnist_lightning.cli import resolved_settings
 from mnist_lightning.errors import PROGRAM, UserError
 from mnist_lightning.figures.style import png_of
-from mnist_lightning.files import atomic_write, csv_text, from_json, json_data, one_line, to_json
-from mnist_lightning.runs.record import Record
-from mnist_lightning.runs.record_text import report_markdown
-from mnist_lightning.runs.settings import Settings, command_text
+from mnist_lightning.files import atomic_write, csv_text, from_json, json_data, to_json
+from mnist_lightning.runs.folder import locked
+from mnist_lightning.runs.record import Record, num_cores
+from mnist_lightning.runs.settings import command_text
+from mnist_lightning.study import table
 from mnist_lightning.study.chart import study_figure
-from mnist_lightning.study.seed_runs import Outcome, SeedRun, Start
-from mnist_lightning.study.settings import StudySettings
-from mnist_lightning.study.summary import MeasuredRow, Row, StudyTable, add_differences, last_accuracy, summarise
-from mnist_lightning.study.summary_text import HOLM_TEXT, single_view_text, study_table
 
-Engine = Callable[[list[SeedRun]], Generator[Start | Outcome]]
+INTERRUPTED = (130, 143, -2, -15)  # by Ctrl-C or SIGTERM, which reach the seeds too; negative while Python imports
+WITHOUT_EFFECT = r" --(run_name|num_threads)[ =]\S+"  # options that do not change a seed's result
 
 
-class Study(StudySettings):
-    """Runs `fit` for each variant and seed, and writes one table of them all."""
+class SeedRun(NamedTuple):
+    """One seed of a variant, where its record belongs, and the arguments of its run, the first of which is `fit`."""
 
-    def args(self, variant: str) -> tuple[str, ...]:
-        """The arguments of `fit`.
+    variant: str
+    seed: int
+    path: Path
+    args: list[str]
 
-        Raises:
-            UserError: a quotation mark is not closed.
-        """
+
+@dataclass(frozen=True)
+class Study:
+    """Runs `fit` for each variant and seed, and writes one table of them all. The options of `study` say what."""
+
+    variants: dict[str, str]
+    output: str
+    title: str
+    fit: str
+    seeds: int
+    compare: bool
+    note: str
+    num_processes: int | None
+    num_threads: int
+    ray_address: str | None
+
+    def args(self, variant: str) -> list[str]:
+        """The arguments of `fit`."""
         try:
-            return (*shlex.split(self.variants[variant]), *shlex.split(self.fit))
+            args = [*shlex.split(self.variants[variant]), *shlex.split(self.fit)]
         except ValueError as error:
             raise UserError(f"--variants.{variant} or --fit: {error}. Close each quotation mark.") from None
+        if any(arg.startswith("--seed_everything") for arg in args):
+            raise UserError(f"--variants.{variant} or --fit sets --seed_everything. Use --seeds instead.")
+        return args
 
-    def report_path(self, variant: str, seed: int) -> Path:
-        """The path of a finished seed's report; a failed seed has a file with its error there instead."""
-        folder = re.sub(r"\W+", "_", variant).strip("_").lower()
-        return Path(self.output) / folder / f"seed_{seed}.json"
+    def runs(self) -> list[SeedRun]:
+        """All seeds: seed 0 of every variant, then seed 1, and so on."""
+        runs = []
+        for seed in range(self.seeds):
+            for variant in self.variants:
+                path = Path(self.output, re.sub(r"\W+", "_", variant).strip("_").lower(), f"seed_{seed}.json")
+                options = ["--seed_everything", str(seed), "--num_threads", str(self.num_threads)]
+                runs.append(SeedRun(variant, seed, path, ["fit", *self.args(variant), *options]))
+        return runs
 
-    def reports(self, variant: str) -> dict[int, Record]:
-        """The reports of the finished seeds.
+    def missing(self) -> list[SeedRun]:
+        """The seeds without a record."""
+        return [run for run in self.runs() if not run.path.exists()]
 
-        Raises:
-            UserError: a report is damaged.
-        """
-        paths = {seed: self.report_path(variant, seed) for seed in range(self.seeds)}
-        return {seed: _read_report(path) for seed, path in paths.items() if path.exists()}
+    def records(self) -> dict[str, dict[int, Record]]:
+        """The records of the finished seeds, by variant and seed."""
+        records: dict[str, dict[int, Record]] = {variant: {} for variant in self.variants}
+        for run in self.runs():
+            if run.path.exists():
+                record, asked = from_json(Record, run.path.read_text(encoding="utf-8")), command_text(run.args)
+                records[run.variant][run.seed] = record
+                if re.sub(WITHOUT_EFFECT, "", record.command) != re.sub(WITHOUT_EFFECT, "", asked):
+                    raise UserError(
+                        f"{run.path} was made by another command:\n{record.command}\nThe study now asks for:\n{asked}\n"
+                        "Give another --output, or delete seeds to run them again."
+                    )
+        return records
 
-    def rows(self) -> list[MeasuredRow | Row]:
-        """The table's rows, one per variant."""
-        rows = []
-        for variant in self.variants:
-            reports = self.reports(variant)
-            failed = [seed for seed in range(self.seeds) if _error_path(self.report_path(variant, seed)).exists()]
-            rows.append(summarise(variant, reports, failed))
-        if self.compare:
-            add_differences(rows)
+    def rows(self) -> list[table.Row]:
+        """The table's rows: one for each variant with a finished seed."""
+        records = self.records()
+        rows = [table.summarise(name, by_seed, self.seeds) for name, by_seed in records.items() if by_seed]
+        if self.compare and records[next(iter(records))]:
+            table.add_differences(rows)
         return rows
 
     def text(self) -> str:
-        """The page: the table, how it was made, and what failed."""
-        rows = self.rows()
-        measured = sorted({row.measured_on for row in rows if isinstance(row, MeasuredRow)})
-        measured_text = measured[0] if len(measured) == 1 else "the images named below" if measured else "nothing yet"
+        """The page: the table and how it was made; at least one seed has finished."""
+        rows, records = self.rows(), [record for by_seed in self.records().values() for record in by_seed.values()]
+        images = "; ".join(sorted({row.measured_on for row in rows}))
         method = (
-            f"Accuracy after the last epoch on {measured_text}; 95 % confidence interval of the mean (Student's t); "
+            f"Accuracy after the last epoch on {images}; 95 % confidence interval of the mean (Student's t); "
             "seconds: median training time of a seed, which may share the machine with others. "
-            f"{f'{HOLM_TEXT} ' if self.compare else ''}"
+            f"{f'{table.HOLM_TEXT} ' if self.compare else ''}{provenance(records)}"
         )
-        lines = [f"# {self.title}", "", study_table(rows), "", method + self.provenance(), ""]
+        lines = [f"# {self.title}", "", table.study_table(rows), "", method, ""]
         lines += [self.note, ""] if self.note else []
         for row in rows:
-            line = f"- {row.variant}: `{PROGRAM} fit {shlex.join(self.args(row.variant))}`"
-            if isinstance(row, MeasuredRow):
-                line += (f", on {row.measured_on}" if len(measured) > 1 else "") + single_view_text(row)
-            lines.append(line)
-        for variant in self.variants:
-            for seed in range(self.seeds):
-                path = _error_path(self.report_path(variant, seed))
-                if path.exists():
-                    error = path.read_text(encoding="utf-8").strip()
-                    lines += ["", f"{variant}, seed {seed} failed:", "", "```", error, "```"]
-        return "\n".join([*lines, "", *(["![accuracies](study.png)", ""] if measured else [])])
-
-    def provenance(self) -> str:
-        """The machines, versions and dates of the finished seeds."""
-        return provenance(report for variant in self.variants for report in self.reports(variant).values())
+            command = f"{PROGRAM} fit {shlex.join(self.args(row.variant))}"
+            lines.append(f"- {row.variant}: `{command}`{table.single_view_text(row)}")
+        return "\n".join([*lines, "", "![accuracies](study.png)", ""])
 
     def write(self) -> None:
-        """Writes the table as Markdown, CSV and JSON, and the chart."""
-        rows = self.rows()
-        folder = Path(self.output)
-        folder.mkdir(parents=True, exist_ok=True)
-        atomic_write(folder / "README.md", self.text())
-        atomic_write(folder / "study.csv", csv_text([json_data(row) for row in rows], float_format=""))
-        atomic_write(folder / "study.json", to_json(StudyTable(self.title, rows)))
-        measured = [row for row in rows if isinstance(row, MeasuredRow)]
-        if measured:
-            atomic_write(folder / "study.png", png_of(study_figure(measured)))
+        """Writes the table as Markdown, CSV and JSON, and the chart, if a seed has finished; prints the page."""
+        if rows := self.rows():
+            folder, text = Path(self.output), self.text()
+            atomic_write(folder / "README.md", text)
+            atomic_write(folder / "study.csv", csv_text([json_data(row) for row in rows], float_format=""))
+            atomic_write(folder / "study.json", to_json(table.StudyTable(self.title, rows)))
+            atomic_write(folder / "study.png", png_of(study_figure(rows)))
+            print(f"\n{text}")
 
-    def check(self) -> None:
-        """Checks every variant's command line, and that the finished seeds were made with it.
+    def run(self) -> bool:
+        """Runs the missing seeds, writes each record at its end, then the table; returns whether all have finished.
 
         Raises:
-            UserError: a variant would not run, two share a folder, or a finished seed has other settings.
+            UserError: a variant or a finished seed does not fit the study, or another study writes to the folder.
         """
-        if Path(self.output).exists() and not Path(self.output).is_dir():
-            raise UserError(f"--output {self.output} is not a folder. Name a new one, or that of this study.")
-        folders: dict[Path, str] = {}
-        for variant in self.variants:
-            if any(arg.startswith("--seed_everything") for arg in self.args(variant)):
-                raise UserError(
-                    f"--variants.{variant} or --fit sets --seed_everything, which a study sets itself. Use --seeds."
-                )
-            folder = self.report_path(variant, 0).parent
-            if folder == Path(self.output) or folder in folders:
-                raise UserError(
-                    f"--variants.{variant}: two variants have this folder name, or it has no letter or digit. Use "
-                    "another name."
-                )
-            folders[folder] = variant
+        output, folders = Path(self.output), {run.path.parent for run in self.runs()}
+        if len(folders) < len(self.variants) or output in folders:
+            raise UserError("--variants: two share the name of a folder, or one has no letter or digit. Rename it.")
+        self.records()  # checks the finished seeds
+        output.mkdir(parents=True, exist_ok=True)
+        with locked(output, advice="name another --output"):
+            for folder in (output, *folders):  # what cannot be written is found before the training
+                folder.mkdir(exist_ok=True)
+                TemporaryFile(dir=folder).close()
+            missing = self.missing()
+            counts = f"seeds finished: {len(self.runs()) - len(missing)}, to run: {len(missing)}"
+            print(f"{self.title}: {counts}. After Ctrl-C, run the same command to continue.", flush=True)
             try:
-                settings = resolved_settings(["fit", *self.args(variant)])
-            except SystemExit:
-                raise UserError(f"--variants.{variant}: see the error above.") from None
-            for seed, report in self.reports(variant).items():
-                if differing := _first_differing(report.settings, settings):
-                    name, then, now = differing
-                    raise UserError(
-                        f"{self.report_path(variant, seed)} was made with {name} {then}; the study now asks for {now}. "
-                        "Give another --output, or delete the file to run the seed again."
-                    )
+                with workers(self.num_processes, self.num_threads, self.ray_address) as submit:
+                    run_of = {submit(run.args): run for run in missing}
+                    for ended in as_completed(run_of):
+                        _keep(run_of[ended], ended.result())
+            finally:
+                self.write()
+            return not self.missing()
 
-    def missing(self, num_threads: int) -> list[SeedRun]:
-        """The seeds without a report: seed 0 of every variant, then seed 1, and so on."""
-        return [
-            SeedRun(variant, self.args(variant), seed, num_threads)
-            for seed in range(self.seeds)
-            for variant in self.variants
-            if not self.report_path(variant, seed).exists()
-        ]
 
-    def run(self, engine: Engine, num_threads: int, tell: Callable[[str], None]) -> bool:
-        """Runs the missing seeds, writes each report at its end, then the table; returns whether all succeeded."""
-        self.check()
-        runs = self.missing(num_threads)
-        tell(f"{self.title}: seeds finished: {len(self.variants) * self.seeds - len(runs)}, to run: {len(runs)}")
-        all_succeeded = True
-        events = engine(runs)
+def _keep(run: SeedRun, outcome: Record | str) -> None:
+    """Writes a seed's record, or prints why it failed."""
+    if isinstance(outcome, Record) and outcome.last_accuracy is None:
+        outcome = "failed: nothing was evaluated after the last epoch; enable validation or the test"
+    if isinstance(outcome, Record):
+        outcome.command = command_text(run.args)  # runs anywhere, without the study's temporary folder
+        atomic_write(run.path, to_json(outcome))
+        outcome = f"ends with {outcome.last_accuracy:.2%} after {outcome.wall_clock_seconds:.0f} s of training"
+    print(f"{run.variant}, seed {run.seed} {outcome}", flush=True)
+
+
+def run_seed(args: Sequence[str]) -> Record | str:
+    """Runs `fit` to its end; returns its record, or the last lines of its output if it failed."""
+    with TemporaryDirectory(prefix="mnist_lightning_study_") as folder:
+        own_folder = ["--trainer.default_root_dir", folder, "--run_name", "seed"]
+        command = [sys.executable, "-m", "mnist_lightning", *args, *own_folder]
+        ended = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        record = Path(folder, "seed", "version_0", "report.json")
+        if ended.returncode == 0 and record.exists():
+            return from_json(Record, record.read_text(encoding="utf-8"))
+    if ended.returncode in INTERRUPTED:
+        raise KeyboardInterrupt
+    return f"failed with status {ended.returncode}:\n{ended.stdout.strip()[-2000:]}"
+
+
+@contextmanager
+def workers(
+    num_processes: int | None, num_threads: int, ray_address: str | None
+) -> Iterator[Callable[[list[str]], Future[Record | str]]]:
+    """What starts `run_seed` in the background: on this machine, or on Ray's, which have this package and the data."""
+    num_processes = num_processes or max(1, num_cores() // num_threads)
+    if ray_address is None:
+        pool = ThreadPoolExecutor(num_processes)
         try:
-            for event in events:
-                name = f"{runs.index(event.run) + 1} of {len(runs)}: {event.run.variant}, seed {event.run.seed}"
-                if isinstance(event, Start):
-                    tell(f"{name} starts; its output is in {event.output}")
-                else:
-                    succeeded, result = self._keep(event)
-                    tell(f"{name} {result}")
-                    all_succeeded = all_succeeded and succeeded
+            yield lambda args: pool.submit(run_seed, args)
         finally:
-            events.close()
-            self.write()
-        return all_succeeded
-
-    def _keep(self, outcome: Outcome) -> tuple[bool, str]:
-        """Writes a seed's report, or its error; returns whether it succeeded, and its result in words."""
-        run, report, error = outcome
-        path = self.report_path(run.variant, run.seed)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        accuracy = None if report is None else last_accuracy(report)
-        if report is None or accuracy is None:
-            error = error or "nothing was evaluated after the last epoch: enable validation or the test"
-            atomic_write(_error_path(path), f"{error}\n")
-            return False, f"failed, see {_error_path(path)}"
-        report.command = command_text(run.fit_args())  # runs anywhere, without the study's temporary folder
-        atomic_write(path.with_suffix(".md"), report_markdown(report))
-        atomic_write(path, to_json(report))  # last: it marks the seed as finished
-        _error_path(path).unlink(missing_ok=True)
-        return True, f"ends with {accuracy:.2%} after {report.wall_clock_seconds:.0f} s of training"
-
-
-def _read_report(path: Path) -> Record:
+            pool.shutdown(cancel_futures=True)  # waits for the seeds that have started
+        return
     try:
-        return from_json(Record, path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(
-            f"{path} is damaged ({one_line(str(error))}). Restore it, or delete it to run the seed again."
-        ) from None
+        import ray
+
+        cpus = num_processes * num_threads if ray_address == "local" else None
+        cluster = ray.init(ray_address, num_cpus=cpus, include_dashboard=False, log_to_driver=False)
+    except (ImportError, ConnectionError, ValueError, RuntimeError) as error:
+        advice = "Run `pip install 'mnist_lightning[ray]'`, start a cluster, or use `local`."
+        raise UserError(f"--ray_address {ray_address}: {str(error)[:200]}\n{advice}") from None
+    with cluster:
+        task = ray.remote(num_cpus=num_threads)(run_seed)
+        yield lambda args: task.remote(args).future()
 
 
-def provenance(reports: Iterable[Record]) -> str:
+def provenance(records: Sequence[Record]) -> str:
     """The machines, versions and dates of seeds; how many were trained on each machine if there are several."""
-    reports = list(reports)
-    if not reports:
-        return "No seed has finished yet."
-    machines = Counter(map(_machine_text, reports))
-    texts = list(machines) if len(machines) == 1 else [f"{count} on {text}" for text, count in machines.most_common()]
-    dates = sorted({report.date for report in reports})
-    days = dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"
+    machines = Counter(map(_machine_text, records)).most_common()
+    texts = [f"{count} on {text}" for text, count in machines] if len(machines) > 1 else [machines[0][0]]
+    dates = [record.date for record in records]
+    days = " to ".join(dict.fromkeys([min(dates), max(dates)]))
     return f"{'Seeds: ' if len(machines) > 1 else ''}{'; '.join([*texts, days])}."
 
 
-def _machine_text(report: Record) -> str:
-    hardware, versions = report.hardware, report.versions
+def _machine_text(record: Record) -> str:
+    hardware, versions = record.hardware, record.versions
     gpu = f", {hardware['gpu']}" if "gpu" in hardware else ""
     threads = "1 thread" if hardware["threads"] == 1 else f"{hardware['threads']} threads"
     return (
         f"{hardware['processor']} with {hardware['cores']} cores{gpu}, {threads} per seed, torch {versions['torch']}, "
         f"lightning {versions['lightning']}"
     )
-
-
-def _error_path(report_path: Path) -> Path:
-    return report_path.with_suffix(".error.txt")
-
-
-def _first_differing(then: Settings, now: Settings) -> tuple[str, Any, Any] | None:
-    """An option that differs, with both values; ignores the seed and options that only one of them has."""
-    for group, values in then.items():
-        for name, value in values.items():
-            if (group, name) != ("data", "seed") and name in now[group] and value != now[group][name]:
-                return f"--{group}.{name}", value, now[group][name]
-    return None

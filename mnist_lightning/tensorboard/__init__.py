@@ -1,1 +1,1 @@
-"""TensorBoard dashboards of a run: one callback per subject; all.py lists them."""
+"""What TensorBoard shows of a run beside its scalars."""

@@ -1,1 +1,1 @@
-"""Helpers for tests (processes, browsers, kills, damage), and two programs: `soak` and `screenshots`."""
+"""Helpers for tests (processes, browsers, kills, damage), and a program: `screenshots`."""

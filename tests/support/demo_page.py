@@ -1,25 +1,17 @@
-"""The demo's server, and strokes on its page."""
+"""Strokes on the page of `demo`."""
 
-import os
-import subprocess
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from benchmarks.own_digits.pen_strokes import WAYS, _smooth
-from support import processes
-from support.runs import PROJECT
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-COMMAND = ["demo"]
 SEVEN = ((0.25, 0.2), (0.75, 0.2), (0.45, 0.85))  # points of a line, as fractions of the canvas
 ONE = ((0.5, 0.15), (0.5, 0.85))
-
 
 Stroke = list[list[float]]  # points [x, y]
 
@@ -45,23 +37,8 @@ def written(digit: int, way: int, rng: np.random.Generator, side: float = 1, hei
     return strokes
 
 
-@contextmanager
-def served() -> Iterator[int]:
-    """Serves the page in a separate process until the block ends; yields its port."""
-    port = processes.free_port()
-    command = [sys.executable, "-m", "mnist_lightning", *COMMAND, "--port", str(port)]
-    environment = os.environ | {"PYTHONPATH": str(PROJECT)}
-    with subprocess.Popen(command, cwd=PROJECT, env=environment, stdout=subprocess.PIPE, text=True) as server:
-        try:
-            assert server.stdout is not None
-            assert server.stdout.readline() == f"Draw at http://127.0.0.1:{port} (stop with Ctrl-C)\n"
-            yield port
-        finally:
-            server.terminate()
-
-
-def draw(page: "Page", points: Sequence[Sequence[float]]) -> None:
-    """Draws a line through the points with the mouse."""
+def draw(page: "Page", points: Sequence[Sequence[float]], lift: bool = True) -> None:
+    """Draws a line through the points with the mouse, and lifts its button unless `lift` is false."""
     box = page.locator("#paper").bounding_box()
     assert box is not None
     places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in points]
@@ -69,4 +46,5 @@ def draw(page: "Page", points: Sequence[Sequence[float]]) -> None:
     page.mouse.down()
     for place in places[1:]:
         page.mouse.move(*place, steps=10)
-    page.mouse.up()
+    if lift:
+        page.mouse.up()

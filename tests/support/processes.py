@@ -3,7 +3,6 @@
 import atexit
 import multiprocessing
 import os
-import resource
 import signal
 import socket
 import sys
@@ -18,23 +17,13 @@ from lightning.pytorch.utilities import rank_zero_only
 from mnist_lightning.main import main
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["support.processes"])
+_CONTEXT.set_forkserver_preload(["mnist_lightning.cli"])  # not a module of the tests: its path would be unknown
 TIMEOUT_SECONDS = 300.0  # for what takes a few seconds on an idle machine
 
 
-def start(
-    args: list[str],
-    output: Path,
-    environment: Mapping[str, str] | None = None,
-    max_file_bytes: int = resource.RLIM_INFINITY,
-) -> BaseProcess:
-    """Starts `python -m mnist_lightning ARGS` and appends both outputs to a file; limits the size of every file."""
-    return start_function(_run, (args, environment or {}, max_file_bytes), output)
-
-
-def start_function(function: Callable[..., object], args: tuple[object, ...], output: Path) -> BaseProcess:
-    """Starts a module-level function and appends both outputs to a file."""
-    process = _CONTEXT.Process(target=_call, args=(function, args, output))
+def start(args: list[str], output: Path, environment: Mapping[str, str] | None = None) -> BaseProcess:
+    """Starts `python -m mnist_lightning ARGS` and appends both outputs to a file."""
+    process = _CONTEXT.Process(target=_run, args=(args, environment or {}, output), daemon=True)  # ends with the tests
     process.start()
     return process
 
@@ -46,11 +35,7 @@ def start_ranks(num_ranks: int, args: list[str], output: Path) -> list[BaseProce
     shared |= {"LOCAL_WORLD_SIZE": str(num_ranks), "GROUP_RANK": "0", "TORCHELASTIC_RUN_ID": "test"}
     devices = ["--trainer.strategy", "ddp", "--trainer.devices", str(num_ranks), "--trainer.accelerator", "cpu"]
     return [
-        start(
-            [*args, *devices],
-            output.with_suffix(f".{rank}"),
-            shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-        )
+        start([*args, *devices], output.with_suffix(f".{rank}"), shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)})
         for rank in range(num_ranks)
     ]
 
@@ -90,19 +75,13 @@ def end(process: BaseProcess) -> int:
     return process.exitcode
 
 
-def _call(function: Callable[..., object], args: tuple[object, ...], output: Path) -> None:
-    multiprocessing.set_start_method(None, force=True)  # loader processes start as under a shell
+def _run(args: list[str], environment: Mapping[str, str], output: Path) -> None:
     torch.set_num_threads(1)
     descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(descriptor, sys.stdout.fileno())
     os.dup2(descriptor, sys.stderr.fileno())
-    function(*args)
-
-
-def _run(args: list[str], environment: Mapping[str, str], max_file_bytes: int) -> None:
     os.environ.update(environment)
     if "RANK" in environment:
         rank_zero_only.rank = int(environment["RANK"])  # type: ignore[attr-defined]  # set when lightning was imported
-    resource.setrlimit(resource.RLIMIT_FSIZE, (max_file_bytes, resource.RLIM_INFINITY))
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background jobs
     main(args)

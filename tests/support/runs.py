@@ -9,7 +9,7 @@ from typing import Any
 from lightning.pytorch import Trainer
 from torch import Tensor
 
-from mnist_lightning.runs.checkpoint_file import load_checkpoint
+from mnist_lightning.runs.checkpoint import load_checkpoint
 from support import processes
 
 PROJECT = Path(__file__).parents[2]

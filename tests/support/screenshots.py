@@ -14,7 +14,7 @@ from mnist_lightning.main import main as command_line
 from support import demo_page
 from support.browser import open_page
 from support.runs import PROJECT
-from support.tensorboard_pages import TIMEOUT_MS, filter_tags, open_dashboard, projector_frame, server, wait_for_text
+from support.tensorboard_pages import TIMEOUT_MS, filter_tags, open_dashboard, server, wait_for_text
 
 DOCS = PROJECT / "docs"
 NUM_COLOURS = 256  # a palette halves the file size without visible loss
@@ -38,7 +38,7 @@ def custom_scalars(page: Page, url: str) -> None:
 
 
 def images(page: Page, url: str) -> None:
-    """Confusion matrix, accuracy per digit and most confident mistakes of one run."""
+    """Confusion matrix and most confident mistakes of one run."""
     open_dashboard(page, url, "images")
     filter_tags(page, "validation/")
     page.locator("tf-runs-selector input").first.fill("version_0")
@@ -51,18 +51,10 @@ def hparams(page: Page, url: str) -> None:
     wait_for_text(page, ["optimized/version_1", "0.050000"])
 
 
-def projector(page: Page, url: str) -> None:
-    """The test images by their features."""
-    open_dashboard(page, url, "projector")
-    page.wait_for_selector("iframe")
-    wait_for_text(page, ["Points:", "1000"], projector_frame(page))
-
-
 PICTURES: dict[str, tuple[Callable[[Page, str], None], int, int]] = {  # function, width and height in pixels
     "custom_scalars": (custom_scalars, 1500, 620),
     "images": (images, 1500, 640),
     "hparams": (hparams, 1700, 300),
-    "projector": (projector, 1200, 720),
 }
 
 

@@ -12,16 +12,16 @@ import time
 from types import TracebackType
 
 MAX_SECONDS = 120
+COLUMNS = 180
 
 
 class Terminal:
     """Runs `python -m mnist_lightning ARGS` in a new terminal, and kills it at the end if it still runs."""
 
-    def __init__(self, args: list[str], columns: int = 180, environment: dict[str, str] | None = None) -> None:
+    def __init__(self, args: list[str], environment: dict[str, str] | None = None) -> None:
         self._master, slave = pty.openpty()
-        termios.tcsetwinsize(slave, (50, columns))
+        termios.tcsetwinsize(slave, (50, COLUMNS))
         self.written = ""  # including cursor movements
-        self._columns = columns
         self.process = subprocess.Popen(
             [sys.executable, "-m", "mnist_lightning", *args],
             stdin=slave,
@@ -67,7 +67,7 @@ class Terminal:
         for token in re.findall(r"\x1b\[[\d;?]*[A-Za-z]|.", self.written, re.DOTALL):
             if token == "\r":
                 column = 0
-            elif token == "\n" or (token[0] != "\x1b" and column == self._columns):
+            elif token == "\n" or (token[0] != "\x1b" and column == COLUMNS):
                 row, column = row + 1, column if token == "\n" else 0
                 lines += [""] * (row + 1 - len(lines))
             elif token == "\x1b[A":

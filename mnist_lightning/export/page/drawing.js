@@ -6,7 +6,7 @@ const { classes, accuracy } = model.metadata;
 const [answer, hint, paper, undo, clear, bars, seen, layers, maps] = [
   "answer", "hint", "paper", "undo", "clear", "bars", "seen", "layers", "maps",
 ].map((id) => document.getElementById(id));
-const pen = paper.getContext("2d", { willReadFrequently: true });
+const pen = paper.getContext("2d");
 const START = { answer: "Draw a digit", hint: "In the box, with a mouse, pen or finger." };
 const NOTHING = { answer: "", hint: "" };
 let strokes = []; // lists of points [x, y] in canvas pixels
@@ -33,9 +33,9 @@ function verdict(probabilities) {
 }
 
 function update() {
-  drawStrokes(pen, strokes, PEN_WIDTH * paper.width);
+  drawStrokes(pen, strokes, PEN_WIDTH);
   undo.disabled = clear.disabled = strokes.length === 0;
-  const found = strokes.length === 0 ? { problem: START } : prepare(strokes, pen), { pixels } = found;
+  const found = strokes.length === 0 ? { problem: START } : prepare(strokes), { pixels } = found;
   const problem = pointer === null ? found.problem : NOTHING; // a stroke begins as a dot
   const { logits, outputs } = runNetwork(network, pixels || new Uint8Array(28 * 28));
   const probabilities = pixels ? softmax(logits) : null;
