@@ -372,7 +372,7 @@ def _raise_stop_iteration(trainer: Trainer) -> None:
     """Makes a StopIteration from a step or hook an error: the framework would take it for the end of the data.
 
     The profiler is the one public place through which the framework calls every step and hook;
-    tests/test_hooks.py fails if that changes.
+    tests/test_wrong_results.py fails if that changes.
     """
     profiler: Any = trainer.profiler  # type: ignore[attr-defined]
     profile = profiler.profile

@@ -1,4 +1,4 @@
-"""Options: the parser of all commands with its short errors, the checks of a run's settings, and a quiet framework."""
+"""Options: the parser of all commands with its short errors, and a quiet framework."""
 
 import difflib
 import inspect

@@ -77,5 +77,5 @@ def test_the_tests_left_pass(project: Path) -> None:
     run(project, f"{pytest_command} --collect-only -m ''")
     run(project, "ruff check .")
     # All of them pass, in minutes: here those that know other files of the repository, or the package's parts.
-    names = ("configs", "layers", "networks", "python_api", "wrong_results")
+    names = ("configs", "layers", "networks", "python_api", "runs")
     run(project, f"{pytest_command} {' '.join(f'tests/test_{name}.py' for name in names)}")

@@ -99,5 +99,5 @@ The learning rate is read after the epoch's last step; seconds include validatio
 
 def rate_note(record: Record) -> str:
     """A sentence that says whose learning rate the record has, after a space; empty if it is that of all parameters."""
-    note = " The rate is that of batch norm's parameters; the convolutions have their own under Muon."
+    note = " The rate is that of all parameters but the convolutions, which have their own under Muon."
     return note if record.settings["model"].get("optimizer") == "muon" else ""
