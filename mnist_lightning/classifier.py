@@ -154,7 +154,8 @@ class DigitClassifier(LightningModule):
         Raises:
             UserError: the images have another shape or type.
         """
-        if self._trainer is None and not self.training:  # called by hand: a Trainer checks each stage's first batch
+        is_in_trainer = self._trainer is not None and self._trainer.state.status == "running"
+        if not is_in_trainer and not self.training:  # called by hand: the steps of a Trainer check their batches
             check_range(images)
         # With --trainer.precision 16-true or bf16-true, the network is in half precision, and the images are float32.
         dtype = next(self.net.parameters()).dtype
@@ -313,7 +314,7 @@ def check_range(images: Tensor) -> None:
 
 def _images_and_labels(batch: AnyBatch, batch_idx: int) -> tuple[Tensor, Tensor]:
     images, labels = batch[:2]
-    if batch_idx == 0:  # no other step waits for the device
+    if batch_idx == 0 or (images.device.type == "cpu" and not isinstance(batch, Batch)):  # steps never wait for a GPU
         check_range(images)
     return as_pixels(images), labels
 

@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 from jsonargparse.typing import NonNegativeInt, PositiveInt
+from lightning.fabric.plugins import ClusterEnvironment
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ProgressBar
@@ -222,6 +224,9 @@ class CommandLine(LightningCLI):
         has_bar = options["enable_progress_bar"] is not False and not any(isinstance(a, ProgressBar) for a in added)
         options["callbacks"] = [*added, *([parts.progress_bar] if has_bar else []), FiniteLoss()]
         options["plugins"] = [*_as_list(options["plugins"]), CheckpointFiles()]
+        has_environment = any(isinstance(plugin, ClusterEnvironment) for plugin in options["plugins"])
+        if is_one_process(self.config[self.command].trainer) and not has_environment:
+            options["plugins"].append(LightningEnvironment())  # not that of a cluster's job which this shell is in
         if self.command == "fit":
             check_added(added, self.run_folder, has_validation=parts.data.validation != "none")
             folder = Path(options["default_root_dir"])

@@ -322,7 +322,7 @@ def test_a_changing_accumulation_does_not_cut_the_schedule(fit: Fit, capfd: pyte
     "variables",
     [
         {"SLURM_PROCID": "3", "LOCAL_RANK": "1", "RANK": "2"},
-        {"SLURM_PROCID": "3", "SLURM_NTASKS": "4", "SLURM_JOB_NAME": "bash"},
+        {"SLURM_PROCID": "3", "SLURM_NTASKS": "4", "SLURM_JOB_NAME": "train"},
     ],
 )
 def test_a_single_process_is_the_first(variables: dict[str, str], tmp_path: Path) -> None:
@@ -489,3 +489,11 @@ def test_the_consoles_lines_fit_80_columns(fit: Fit, capfd: pytest.CaptureFixtur
     fit("--trainer.max_epochs", "2", "--trainer.max_steps", "5")
     out = capfd.readouterr().out
     assert max(map(len, out[: out.index("The run's files")].splitlines())) <= 80
+
+
+def test_every_batch_of_another_loader_is_checked(mnist: Sets) -> None:
+    images, labels = mnist[1].images[:128] / 255, mnist[1].labels[:128]
+    images[100] *= 255
+    loader = DataLoader(TensorDataset(images, labels), batch_size=64)
+    with pytest.raises(UserError, match="pixels from 0 to 255"):
+        quiet_trainer().test(DigitClassifier(), loader, verbose=False)

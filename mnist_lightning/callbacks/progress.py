@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from mnist_lightning.classifier import DigitClassifier
 from mnist_lightning.recipe import current_rates
-from mnist_lightning.runs.record_text import epoch_title, rate_text
+from mnist_lightning.runs.record_text import epoch_title
 
 
 def classifier_of(module: LightningModule) -> DigitClassifier:
@@ -95,7 +95,7 @@ class EpochProgressBar(TQDMProgressBar):
             return {}
         loss, accuracy = running_metrics(pl_module)
         rate = current_rates(trainer)["learning_rate"]
-        return {"loss": f"{loss:.4f}", "acc": f"{accuracy:.2%}", "lr": rate_text(rate)}
+        return {"loss": f"{loss:.4f}", "acc": f"{accuracy:.2%}", "lr": f"{rate:.3g}"}
 
 
 class ScalarLogger(Callback):

@@ -134,7 +134,8 @@ class RunRecord(Callback):
     def _judge(self, pl_module: LightningModule) -> None:
         record = self.record
         images = record.validated_on if record.test is None else "test images"
-        measured_on = f"{record.part_text(record.last_stage)}{record.dataset} {images}"
+        part = record.part_text("val" if record.test is None else "test")
+        measured_on = f"{part}{record.dataset} {images}"
         record.requirements = check_requirements(
             classifier_of(pl_module).net, record.epochs_trained, record.last_accuracy, measured_on
         )

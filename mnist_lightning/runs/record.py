@@ -126,11 +126,6 @@ class Record:
             return self.test.accuracy
         return self.epochs[-1].val_accuracy if self.epochs else None
 
-    @property
-    def last_stage(self) -> Literal["test", "val"]:
-        """The stage that `last_accuracy` is of."""
-        return "val" if self.test is None else "test"
-
     def part_text(self, stage: Literal["val", "test"]) -> str:
         """What to put before the name of the images that the run evaluated: `part of the `, or nothing."""
         return part_of(self.settings["trainer"].get(f"limit_{stage}_batches"))

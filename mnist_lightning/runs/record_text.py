@@ -22,11 +22,6 @@ def _end_of(row: EpochRow) -> float:
     return row.epoch if row.is_whole else row.epoch - 1 + row.trained_part
 
 
-def rate_text(learning_rate: float) -> str:
-    """With three digits, so that the last rates of a schedule are not 0."""
-    return f"{learning_rate:.3g}"
-
-
 def optional_text(value: float | None, form: str) -> str:
     """A number in this format; a dash for None."""
     return "–" if value is None else format(value, form)
@@ -72,7 +67,7 @@ def record_markdown(record: Record) -> str:
         "training loss": [f"{row.train_loss:.4f}" for row in record.epochs],
         "validation accuracy": [optional_text(row.val_accuracy, ".2%") for row in record.epochs],
         "validation loss": [optional_text(row.val_loss, ".4f") for row in record.epochs],
-        "learning rate": [rate_text(row.learning_rate) for row in record.epochs],
+        "learning rate": [f"{row.learning_rate:.3g}" for row in record.epochs],
         "seconds": [f"{row.seconds:.1f}" for row in record.epochs],
     }
     return f"""\

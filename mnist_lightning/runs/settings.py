@@ -59,8 +59,6 @@ def check_fit(config: Any) -> None:
             "--trainer.max_epochs and --trainer.max_steps are not set. "
             "Put configs/optimized.yaml before an overlay such as configs/cpu.yaml, or add --trainer.max_epochs 15."
         )
-    if config.run_name is not None and not re.fullmatch(r"[\w.-]*\w[\w.-]*", config.run_name):
-        raise UserError(f"--run_name {config.run_name}: use letters, digits, '.', '_' and '-' only.")
     owners = {"model": DigitClassifier, "data": DigitsDataModule}
     for option, reason in _without_effect(config).items():
         group, name = option.split(".")

@@ -140,12 +140,16 @@ class Study:
             missing = self.missing()
             counts = f"seeds finished: {len(self.runs()) - len(missing)}, to run: {len(missing)}"
             print(f"{self.title}: {counts}. After Ctrl-C, run the same command to continue.", flush=True)
+            run_of: dict[Future[Record | str], SeedRun] = {}
             try:
                 with workers(self.num_processes, self.num_threads, self.ray_address) as submit:
-                    run_of = {submit(run.args): run for run in missing}
-                    for ended in as_completed(run_of):
-                        _keep(run_of[ended], ended.result())
+                    run_of |= {submit(run.args): run for run in missing}
+                    for ended in as_completed(list(run_of)):
+                        _keep(run_of.pop(ended), ended.result())
             finally:
+                for ended, run in run_of.items():  # the seeds that were running when SIGTERM ended the loop
+                    if ended.done() and not ended.cancelled() and ended.exception() is None:
+                        _keep(run, ended.result())
                 self.write()
             return not self.missing()
 

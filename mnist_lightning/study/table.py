@@ -98,10 +98,11 @@ class StudyTable:
 
 def measured_on(record: Record) -> str:
     """The images of the last accuracy, and how often they were read."""
-    images = f"{record.part_text(record.last_stage)}{record.validated_on}"
-    if record.test is not None or record.validation == "test":
-        often = "once" if record.test is not None else "after each epoch"
-        images = f"{record.part_text(record.last_stage)}test images, read {often}"
+    images = f"{record.part_text('val')}{record.validated_on}"
+    if record.test is not None:
+        images = f"{record.part_text('test')}test images, read once"
+    elif record.validation == "test":
+        images += ", read after each epoch"
     return images if record.dataset == "MNIST" else f"{record.dataset}, {images}"
 
 
