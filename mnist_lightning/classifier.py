@@ -349,7 +349,7 @@ def check_finite(outputs: Tensor) -> None:
 
 def _check_convolutions(net: nn.Module) -> None:
     """Checks what Muon needs: it fixes the norm of each convolution's weights, and knows them by their dimensions."""
-    num_normed, num_convolutions = count_normed_convolutions(net)
+    num_normed, num_convolutions = count_normed_convolutions(executed_layers(net))
     num_weights = sum(each.ndim == 4 for each in net.parameters())
     if not num_normed == num_convolutions == num_weights > 0:
         raise UserError(

@@ -220,10 +220,10 @@ def executed_layers(net: nn.Module, image_shape: tuple[int, ...] = IMAGE_SHAPE) 
     return layers
 
 
-def count_normed_convolutions(net: nn.Module) -> tuple[int, int]:
+def count_normed_convolutions(layers: Sequence[ExecutedLayer]) -> tuple[int, int]:
     """The number of convolutions that batch norm follows, and of all."""
-    layers = [layer.module for layer in executed_layers(net)]
-    pairs = zip(layers, [*layers[1:], None], strict=True)
+    modules = [layer.module for layer in layers]
+    pairs = zip(modules, [*modules[1:], None], strict=True)
     following = [after for module, after in pairs if isinstance(module, nn.modules.conv._ConvNd)]
     # The base class of all kinds: --trainer.sync_batchnorm replaces the layers while it trains, and once more after.
     return sum(isinstance(after, nn.modules.batchnorm._BatchNorm) for after in following), len(following)

@@ -68,7 +68,7 @@ class EpochProgressBar(TQDMProgressBar):
         refresh_rate: Steps between updates of the bar, each of which waits for the device; 0 draws no bar.
     """
 
-    BAR_FORMAT = "{desc}: |{bar:5}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"  # fits 80 columns
+    BAR_FORMAT = "{desc}|{bar:5}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"  # fits 80 columns
 
     def __init__(self, refresh_rate: NonNegativeInt = 10) -> None:
         super().__init__(refresh_rate=refresh_rate)

@@ -37,7 +37,7 @@ def check_requirements(
     meet the requirement.
     """
     parameters, layers = num_trainable_parameters(net), executed_layers(net)
-    num_normed, num_convs = count_normed_convolutions(net)
+    num_normed, num_convs = count_normed_convolutions(layers)
     is_normed = num_normed == num_convs > 0
     dropouts = nn.modules.dropout._DropoutNd  # the base class of all kinds
     rates = [layer.module.p for layer in layers if isinstance(layer.module, dropouts) and layer.module.p > 0]

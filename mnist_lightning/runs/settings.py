@@ -51,7 +51,7 @@ def value_text(value: Any) -> str:
 
 
 def check_fit(config: Any) -> None:
-    """Checks the settings of `fit` before any work: config, end, name, and that each has an effect."""
+    """Checks the settings of `fit` before any work: config, end, and that each has an effect."""
     if not config.config:
         raise UserError(f"fit needs a config: `{PROGRAM} fit --config configs/optimized.yaml`.")
     if config.trainer.max_epochs is None and config.trainer.max_steps == -1:
