@@ -1,7 +1,6 @@
 """`fit`, `validate`, `test` and `predict`: a LightningCLI that gives each run a folder, its callbacks and a record."""
 
 import shutil
-import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 from operator import itemgetter
@@ -10,30 +9,23 @@ from typing import Any
 
 import torch
 from jsonargparse.typing import NonNegativeInt, PositiveInt
-from lightning.fabric.plugins import ClusterEnvironment
-from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch import Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from typing_extensions import override
 
-from mnist_lightning.callbacks.added import check_added
-from mnist_lightning.callbacks.checkpoints import BestCheckpoint, CheckpointFiles, LastCheckpoint
-from mnist_lightning.callbacks.hard_images import HardImages
-from mnist_lightning.callbacks.progress import EpochProgressBar, ScalarLogger, close_bars
+from mnist_lightning.callbacks.evaluation import EvaluationOutput
+from mnist_lightning.callbacks.progress import close_bars
 from mnist_lightning.callbacks.record import RunRecord
-from mnist_lightning.callbacks.stop import FiniteLoss, StopAtThreshold
+from mnist_lightning.callbacks.stop import StopAtThreshold
 from mnist_lightning.classifier import DigitClassifier
 from mnist_lightning.datamodule import DigitsDataModule
 from mnist_lightning.errors import PROGRAM, Terminated, UserError
-from mnist_lightning.files import atomic_write, check_output, csv_text, expanded, one_line, write_rows
+from mnist_lightning.files import atomic_write, check_output, expanded, one_line
 from mnist_lightning.options import TRAINER_COMMANDS, ShortErrorParser, telling_reason
 from mnist_lightning.runs.checkpoint import read_checkpoint, settings_config
 from mnist_lightning.runs.folder import claim_run_folder, locked, newest_last_checkpoint, run_folder_of
-from mnist_lightning.runs.record import part_of
 from mnist_lightning.runs.settings import (
     check_fit,
     check_network,
@@ -43,6 +35,7 @@ from mnist_lightning.runs.settings import (
     is_one_process,
     run_settings,
 )
+from mnist_lightning.trainer import as_list, trainer_arguments, without_handlers
 
 
 class RunParser(ShortErrorParser, LightningArgumentParser):
@@ -77,21 +70,28 @@ class CommandLine(LightningCLI):
         self.configs, self.options = split_configs(args[1:])
         self.ckpt_path: Path | None = None
         self.run_folder: Path | None = None  # of `fit`, in the first process
-        super().__init__(
-            DigitClassifier,
-            DigitsDataModule,
-            args=args,
-            parser_class=RunParser,
-            parser_kwargs={"prog": PROGRAM, self.command: {"description": TRAINER_COMMANDS[self.command]}},
-            save_config_callback=None,  # it would save the config of every command; ours is saved with the folder
-            auto_configure_optimizers=False,
-            trainer_defaults={
-                "default_root_dir": "runs",
-                "num_sanity_val_steps": 0,  # the first epoch ends soon enough to show a broken validation
-                "enable_model_summary": False,  # RunRecord prints the table of layers
-                "enable_autolog_hparams": False,  # would log the module's and the data's settings, but no others
-            },
-        )
+        try:
+            super().__init__(
+                DigitClassifier,
+                DigitsDataModule,
+                args=args,
+                parser_class=RunParser,
+                parser_kwargs={"prog": PROGRAM, self.command: {"description": TRAINER_COMMANDS[self.command]}},
+                save_config_callback=None,  # it would save the config of every command; ours is saved with the folder
+                auto_configure_optimizers=False,
+                trainer_defaults={
+                    "default_root_dir": "runs",
+                    "num_sanity_val_steps": 0,  # the first epoch ends soon enough to show a broken validation
+                    "enable_model_summary": False,  # RunRecord prints the table of layers
+                    "enable_autolog_hparams": False,  # would log the module's and the data's settings, but no others
+                },
+            )
+        except BaseException as error:
+            close_bars()
+            self._remove_unused_folder()
+            if (explained := self._explained(error)) is not None:
+                raise explained from None
+            raise
 
     @override
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]  # static there: it knows no arguments
@@ -110,7 +110,6 @@ class CommandLine(LightningCLI):
     @override
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_function_arguments(run_options, as_group=False)
-        parser.add_lightning_class_args(EpochProgressBar, "progress_bar")
         parser.link_arguments("seed_everything", "data.seed")
         if self.command == "fit":  # other commands take what the checkpoint was trained with
             parser.add_lightning_class_args(StopAtThreshold, "early_stopping")
@@ -172,6 +171,9 @@ class CommandLine(LightningCLI):
                 "--data.validation none, from the command line or the checkpoint, leaves no images to validate on. "
                 f"Use `{PROGRAM} test`, or --data.validation test or holdout."
             )
+        limit = f"limit_{'val' if self.command == 'validate' else self.command}_batches"
+        if self.command != "fit" and config.trainer[limit] == 0:
+            raise UserError(f"--trainer.{limit} 0 leaves nothing to evaluate. Use a larger value.")
         if self.command == "predict" and config.output is not None:
             config.output = expanded(config.output)
             check_output(Path(config.output), ".csv", ".json")
@@ -192,22 +194,59 @@ class CommandLine(LightningCLI):
             self.run_folder = claim_run_folder(Path(expanded(config.trainer.default_root_dir)), config.run_name)
             atomic_write(self.run_folder / "config.yaml", self._parser("fit").dump(config, skip_none=False))
         config.trainer.default_root_dir = str(self.run_folder)  # for the files of callbacks, loggers and profilers
-        for logger in _as_list(config.trainer.logger):
+        for logger in as_list(config.trainer.logger):
             if "save_dir" in getattr(logger, "init_args", {}) and logger.init_args.save_dir in (None, "."):
                 logger.init_args.save_dir = str(self.run_folder)
 
     @override
-    def instantiate_classes(self) -> None:
-        try:
-            super().instantiate_classes()
-        except BaseException as error:
-            self._remove_unused_folder()
-            if isinstance(error.__cause__, UserError):  # in an error of jsonargparse, about linked arguments
-                raise error.__cause__ from None
-            if isinstance(error, ValueError | TypeError | ImportError | MisconfigurationException):
-                reason = telling_reason(str(error)) or one_line(str(error))
-                raise UserError(f"a --trainer option cannot be set up: {reason[:300]}") from None
-            raise
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        parts = self.config_init[self.command]
+        command = command_text([self.command, *self.configs, *self.options])
+        if self.command == "fit":
+            self.record = RunRecord(self.run_folder, command, run_settings(self.config.fit))
+        last = self.record if self.command == "fit" else EvaluationOutput(parts.get("output"))
+        arguments = trainer_arguments(parts.trainer, parts.data, last)
+        return without_handlers(super().instantiate_trainer(**arguments))
+
+    def fit(self, model: DigitClassifier, datamodule: DigitsDataModule) -> None:
+        """Trains; tests the last weights once if nothing was validated on, and completes the record."""
+        with nullcontext() if self.run_folder is None else locked(self.run_folder):
+            self.trainer.fit(model, datamodule, ckpt_path=self.ckpt_path)
+            if self.config.fit.trainer.fast_dev_run:
+                print("fast_dev_run: training and validation ran without error. Nothing was written.")
+                return
+            if datamodule.validation == "none":
+                self.trainer.test(model, datamodule, verbose=False)
+            self.record.finish(self.trainer)
+
+    def validate(self, model: DigitClassifier, datamodule: DigitsDataModule) -> None:
+        """Evaluates on the validation images."""
+        self.trainer.validate(model, datamodule, ckpt_path=self.ckpt_path, verbose=False)
+
+    def test(self, model: DigitClassifier, datamodule: DigitsDataModule) -> None:
+        """Evaluates on the test images."""
+        self.trainer.test(model, datamodule, ckpt_path=self.ckpt_path, verbose=False)
+
+    def predict(self, model: DigitClassifier, datamodule: DigitsDataModule) -> None:
+        """Predicts the classes of the test images."""
+        if self.trainer.world_size > 1:
+            raise UserError("predict runs in one process. Add --trainer.devices 1.")
+        self.trainer.predict(model, datamodule, return_predictions=False, ckpt_path=self.ckpt_path)
+
+    def _explained(self, error: BaseException) -> BaseException | None:
+        """The same error in terms of what the user can do; None if it says so itself, or if nothing is known."""
+        if isinstance(error.__cause__, UserError):  # in an error of jsonargparse, about linked arguments
+            return error.__cause__
+        is_set_up = not hasattr(self, "config") or hasattr(self, "trainer")
+        if not is_set_up and isinstance(error, ValueError | TypeError | ImportError | MisconfigurationException):
+            reason = telling_reason(str(error)) or one_line(str(error))
+            return UserError(f"a --trainer option cannot be set up: {reason[:300]}")
+        # The framework turns Ctrl-C into SystemExit.
+        ended = error.__context__ if isinstance(error, SystemExit) else error
+        last = None if self.run_folder is None else self.run_folder / "checkpoints" / "last.ckpt"
+        if isinstance(ended, KeyboardInterrupt | Terminated) and last is not None and last.exists():
+            return type(ended)(f"To resume, repeat the command with --ckpt_path {last}")
+        return None
 
     def _remove_unused_folder(self) -> None:
         """Removes the folder of a run that has left nothing but its config."""
@@ -215,120 +254,6 @@ class CommandLine(LightningCLI):
             names = {path.name for path in self.run_folder.rglob("*") if path.is_file()}
             if names <= {"config.yaml", ".lock"}:
                 shutil.rmtree(self.run_folder, ignore_errors=True)
-
-    @override
-    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        parts = self.config_init[self.command]
-        options: dict[str, Any] = parts.trainer.as_dict()
-        added = _as_list(options["callbacks"])
-        has_bar = options["enable_progress_bar"] is not False and not any(isinstance(a, ProgressBar) for a in added)
-        options["callbacks"] = [*added, *([parts.progress_bar] if has_bar else []), FiniteLoss()]
-        options["plugins"] = [*_as_list(options["plugins"]), CheckpointFiles()]
-        has_environment = any(isinstance(plugin, ClusterEnvironment) for plugin in options["plugins"])
-        if is_one_process(self.config[self.command].trainer) and not has_environment:
-            options["plugins"].append(LightningEnvironment())  # not that of a cluster's job which this shell is in
-        if self.command == "fit":
-            check_added(added, self.run_folder, has_validation=parts.data.validation != "none")
-            folder = Path(options["default_root_dir"])
-            options["logger"] = _loggers(options, folder)
-            self.record = RunRecord(
-                self.run_folder,
-                command_text([self.command, *self.configs, *self.options]),
-                run_settings(self.config.fit),
-            )
-            options["callbacks"] = _callbacks(parts, options, self.record, folder / "checkpoints")
-        trainer = Trainer(**options)
-        # With --trainer.max_steps, the framework would end an epoch twice if a run resumes at its end. There is no
-        # public switch; tests/test_resume.py, the run that ends within an epoch, fails without this line.
-        trainer.fit_loop._iteration_based_training = lambda: False  # type: ignore[method-assign]
-        # main.py handles SIGTERM. The framework's handler waits for the other processes of a run, for ever if they did
-        # not get the signal: tests/test_distributed.py, the ranks that are ended.
-        trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
-        return trainer
-
-    def fit(self, model: DigitClassifier, datamodule: DigitsDataModule) -> None:
-        """Trains; tests the last weights once if nothing was validated on, and completes the record."""
-        try:
-            with nullcontext() if self.run_folder is None else locked(self.run_folder):
-                self.trainer.fit(model, datamodule, ckpt_path=self.ckpt_path)
-                if self.config.fit.trainer.fast_dev_run:
-                    print("fast_dev_run: training and validation ran without error. Nothing was written.")
-                    return
-                if datamodule.validation == "none":
-                    self.trainer.test(model, datamodule, verbose=False)
-                self.record.finish(self.trainer)
-        except BaseException as error:
-            close_bars()
-            self._remove_unused_folder()
-            # The framework turns Ctrl-C into SystemExit.
-            ended = error.__context__ if isinstance(error, SystemExit) else error
-            last = None if self.run_folder is None else self.run_folder / "checkpoints" / "last.ckpt"
-            if isinstance(ended, KeyboardInterrupt | Terminated) and last is not None and last.exists():
-                raise type(ended)(f"To resume, repeat the command with --ckpt_path {last}") from None
-            raise
-
-    def validate(self, model: DigitClassifier, datamodule: DigitsDataModule) -> None:
-        """Evaluates on the validation images, and prints accuracy and loss."""
-        self.trainer.validate(model, datamodule, ckpt_path=self.ckpt_path, verbose=False)
-        self._print_evaluation("val", self.trainer.limit_val_batches, datamodule.validation_title)
-
-    def test(self, model: DigitClassifier, datamodule: DigitsDataModule) -> None:
-        """Evaluates on the test images, and prints accuracy and loss."""
-        self.trainer.test(model, datamodule, ckpt_path=self.ckpt_path, verbose=False)
-        self._print_evaluation("test", self.trainer.limit_test_batches, "test images")
-
-    @rank_zero_only
-    def _print_evaluation(self, stage: str, limit: float, images: str) -> None:
-        figures = {name.removeprefix(f"{stage}/"): float(each) for name, each in self.trainer.callback_metrics.items()}
-        if "accuracy" not in figures:
-            raise UserError(f"--trainer.limit_{stage}_batches {limit} leaves nothing to evaluate. Use a larger value.")
-        line = f"{self.datamodule.title}, {part_of(limit)}{images}: accuracy {figures['accuracy']:.2%}"
-        line += f", loss {figures['loss']:.4f}"
-        if "single_view_accuracy" in figures:
-            line += f"; {figures['single_view_accuracy']:.2%} without test-time augmentation"
-        print(line, flush=True)
-
-    def predict(self, model: DigitClassifier, datamodule: DigitsDataModule) -> None:
-        """Writes a row per image to --output, or as CSV to standard output."""
-        if self.trainer.world_size > 1:
-            raise UserError("predict runs in one process. Add --trainer.devices 1.")
-        batches: Any = self.trainer.predict(model, datamodule, ckpt_path=self.ckpt_path)
-        pairs = [pair for batch in batches for pair in zip(*(part.tolist() for part in batch), strict=True)]
-        rows = [
-            {"dataset": datamodule.title, "index": index, "class": model.class_names[label], "probability": probability}
-            for index, (label, probability) in enumerate(pairs)
-        ]
-        if self.config.predict.output is None:
-            sys.stdout.write(csv_text(rows))
-        else:
-            write_rows(Path(self.config.predict.output), rows)
-
-
-def _loggers(options: dict[str, Any], folder: Path) -> list[Logger] | bool:
-    """TensorBoard's logger of the run's folder, and the user's; processes other than the first write nothing."""
-    if options["logger"] is False or options["fast_dev_run"]:
-        return False
-    tensorboard = TensorBoardLogger(folder.parent, name="", version=folder.name, default_hp_metric=False)
-    return [tensorboard, *([] if options["logger"] is True else _as_list(options["logger"]))]
-
-
-def _callbacks(parts: Any, options: dict[str, Any], record: RunRecord, checkpoints: Path) -> list[Callback]:
-    """All callbacks of `fit`, in the order in which the Trainer calls them, except that checkpoints come last.
-
-    FiniteLoss, among the options' callbacks, comes before those that would report or save a bad loss.
-    """
-    callbacks = [parts.early_stopping, *options["callbacks"], ScalarLogger(), record]
-    if parts.data.hard_fraction < 1:
-        callbacks.insert(0, HardImages())
-    if options["logger"]:
-        from mnist_lightning.tensorboard.dashboards import Dashboards
-
-        callbacks.append(Dashboards(record))
-    if options["enable_checkpointing"] is not False and not options["fast_dev_run"]:
-        for checkpoint in (BestCheckpoint(), LastCheckpoint()):  # in this order: last.ckpt holds the best score
-            checkpoint.dirpath = str(checkpoints)
-            callbacks.append(checkpoint)
-    return callbacks
 
 
 def _named_checkpoint(config: Any) -> Path | None:
@@ -341,12 +266,6 @@ def _named_checkpoint(config: Any) -> Path | None:
 def _run_name(config: Any) -> str | None:
     """`--run_name`, or the names of all configs, as in `optimized-cpu`; None without either."""
     return config.run_name or "-".join(Path(str(path)).stem for path in config.config or []) or None
-
-
-def _as_list(value: Any) -> list[Any]:
-    if value is None:
-        return []
-    return value if isinstance(value, list) else [value]
 
 
 def split_configs(args: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -14,7 +14,7 @@ import mnist_lightning
 from mnist_lightning.errors import PROGRAM, Terminated, UserError
 from mnist_lightning.fast.allocation import keep_freed_memory
 from mnist_lightning.files import one_line
-from mnist_lightning.options import TRAINER_COMMANDS, load_framework
+from mnist_lightning.options import TRAINER_COMMANDS, load_framework, run_command
 
 # Each lives in the folder of its name. A command imports only what it needs: PyTorch and Lightning take seconds.
 COMMANDS = {
@@ -29,7 +29,6 @@ START = f"Start with `{PROGRAM} fit --config configs/optimized.yaml`, or run `{P
 MACHINE_ERRORS = {
     "/gloo/": "another process of this run has ended or cannot be reached; its output says why. Resume with "
     "--ckpt_path last and the same number of processes.",
-    "DataLoader worker": "a loader process has ended, perhaps because there is not enough memory.",
     "can't allocate memory": "there is not enough memory. Use a smaller --data.batch_size or --data.eval_batch_size.",
     "out of memory": "there is not enough memory. Use a smaller --data.batch_size or --data.eval_batch_size.",
 }
@@ -84,7 +83,7 @@ def _run(args: list[str]) -> None:
         case ["--version", *_]:
             print(f"mnist_lightning {mnist_lightning.__version__}")
         case [name, *rest] if name in COMMANDS:
-            import_module(f"mnist_lightning.{name}.command").main(rest)
+            run_command(getattr(import_module(f"mnist_lightning.{name}.command"), name), rest)
         case [name, *_] if name in TRAINER_COMMANDS:
             load_framework()
             import_module("mnist_lightning.cli").CommandLine(args)

@@ -24,40 +24,36 @@ TRAINER_COMMANDS = {
     "test": "Evaluate a checkpoint on the test images.",
     "predict": "Write the class that a checkpoint sees in each test image.",
 }
-MAX_YAML_NODES = 100_000
+
+
+class StrictLoader(yaml.SafeLoader):
+    """Refuses what YAML allows and a config does not need: keys that stand twice, and aliases, which can be huge."""
+
+    @override
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError(f"an alias (*) in line {self.line + 1}: write the value instead")
+        node = super().compose_node(parent, index)
+        if isinstance(node, yaml.MappingNode):
+            keys = [str(key.value) for key, _ in node.value]
+            if twice := [key for key in keys if keys.count(key) > 1]:
+                raise yaml.YAMLError(f"the key {twice[0]} stands twice in line {node.start_mark.line + 1} or below")
+        return node
 
 
 def load_yaml(text: str) -> Any:
-    """Reads YAML as jsonargparse does.
+    """Reads YAML as jsonargparse does, but with the StrictLoader's checks.
 
     Raises:
-        YAMLError: it is no YAML, a key stands twice, or aliases make it endless or huge.
+        YAMLError: it cannot be read.
     """
     try:
-        _num_nodes(yaml.compose(text, yaml.SafeLoader), {})
+        yaml.compose(text, StrictLoader)
         return yaml_load(text)
     except RecursionError:
         raise yaml.YAMLError("nested too deeply") from None
     except (TypeError, ValueError) as error:  # a key that is a list, a number of thousands of digits
         raise yaml.YAMLError(str(error)) from None
-
-
-def _num_nodes(node: yaml.Node | None, counted: dict[int, int]) -> int:
-    """The number of values below a node, with aliases expanded; refuses keys that stand twice."""
-    if not isinstance(node, yaml.CollectionNode):
-        return 1
-    if id(node) not in counted:
-        counted[id(node)] = MAX_YAML_NODES  # until it is known: an alias within would never end
-        parts = node.value
-        if isinstance(node, yaml.MappingNode):
-            keys = [str(key.value) for key, _ in node.value]
-            if twice := [key for key in keys if keys.count(key) > 1]:
-                raise yaml.YAMLError(f"the key {twice[0]} stands twice in line {node.start_mark.line + 1} or below")
-            parts = [part for pair in node.value for part in pair]
-        counted[id(node)] = 1 + sum(_num_nodes(part, counted) for part in parts)
-    if counted[id(node)] >= MAX_YAML_NODES:
-        raise yaml.YAMLError(f"it has more than {MAX_YAML_NODES:,} values")
-    return counted[id(node)]
 
 
 set_loader("yaml", load_yaml, exceptions=(yaml.YAMLError,))
@@ -123,26 +119,31 @@ def telling_reason(error: str) -> str:
     return " ".join(found[1].split()) if found else ""
 
 
-def command_parser(command: Callable[..., None], positional: tuple[str, ...] = ()) -> ShortErrorParser:
-    """The parser of `python -m mnist_lightning NAME`: a function's signature gives the options, its docstring the help.
-
-    Args:
-        command: the function, after which the command is named.
-        positional: arguments that are not options; the caller adds them.
-    """
-    description, _, _ = (inspect.getdoc(command) or "").partition("\n")
-    parser = ShortErrorParser(prog=f"{PROGRAM} {command.__name__}", description=description)
+def command_parser(command: Callable[..., None]) -> ShortErrorParser:
+    """The parser of a function as a command: its signature gives the options, its docstring the help."""
+    doc = inspect.getdoc(command) or ""
+    parser = ShortErrorParser(prog=f"{PROGRAM} {command.__name__}", description=doc.partition("\n")[0])
     parser.add_argument("-c", "--config", action="config", help="YAML file of options.")
-    parser.add_function_arguments(command, as_group=False, skip=set(positional))
+    for name, kind in _positional(command).items():  # jsonargparse skips them
+        text = re.search(rf"{name}: (.*)", doc)
+        parser.add_argument(name, type=str, nargs="+" if kind == list[str] else None, help=text and text[1])
+    parser.add_function_arguments(command, as_group=False, skip=set(_positional(command)))
     return parser
 
 
-def parse_options(parser: ShortErrorParser, args: Sequence[str]) -> dict[str, Any]:
-    """Parses a command's arguments, and then imports the framework: errors and `--help` do not wait for it."""
-    options = parser.parse_args(list(args)).as_dict()
+def _positional(command: Callable[..., None]) -> dict[str, Any]:
+    """Names and types of the positional-only parameters, which are arguments without `--`."""
+    parameters = inspect.signature(command).parameters.values()
+    return {each.name: each.annotation for each in parameters if each.kind is each.POSITIONAL_ONLY}
+
+
+def run_command(command: Callable[..., None], args: Sequence[str]) -> None:
+    """Runs a function as a command. Errors in `args`, and `--help`, do not wait for the framework's import."""
+    options = command_parser(command).parse_args(list(args)).as_dict()
     del options["config"]  # the file, whose settings are among the options
     load_framework()
-    return {name: expanded(value) if isinstance(value, str) else value for name, value in options.items()}
+    options = {name: expanded(value) if isinstance(value, str) else value for name, value in options.items()}
+    command(*[options.pop(name) for name in _positional(command)], **options)
 
 
 def load_framework() -> None:
@@ -152,28 +153,19 @@ def load_framework() -> None:
     """
     if "lightning" not in sys.modules and sys.stderr.isatty():
         print("Loading PyTorch and Lightning ...", file=sys.stderr, flush=True)
-    import lightning.pytorch
+    from lightning.fabric.utilities.warnings import PossibleUserWarning
 
-    folder = Path(lightning.pytorch.__file__).parent
     for name in ("lightning.pytorch", "lightning.fabric"):
-        handler = logging.StreamHandler()
-        # Messages of callbacks and profilers were requested by an option.
-        handler.addFilter(
-            lambda record: (
-                record.levelno >= logging.WARNING
-                or Path(record.pathname).parent in (folder / "callbacks", folder / "profilers")
-            )
-        )
-        logging.getLogger(name).handlers = [handler]
-        logging.getLogger(name).propagate = False
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for name in ("callbacks", "profilers"):  # their messages were requested by an option
+        logging.getLogger(f"lightning.pytorch.{name}").setLevel(logging.INFO)
+    warnings.filterwarnings("ignore", category=PossibleUserWarning)
     for message in (
         ".*args parameter is intended to run from within Python.*",  # pytest and notebooks have arguments of their own
         ".*LeafSpec.*",
         ".*Checkpoint directory .* exists and is not empty.*",  # the folder is the run's own
         ".*Total length of `list` across ranks is zero.*",  # --data.validation none means it
-        ".*It is recommended to use `self.log.*sync_dist.*",  # the metrics that are logged are summed over processes
         ".*callbacks used to create the checkpoint need to be provided.*",  # an evaluation writes no record
         ".*The dirpath has changed.*",  # a run's folder may be moved
-        ".*number of training batches .* smaller than the logging interval.*",
     ):
         warnings.filterwarnings("ignore", message)

@@ -18,6 +18,7 @@ LAYERS = [
     ["figures"],
     ["callbacks"],
     ["tensorboard"],
+    ["trainer"],
     ["cli"],
     ["study", "report", "read", "export", "demo"],
     ["main", "__main__"],

@@ -9,7 +9,7 @@ from support.terminal import Terminal
 
 LONG_RUN = [
     *("fit", "--config", "configs/offline.yaml", "--trainer.max_epochs", "1000", "--trainer.logger", "false"),
-    *("--num_threads", "1", "--progress_bar.refresh_rate", "1", "--data.batch_size", "512"),
+    *("--num_threads", "1", "--trainer.log_every_n_steps", "1", "--data.batch_size", "512"),
 ]
 
 

@@ -291,11 +291,10 @@ def test_a_key_that_stands_twice_is_refused(
     assert error in error_of(["fit", "--config", str(tmp_path / "twice.yaml")], capfd)
 
 
-def test_nested_aliases_are_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
-    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
-    (tmp_path / "bomb.yaml").write_text("\n".join(lines))
-    assert "more than 100,000 values" in error_of(["fit", "--config", str(tmp_path / "bomb.yaml")], capfd)
+def test_aliases_are_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Nested ones need little text and much memory."""
+    (tmp_path / "alias.yaml").write_text("a: &a [x, x]\nb: [*a, *a]")
+    assert "an alias (*) in line 2" in error_of(["fit", "--config", str(tmp_path / "alias.yaml")], capfd)
 
 
 def test_the_learning_rate_finder_changes_the_rate() -> None:
@@ -413,7 +412,6 @@ class Fails(Callback):
     [
         "memory",
         "DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes",
-        "DataLoader worker (pid 5) is killed by signal",
     ],
 )
 def test_errors_of_the_machine_take_one_line(text: str, fit: Fit, capfd: pytest.CaptureFixture[str]) -> None:

@@ -3,7 +3,6 @@
 import sys
 from typing import Any
 
-from jsonargparse.typing import NonNegativeInt
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm, convert_inf
@@ -62,16 +61,9 @@ def close_bars() -> None:
 
 
 class EpochProgressBar(TQDMProgressBar):
-    """A bar with loss, running accuracy, learning rate and time left, if standard error is a terminal.
-
-    Args:
-        refresh_rate: Steps between updates of the bar, each of which waits for the device; 0 draws no bar.
-    """
+    """A bar with loss, running accuracy, learning rate and time left, if standard error is a terminal."""
 
     BAR_FORMAT = "{desc}|{bar:5}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"  # fits 80 columns
-
-    def __init__(self, refresh_rate: NonNegativeInt = 10) -> None:
-        super().__init__(refresh_rate=refresh_rate)
 
     def _bar(self) -> Tqdm:
         hidden, form = self.is_disabled or not sys.stderr.isatty(), self.BAR_FORMAT

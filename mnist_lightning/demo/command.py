@@ -2,15 +2,7 @@
 
 import tempfile
 import webbrowser
-from collections.abc import Sequence
 from pathlib import Path
-
-from mnist_lightning.options import command_parser, parse_options
-
-
-def main(args: Sequence[str]) -> None:
-    """Runs the command: `main(["--ckpt_path", "models/mnist.ckpt"])`."""
-    demo(**parse_options(command_parser(demo), args))
 
 
 def demo(ckpt_path: str = "models/mnist.ckpt", network: str | None = None) -> None:

@@ -1,15 +1,7 @@
 """`python -m mnist_lightning export`: writes a network to one file and compares the file with the network."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
-
-from mnist_lightning.options import command_parser, parse_options
-
-
-def main(args: Sequence[str]) -> None:
-    """Runs the command: `main(["--ckpt_path", "models/mnist.ckpt", "--format", "onnx", "--output", "mnist.onnx"])`."""
-    export(**parse_options(command_parser(export), args))
 
 
 def export(

@@ -1,23 +1,14 @@
 """`python -m mnist_lightning read`: recognises the digits in image files and prints one line per file."""
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
-from mnist_lightning.data import IMAGE_KINDS
 from mnist_lightning.errors import CheckpointError
-from mnist_lightning.options import command_parser, parse_options
-
-
-def main(args: Sequence[str]) -> None:
-    """Runs the command: `main(["photo.png", "scans/"])`."""
-    parser = command_parser(read, positional=("images",))
-    parser.add_argument("images", nargs="+", type=str, help=f"Image files or folders with image files: {IMAGE_KINDS}.")
-    read(**parse_options(parser, args))
 
 
 def read(
     images: list[str],
+    /,
     ckpt_path: str = "models/mnist.ckpt",
     output: str | None = None,
     network: str | None = None,
@@ -25,7 +16,7 @@ def read(
     """Recognise the digit in each image file and print one line per file; status 1 if one is not read with certainty.
 
     Args:
-        images: Image files or folders with image files.
+        images: Image files or folders with image files: PNG, JPEG, GIF, BMP, TIFF, WebP or PPM.
         ckpt_path: Checkpoint of the network.
         output: New file for the results, FILE.csv or FILE.json.
         network: Class path of the checkpoint's network, if it is your own, such as my_nets.MyNet.

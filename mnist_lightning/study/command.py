@@ -1,16 +1,8 @@
 """`python -m mnist_lightning study`: the command line of studies."""
 
 import sys
-from collections.abc import Sequence
 
 from jsonargparse.typing import PositiveInt
-
-from mnist_lightning.options import command_parser, parse_options
-
-
-def main(args: Sequence[str]) -> None:
-    """Runs the command: `main(["--config", "configs/studies/fast.yaml"])`."""
-    study(**parse_options(command_parser(study), args))
 
 
 def study(
