@@ -17,8 +17,7 @@ from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 from typing_extensions import override
 
-from mnist_lightning.data.augmentation import one_pixel_shifts
-from mnist_lightning.data.batches import Batch, TrainingBatches, seed_dropout
+from mnist_lightning.data.batches import Batch, TrainingBatches, one_pixel_shifts, seed_dropout
 from mnist_lightning.data.datasets import DIGITS, MNIST_PIXELS
 from mnist_lightning.errors import DivergenceError, UserError, check_choices
 from mnist_lightning.fast.fused_layers import fused_forward
@@ -74,9 +73,9 @@ class DigitClassifier(LightningModule):
         test_time_augmentation: Average the logits of each image and its eight shifts by one pixel: slightly more
             accurate, at nine times the cost. The test also reports the accuracy without it.
         channels_last: Use channels-last memory order, which is faster; the results are equal up to rounding.
-        backend: How the network is computed, with equal results up to rounding: `fused` computes convolution, batch
-            norm, ReLU, dropout and pooling together on a CPU, and falls back to `layers` on a GPU, or if your network
-            is no `LayeredNet`; `layers` calls PyTorch's layers one by one.
+        backend: How the network is computed: `fused` computes convolution, batch norm, ReLU, dropout and pooling
+            together on a CPU, and falls back to `layers` on a GPU, or if your network is no `LayeredNet`; `layers`
+            calls PyTorch's layers one by one. Both are equal up to rounding; dropout draws other positions.
         class_names: Names of the classes, in the order of the labels. The command `fit` takes this and the next two
             from the data; from Python, pass `**data.classifier_settings`.
         pixel_mean: Mean of the training images' pixels, in [0, 1], which is subtracted.
@@ -155,7 +154,7 @@ class DigitClassifier(LightningModule):
             UserError: the images have another shape or type.
         """
         is_in_trainer = self._trainer is not None and self._trainer.state.status == "running"
-        if not is_in_trainer and not self.training:  # called by hand: the steps of a Trainer check their batches
+        if not is_in_trainer and not (self.training and images.device.type != "cpu"):  # steps never wait for a GPU
             check_range(images)
         # With --trainer.precision 16-true or bf16-true, the network is in half precision, and the images are float32.
         dtype = next(self.net.parameters()).dtype
@@ -171,11 +170,20 @@ class DigitClassifier(LightningModule):
         normalised: Tensor = (images - self.pixel_mean) / self.pixel_std
         return normalised
 
+    def _images_and_labels(self, batch: AnyBatch, batch_idx: int) -> tuple[Tensor, Tensor]:
+        """The images, float in [0, 1], and labels of a batch, checked where that does not make each step wait."""
+        images, labels = batch[:2]
+        # Batches of the data module are of one kind, and steps never wait for a GPU.
+        if batch_idx == 0 or (images.device.type == "cpu" and not isinstance(batch, Batch)):
+            check_range(images)
+            check_labels(labels, len(images), len(self.class_names))
+        return as_pixels(images), labels
+
     def _view_logits(self, images: Tensor) -> Tensor:
         """Logits (V, B, num_classes) that an evaluation averages: of the images (B, 1, 28, 28) and their shifts."""
         views = one_pixel_shifts(images) if self.test_time_augmentation else images.unsqueeze(0)
         logits: Tensor = self(views.flatten(0, 1))
-        return logits.float().view(*views.shape[:2], -1)
+        return logits.float().view(*views.shape[:2], logits.shape[-1])
 
     def probabilities(self, images: Tensor) -> Tensor:
         """Probabilities (B, num_classes) for images (B, 1, 28, 28), uint8 or float in [0, 1], as in an evaluation.
@@ -200,20 +208,20 @@ class DigitClassifier(LightningModule):
     def training_step(self, batch: AnyBatch, batch_idx: int) -> dict[str, Tensor]:
         if isinstance(batch, Batch):
             seed_dropout(batch.dropout_seed, batch.images.device)
-        images, labels = _images_and_labels(batch, batch_idx)
+        images, labels = self._images_and_labels(batch, batch_idx)
         logits = self(images).float()  # (B, num_classes), float32 also under autocast
         return {"loss": self._loss(logits, labels, self.train_metrics), "logits": logits.detach()}
 
     @override
     def validation_step(self, batch: AnyBatch, batch_idx: int) -> Tensor:
-        images, labels = _images_and_labels(batch, batch_idx)
+        images, labels = self._images_and_labels(batch, batch_idx)
         logits = self._view_logits(images).mean(dim=0)  # (B, num_classes)
         self._loss(logits, labels, self.val_metrics)
         return logits  # for the callbacks
 
     @override
     def test_step(self, batch: AnyBatch, batch_idx: int) -> Tensor:
-        images, labels = _images_and_labels(batch, batch_idx)
+        images, labels = self._images_and_labels(batch, batch_idx)
         views = self._view_logits(images)
         logits = views.mean(dim=0)
         self._loss(logits, labels, self.test_metrics)
@@ -312,11 +320,18 @@ def check_range(images: Tensor) -> None:
             )
 
 
-def _images_and_labels(batch: AnyBatch, batch_idx: int) -> tuple[Tensor, Tensor]:
-    images, labels = batch[:2]
-    if batch_idx == 0 or (images.device.type == "cpu" and not isinstance(batch, Batch)):  # steps never wait for a GPU
-        check_range(images)
-    return as_pixels(images), labels
+def check_labels(labels: Tensor, num_images: int, num_classes: int) -> None:
+    """Checks labels: one class index per image. Waits for the device.
+
+    Raises:
+        UserError: they have another shape, type or range.
+    """
+    is_integer = not (labels.is_floating_point() or labels.is_complex())
+    if labels.shape != (num_images,) or not is_integer or not ((labels >= 0) & (labels < num_classes)).all():
+        raise UserError(
+            f"labels with shape {tuple(labels.shape)} and type {labels.dtype}: use ({num_images},) integers from 0 to "
+            f"{num_classes - 1}, the index of each image's class."
+        )
 
 
 def check_classes(class_names: tuple[str, ...], data: object) -> None:
@@ -362,7 +377,7 @@ def _check_convolutions(net: nn.Module) -> None:
 def _check_single_image(net: nn.Module, num_images: int) -> None:
     """Refuses a last batch of one image if batch norm would have one value per channel, and no variance."""
     for layer in executed_layers(net):
-        if isinstance(layer.module, nn.modules.batchnorm._BatchNorm) and prod(layer.input_shape[1:]) == 1:
+        if isinstance(layer.module, nn.modules.batchnorm._BatchNorm) and prod(layer.input.shape[2:]) == 1:
             raise UserError(
                 f"--data.batch_size leaves a last batch of one image, of {num_images:,}, which the network's "
                 f"{type(layer.module).__name__} cannot normalise. Use another --data.batch_size."

@@ -9,17 +9,23 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from typing_extensions import override
 
-from mnist_lightning.data.augmentation import Interpolation, RandomAffine
-from mnist_lightning.data.batches import Batch, EvaluationBatches, LabelledImages, TrainingBatches
+from mnist_lightning.data.batches import (
+    Batch,
+    EvaluationBatches,
+    Interpolation,
+    LabelledImages,
+    RandomAffine,
+    TrainingBatches,
+)
 from mnist_lightning.data.datasets import (
     DataSet,
     DatasetName,
     PixelStatistics,
     data_set,
+    default_data_dir,
     pixel_statistics,
     stratified_split,
 )
-from mnist_lightning.data.idx_files import default_data_dir
 from mnist_lightning.errors import UserError, check_choices
 
 Validation = Literal["test", "holdout", "none"]

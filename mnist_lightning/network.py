@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from mnist_lightning.errors import UserError
-from mnist_lightning.fast.sparse_dropout import SparseDropout
 
 Head = Literal["average_pooling", "fully_connected"]
 
@@ -71,11 +70,11 @@ class OptimizedNet(LayeredNet):
         self.layers = nn.Sequential(
             *_conv_relu(1, first, batch_norm),
             *_conv_relu(first, second, batch_norm),
-            SparseDropout(dropout),
+            nn.Dropout(dropout),
             nn.MaxPool2d(2),  # (B, second, 14, 14)
             *_conv_relu(second, third, batch_norm),
             *_conv_relu(third, fourth, batch_norm),
-            SparseDropout(dropout),
+            nn.Dropout(dropout),
             nn.MaxPool2d(2),  # (B, fourth, 7, 7)
             *_conv_relu(fourth, fifth, batch_norm),
             *_conv_relu(fifth, num_classes, batch_norm),
@@ -188,20 +187,22 @@ def _text(error: Exception) -> str:
 
 
 class ExecutedLayer(NamedTuple):
-    """A layer as it computes one image."""
+    """A layer as it computes a batch."""
 
     module: nn.Module
-    input_shape: tuple[int, ...]  # without the batch: (C, H, W) or (C,)
-    output_shape: tuple[int, ...]
+    input: Tensor  # (B, C, H, W) or (B, C); the first one
+    output: Tensor
 
 
-def executed_layers(net: nn.Module, image_shape: tuple[int, ...] = IMAGE_SHAPE) -> list[ExecutedLayer]:
-    """Runs one blank image of this shape (C, H, W) through the network, in evaluation mode: its layers, in order."""
+def executed_layers(net: nn.Module, images: Tensor | None = None) -> list[ExecutedLayer]:
+    """Runs normalised images (B, 1, 28, 28) through the network, in evaluation mode: its layers, in order.
+
+    By default, the images are one blank one.
+    """
     layers: list[ExecutedLayer] = []
 
     def note(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        shapes = (tuple(each.shape[1:]) if isinstance(each, Tensor) else () for each in (*inputs[:1], output))
-        layers.append(ExecutedLayer(module, *shapes))
+        layers.append(ExecutedLayer(module, inputs[0], output))
 
     leaves = (
         module
@@ -209,24 +210,25 @@ def executed_layers(net: nn.Module, image_shape: tuple[int, ...] = IMAGE_SHAPE) 
         if "parametrizations" not in name and all(name == "parametrizations" for name, _ in module.named_children())
     )
     hooks = [module.register_forward_hook(note) for module in leaves]
-    was_training, parameter = net.training, next(net.parameters())
+    modes = [(module, module.training) for module in net.modules()]
+    parameter = next(net.parameters())
     try:
-        with torch.no_grad():
-            net.eval()(torch.zeros(1, *image_shape, device=parameter.device, dtype=parameter.dtype))
+        with torch.no_grad():  # evaluation draws no random numbers and changes no batch norm
+            net.eval()((torch.zeros(1, *IMAGE_SHAPE) if images is None else images).to(parameter))
     finally:
-        net.train(was_training)
+        for module, mode in modes:
+            module.training = mode
         for hook in hooks:
             hook.remove()
     return layers
 
 
 def count_normed_convolutions(layers: Sequence[ExecutedLayer]) -> tuple[int, int]:
-    """The number of convolutions that batch norm follows, and of all."""
-    modules = [layer.module for layer in layers]
-    pairs = zip(modules, [*modules[1:], None], strict=True)
-    following = [after for module, after in pairs if isinstance(module, nn.modules.conv._ConvNd)]
+    """The number of convolutions whose output batch norm normalises, and of all."""
+    outputs = [layer.output for layer in layers if isinstance(layer.module, nn.modules.conv._ConvNd)]
     # The base class of all kinds: --trainer.sync_batchnorm replaces the layers while it trains, and once more after.
-    return sum(isinstance(after, nn.modules.batchnorm._BatchNorm) for after in following), len(following)
+    normed = [layer.input for layer in layers if isinstance(layer.module, nn.modules.batchnorm._BatchNorm)]
+    return sum(any(output is each for each in normed) for output in outputs), len(outputs)
 
 
 def num_trainable_parameters(net: nn.Module) -> int:

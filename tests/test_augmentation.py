@@ -11,8 +11,14 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as TF  # noqa: N812  (PyTorch's usual name)
 
-from mnist_lightning.data.augmentation import AffineParameters, Interpolation, RandomAffine, affine, one_pixel_shifts
-from mnist_lightning.data.batches import LabelledImages
+from mnist_lightning.data.batches import (
+    AffineParameters,
+    Interpolation,
+    LabelledImages,
+    RandomAffine,
+    affine,
+    one_pixel_shifts,
+)
 
 NUM_IMAGES = 1000
 

@@ -1,9 +1,9 @@
-"""Sparse dropout."""
+"""The positions that dropout draws in the fused layers."""
 
 import pytest
 import torch
 
-from mnist_lightning.fast.sparse_dropout import SparseDropout, draw_dropped
+from mnist_lightning.fast.fused_layers import draw_dropped
 
 
 @pytest.mark.parametrize("probability", [0.001, 0.05, 0.5, 0.95])
@@ -25,24 +25,6 @@ def test_the_first_and_last_activations_are_dropped_as_often_as_others() -> None
     for _ in range(20_000):
         counts[draw_dropped(7, 0.3)] += 1
     assert counts / 20_000 == pytest.approx(torch.full((7,), 0.3), abs=0.02)
-
-
-@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
-def test_kept_activations_are_scaled_and_gradients_follow(memory_format: torch.memory_format) -> None:
-    torch.manual_seed(0)
-    inputs = torch.rand(64, 10, 8, 8).add_(1).to(memory_format=memory_format).requires_grad_()
-    outputs = SparseDropout(0.2)(inputs)
-    kept = outputs != 0
-    assert torch.equal(outputs[kept], (inputs * 1.25)[kept])
-    assert (~kept).float().mean().item() == pytest.approx(0.2, abs=0.01)
-    (gradient,) = torch.autograd.grad(outputs.sum(), inputs)
-    assert torch.equal(gradient, kept * 1.25)
-
-
-def test_evaluation_and_probability_zero_change_nothing() -> None:
-    inputs = torch.rand(4, 10, 8, 8)
-    assert torch.equal(SparseDropout(0.2).eval()(inputs), inputs)
-    assert torch.equal(SparseDropout(0.0)(inputs), inputs)
 
 
 def test_the_global_seed_determines_the_draws() -> None:

@@ -205,6 +205,19 @@ def test_a_network_of_other_classes_does_not_train() -> None:
 # Verdicts on the requirements
 
 
+class Attention(nn.Module):
+    """Attention of each image's features to themselves."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(10, 1)
+
+    @override
+    def forward(self, features: Tensor) -> Tensor:
+        outputs: Tensor = self.attention(features, features, features)[0]
+        return outputs
+
+
 def network(*end: nn.Module) -> nn.Sequential:
     conv = nn.Conv2d(1, 10, 3, padding=1, bias=False)
     return nn.Sequential(conv, nn.BatchNorm2d(10), nn.ReLU(), *end)
@@ -226,6 +239,8 @@ def test_every_kind_of_dropout_counts(dropout: nn.Module) -> None:
         ((nn.AvgPool2d(2), nn.Flatten(), nn.Linear(1960, 10)), False, "absent, 1 linear layer"),
         ((nn.AdaptiveAvgPool2d(1), nn.Flatten(), weight_norm(nn.Linear(10, 10))), False, "present, 1 linear layer"),
         ((nn.MaxPool2d(28), nn.Flatten()), False, "absent"),
+        ((nn.AdaptiveAvgPool2d(1), nn.Conv2d(10, 10, 1), nn.Flatten()), False, "present, 1 linear layer"),
+        ((nn.AdaptiveAvgPool2d(1), nn.Flatten(), Attention()), False, "present, 1 linear layer"),
     ],
 )
 def test_pooling_is_judged_by_what_it_does(end: tuple[nn.Module, ...], is_met: bool, value: str) -> None:
@@ -247,6 +262,14 @@ def test_batch_norm_is_found_in_the_order_of_execution() -> None:
 
     assert check_requirements(Reversed(), 1, None, "")[3].value == "1 of 1 convolutions"
 
+    class Beside(Reversed):
+        @override
+        def forward(self, images: Tensor) -> Tensor:
+            beside: Tensor = self.norm(images.expand(-1, 10, -1, -1))[:, :, 1:-1, 1:-1]
+            return beside.add(self.conv(images))
+
+    assert check_requirements(Beside(), 1, None, "")[3].value == "0 of 1 convolutions"
+
 
 # Settings without effect
 
@@ -265,6 +288,7 @@ def test_batch_norm_is_found_in_the_order_of_execution() -> None:
         ("data.split_seed", "1", ("--data.validation", "none")),
         ("data.interpolation", "bilinear", ("--data.rotation_degrees", "0", "--data.translation_percent", "0")),
         ("early_stopping.stopping_threshold", "0.5", ("--data.validation", "none")),
+        ("early_stopping.stopping_threshold", "0.5", ("--trainer.limit_val_batches", "0")),
         ("trainer.gradient_clip_algorithm", "value", ()),
     ],
 )
@@ -348,6 +372,12 @@ def test_a_users_checkpoints_are_kept_apart(options: tuple[str, ...], fit: Fit) 
     best = torch.load(folder / "checkpoints" / "best.ckpt", weights_only=True)
     assert "optimizer_states" in best
     assert list((folder / "callbacks").glob("*.ckpt"))
+
+
+def test_a_users_checkpoints_stay_out_of_the_runs_own_folder(fit: Fit, capfd: pytest.CaptureFixture[str]) -> None:
+    folder = fit(*EIGHT).parent / "version_1" / "checkpoints"
+    more = ("--trainer.callbacks", "ModelCheckpoint", "--trainer.callbacks.dirpath", str(folder))
+    assert "--trainer.callbacks.dirpath" in refused(fit, *EIGHT, *more, capfd=capfd)
 
 
 @pytest.mark.parametrize(
@@ -492,6 +522,30 @@ def test_the_consoles_lines_fit_80_columns(fit: Fit, capfd: pytest.CaptureFixtur
 def test_every_batch_of_another_loader_is_checked(mnist: Sets) -> None:
     images, labels = mnist[1].images[:128] / 255, mnist[1].labels[:128]
     images[100] *= 255
-    loader = DataLoader(TensorDataset(images, labels), batch_size=64)
     with pytest.raises(UserError, match="pixels from 0 to 255"):
-        quiet_trainer().test(DigitClassifier(), loader, verbose=False)
+        quiet_trainer().test(DigitClassifier(), DataLoader(TensorDataset(images, labels), 64), verbose=False)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda labels: labels.where(labels < 9, -100),  # cross-entropy ignores -100
+        lambda labels: nn.functional.one_hot(labels, 10).float(),
+        lambda labels: labels.float(),
+        lambda labels: labels + 1,
+    ],
+)
+def test_other_labels_are_refused(change: Callable[[Tensor], Tensor], mnist: Sets) -> None:
+    images, labels = mnist[1].images[:64], mnist[1].labels[:64]
+    batches = loader(images, change(labels))
+    with pytest.raises(UserError, match=r"use \(64,\) integers from 0 to 9"):
+        quiet_trainer().test(DigitClassifier(), batches, verbose=False)
+    with pytest.raises(UserError, match=r"use \(64,\) integers from 0 to 9"):
+        quiet_trainer(max_epochs=1).fit(DigitClassifier(), batches, batches)
+
+
+def test_images_passed_by_hand_are_checked_in_training_too(mnist: Sets) -> None:
+    images = mnist[1].images[:8]
+    with pytest.raises(UserError, match="pixels from 0 to 255"):
+        DigitClassifier().train()(images.float())
+    assert DigitClassifier().probabilities(images[:0]).shape == (0, 10)

@@ -24,8 +24,7 @@ from torch import Tensor
 from benchmarks.own_digits import rendered_digits as sets
 from benchmarks.own_digits.rendered_digits import RenderedDigit
 from mnist_lightning.classifier import SURE_PROBABILITY, DigitClassifier
-from mnist_lightning.data.datasets import MNIST
-from mnist_lightning.data.idx_files import default_data_dir
+from mnist_lightning.data.datasets import MNIST, default_data_dir
 from mnist_lightning.errors import UserError
 from mnist_lightning.files import atomic_write
 from mnist_lightning.read.reading import ReadDigit, classify, prepare_digit, recognise

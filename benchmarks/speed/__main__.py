@@ -14,8 +14,7 @@ from benchmarks.speed.epochs import CONTENDERS, CONTENTION, FAST, GPU, PLAIN, TR
 from benchmarks.speed.report import report_text
 from benchmarks.speed.scaling import measure_scaling
 from benchmarks.speed.whole_process import train_plain_script
-from mnist_lightning.data.datasets import MNIST
-from mnist_lightning.data.idx_files import default_data_dir
+from mnist_lightning.data.datasets import MNIST, default_data_dir
 from mnist_lightning.files import atomic_write
 from mnist_lightning.runs.record import hardware, versions
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  (the name that all of PyTorch uses)
 from torch.utils.data import DataLoader
 from torchvision import transforms
@@ -13,11 +13,9 @@ from torchvision import transforms
 from benchmarks.speed.plain_script import AUGMENT, PilDigits, evaluate
 from mnist_lightning.classifier import Backend, DigitClassifier
 from mnist_lightning.data.batches import seed_dropout
-from mnist_lightning.data.datasets import MNIST
-from mnist_lightning.data.idx_files import default_data_dir
+from mnist_lightning.data.datasets import MNIST, default_data_dir
 from mnist_lightning.datamodule import DigitsDataModule
 from mnist_lightning.fast.allocation import keep_freed_memory
-from mnist_lightning.fast.sparse_dropout import SparseDropout
 from mnist_lightning.network import CHANNELS
 from mnist_lightning.recipe import Recipe
 
@@ -33,7 +31,6 @@ class Setting:
     dropout: float = 0.05
     whole_batches: bool = True  # else one image at a time, through torchvision's transforms of PIL images
     channels_last: bool = True
-    sparse_dropout: bool = True  # else PyTorch's own
     backend: Backend = "fused"
     keeps_memory: bool = True
     is_bfloat16: bool = False
@@ -58,8 +55,6 @@ class Loop:
             channels_last=setting.channels_last,
             backend=setting.backend,
         )
-        if not setting.sparse_dropout:
-            _use_dropout_of_pytorch(self.module.net)
         self.data = DigitsDataModule(batch_size=setting.batch_size, seed=seed)
         self.data.setup("fit")
 
@@ -98,10 +93,3 @@ class Loop:
         batches = (self.data.prepare(batch, augment=False)[:2] for batch in self.data.test_dataloader())
         with torch.autocast("cpu", torch.bfloat16, enabled=self.setting.is_bfloat16):
             return evaluate(self.module, batches)  # type: ignore[arg-type]  # any batches do
-
-
-def _use_dropout_of_pytorch(net: nn.Module) -> None:
-    for module in net.modules():
-        for name, child in module.named_children():
-            if isinstance(child, SparseDropout):
-                module.register_module(name, nn.Dropout(child.p))

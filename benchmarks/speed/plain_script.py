@@ -24,8 +24,7 @@ from typing_extensions import override
 
 from benchmarks.speed.turns import Turns
 from mnist_lightning.data.batches import LabelledImages
-from mnist_lightning.data.datasets import MNIST
-from mnist_lightning.data.idx_files import default_data_dir
+from mnist_lightning.data.datasets import MNIST, default_data_dir
 from mnist_lightning.runs.record import hardware, versions
 
 BATCH_SIZE = 512

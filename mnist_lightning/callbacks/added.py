@@ -30,5 +30,8 @@ def check_added(added: Sequence[Callback], run_folder: Path | None, has_validati
         monitor = getattr(callback, "monitor", None)
         if monitor is not None and monitor not in known and not logs_more:
             raise UserError(f"--trainer.callbacks.monitor {monitor}: nothing logs it. Use one of {', '.join(known)}.")
-        if isinstance(callback, callbacks.ModelCheckpoint) and callback.dirpath is None and run_folder is not None:
-            callback.dirpath = str(run_folder / "callbacks")
+        if isinstance(callback, callbacks.ModelCheckpoint) and run_folder is not None:
+            folder = Path(callback.dirpath or run_folder / "callbacks")
+            if folder.resolve() == (run_folder / "checkpoints").resolve():
+                raise UserError(f"--trainer.callbacks.dirpath {folder} is for the run's own checkpoints. Omit it.")
+            callback.dirpath = str(folder)

@@ -9,11 +9,13 @@ The modules of network.py keep their weights and statistics; only the order of t
   scale becomes positive by changing the sign of the convolution's weights.
 - Each output of the first convolution has nine inputs. Their mean and covariance give the mean and variance of the
   outputs before the convolution runs, so convolution and batch norm become one convolution.
+- Dropout draws the dropped positions instead of one number per activation.
 - In evaluation mode, batch norm is constant and is merged into its convolution.
 
 tests/test_fused_layers.py compares each of these with PyTorch's layers.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import torch
@@ -21,8 +23,6 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F  # noqa: N812  (PyTorch's usual name)
 from typing_extensions import override
-
-from mnist_lightning.fast.sparse_dropout import draw_dropped
 
 
 class _Block(NamedTuple):
@@ -173,6 +173,25 @@ def _pool(pixels: Tensor) -> Tensor:
     """2×2 max pooling: (B, H, W, C) to (B, H/2, W/2, C)."""
     taller = torch.maximum(pixels[:, 0::2], pixels[:, 1::2])
     return torch.maximum(taller[:, :, 0::2], taller[:, :, 1::2])
+
+
+def draw_dropped(num_activations: int, probability: float) -> Tensor:
+    """Draws the positions (D,) int64, ascending, of the dropped activations, from PyTorch's global CPU generator.
+
+    Each activation is dropped independently with a probability in (0, 1). The gaps between dropped positions have a
+    geometric distribution, so each dropped activation needs one draw (inversion: Devroye, Non-Uniform Random Variate
+    Generation, 1986, chapter X.2).
+    """
+    expected = num_activations * probability
+    num_draws = int(expected + 8 * math.sqrt(expected)) + 8  # rarely too few; the loop then draws more
+    parts: list[Tensor] = []
+    last = -1
+    while last < num_activations:
+        gaps = torch.rand(num_draws).neg_().log1p_().div_(math.log1p(-probability)).long().add_(1)
+        parts.append(gaps.cumsum_(0).add_(last))
+        last = int(parts[-1][-1])
+    positions = torch.cat(parts) if len(parts) > 1 else parts[0]
+    return positions[: int(torch.searchsorted(positions, num_activations))]
 
 
 def _drop_and_pool(x: Tensor, dropout: float) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,7 @@ from PIL import Image
 from torch import Tensor
 
 from mnist_lightning.classifier import SURE_PROBABILITY, DigitClassifier
-from mnist_lightning.data.augmentation import AffineParameters, affine
+from mnist_lightning.data.batches import AffineParameters, affine
 from mnist_lightning.data.image_files import read_image
 from mnist_lightning.errors import UserError
 from mnist_lightning.files import Row

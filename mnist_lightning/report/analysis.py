@@ -8,8 +8,7 @@ from torch import Tensor
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from mnist_lightning.classifier import DigitClassifier
-from mnist_lightning.data.augmentation import AffineParameters, affine
-from mnist_lightning.data.batches import LabelledImages
+from mnist_lightning.data.batches import AffineParameters, LabelledImages, affine
 from mnist_lightning.datamodule import DigitsDataModule
 from mnist_lightning.errors import UserError
 from mnist_lightning.figures.mistakes import worst_mistakes

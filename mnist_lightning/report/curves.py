@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 from scipy.stats import binomtest
 
-from mnist_lightning.data.augmentation import RandomAffine
+from mnist_lightning.data.batches import RandomAffine
 from mnist_lightning.figures.style import BLUE, GREEN, INK, SHADE, VERMILION, in_our_style, new_figure, scale_accuracy
 from mnist_lightning.network import IMAGE_SHAPE
 from mnist_lightning.report.analysis import Calibration, Robustness

@@ -52,7 +52,7 @@ def check_requirements(
         Requirement("fewer than 20 epochs", f"{num_epochs:g}", num_epochs < MAX_EPOCHS),
         Requirement("batch norm after every convolution", f"{num_normed} of {num_convs} convolutions", is_normed),
         Requirement("dropout", ", ".join(f"{rate:g}" for rate in rates) or "none", bool(rates)),
-        Requirement("global average pooling, no linear layer", *_global_average_pooling(layers)),
+        Requirement("global average pooling, no linear layer", *_global_average_pooling(net, layers)),
     ]
 
 
@@ -66,13 +66,16 @@ def first_accurate_epoch(accuracies: Iterable[float | None]) -> int | None:
     return next((epoch for epoch, accuracy in enumerate(accuracies, start=1) if is_accurate(accuracy or 0)), None)
 
 
-def _global_average_pooling(layers: Sequence[ExecutedLayer]) -> tuple[str, bool]:
-    """Judges a layer by what it does: average pooling from a whole map to one value."""
+def _global_average_pooling(net: nn.Module, layers: Sequence[ExecutedLayer]) -> tuple[str, bool]:
+    """Judges a layer by what it does: average pooling from a whole map to one value; each value from all others."""
     kinds = (nn.modules.pooling._AvgPoolNd, nn.modules.pooling._AdaptiveAvgPoolNd)
     is_present = any(
-        isinstance(layer.module, kinds) and prod(layer.output_shape[1:]) == 1 < prod(layer.input_shape[1:])
+        isinstance(layer.module, kinds) and prod(layer.output.shape[2:]) == 1 < prod(layer.input.shape[2:])
         for layer in layers
     )
-    num_linear = sum(isinstance(layer.module, nn.Linear) for layer in layers)
+    num_linear = sum(isinstance(module, nn.MultiheadAttention) for module in net.modules())  # calls no Linear
+    for module, inputs, _ in layers:
+        is_convolution_of_one_value = isinstance(module, nn.modules.conv._ConvNd) and prod(inputs.shape[2:]) == 1
+        num_linear += isinstance(module, nn.Linear) or is_convolution_of_one_value
     linear = f", {num_linear} linear layer{'s' if num_linear > 1 else ''}" if num_linear else ""
     return f"{'present' if is_present else 'absent'}{linear}", is_present and num_linear == 0

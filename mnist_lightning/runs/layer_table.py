@@ -27,7 +27,7 @@ def layer_table(net: nn.Module) -> list[LayerRow]:
     receptive_field: int | None = 1
     stride = 1
     counted: set[nn.Module] = set()
-    for module, _, output_shape in executed_layers(net):
+    for module, _, output in executed_layers(net):
         if _starts_row(module, rows[-1] if rows else None):
             rows.append(LayerRow())
         if isinstance(module, nn.AdaptiveAvgPool2d | nn.Linear):
@@ -37,7 +37,7 @@ def layer_table(net: nn.Module) -> list[LayerRow]:
             stride *= _side(module.stride)
         row = rows[-1]
         row.layers.append(_describe(module))
-        row.output_shape = output_shape
+        row.output_shape = tuple(output.shape[1:])
         row.receptive_field_pixels = receptive_field if isinstance(net, LayeredNet) else 0
         if module not in counted and (num := num_trainable_parameters(module)):
             row.num_parameters.append(num)

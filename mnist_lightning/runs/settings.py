@@ -86,6 +86,7 @@ def _without_effect(config: Any) -> dict[str, str]:
         (is_sgd and model.schedule == "one_cycle", "with --model.schedule one_cycle, which sets it", "model.momentum"),
         (data.validation != "holdout", validation, "data.num_holdout data.split_seed"),
         (data.validation == "none", validation, "early_stopping.stopping_threshold"),
+        (trainer.limit_val_batches == 0, "with --trainer.limit_val_batches 0", "early_stopping.stopping_threshold"),
         (not moves, "without augmentation", "data.interpolation"),
         (not trainer.gradient_clip_val, "without --trainer.gradient_clip_val", "trainer.gradient_clip_algorithm"),
     ]

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torchvision.utils import make_grid
 
 from mnist_lightning.classifier import DigitClassifier
+from mnist_lightning.network import executed_layers
 
 NUM_COLUMNS = 10
 FILTER_PIXELS = 48  # side of a filter on the screen
@@ -31,16 +31,8 @@ def filters_grid(conv: nn.Conv2d) -> Tensor:
 
 def feature_map_grids(module: DigitClassifier, image: Tensor) -> list[Tensor]:
     """Feature maps of an image (1, 1, 28, 28) uint8 after each ReLU, as images (3, H, W); white: a layer's largest."""
-    maps: list[Tensor] = []
-    modes = [(layer, layer.training) for layer in module.net.modules()]
-    relus = [layer for layer, _ in modes if isinstance(layer, nn.ReLU)]
-    hooks = [relu.register_forward_hook(lambda _, inputs, output: maps.append(output)) for relu in relus]
-    with torch.no_grad():  # in evaluation mode, which draws no random numbers and changes no batch norm
-        module.net.eval()(module.normalised(image.to(module.device) / 255).to(next(module.net.parameters()).dtype))
-    for hook in hooks:
-        hook.remove()
-    for layer, mode in modes:
-        layer.training = mode
+    layers = executed_layers(module.net, module.normalised(image.to(module.device) / 255))
+    maps = [layer.output for layer in layers if isinstance(layer.module, nn.ReLU)]
     images = [each[0, :MAX_MAPS].float().cpu().unsqueeze(1) for each in maps if each.ndim == 4]  # (C, 1, H, H) each
     shades = [each / each.max().clamp(min=1e-12) for each in images]
     return [_grid(each, MAP_PIXELS, pad_value=0.5) for each in shades]
