@@ -16,7 +16,7 @@ from mnist_lightning.files import atomic_write, from_json, markdown_table
 from mnist_lightning.report.analysis import Analysis
 from mnist_lightning.runs.acceptance import is_accurate
 from mnist_lightning.runs.record import Record
-from mnist_lightning.study.table import StudyTable, first_epochs_text, percent
+from mnist_lightning.study.table import Row, first_epochs_text, percent
 
 RESULTS = PROJECT / "results"
 BENCHMARK = RESULTS / "benchmark"
@@ -113,7 +113,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "read_output": partial(output_of, "read"),
     "export_output": partial(output_of, "export"),
     "report_fields": partial(fields_table, Record),
-    "study_fields": partial(fields_table, StudyTable),
+    "study_fields": partial(fields_table, Row),
     "analysis_fields": partial(fields_table, Analysis),
 }
 

@@ -1,6 +1,5 @@
 """`fit`, `validate`, `test` and `predict`: a LightningCLI that gives each run a folder, its callbacks and a record."""
 
-import shutil
 from collections.abc import Sequence
 from contextlib import nullcontext
 from operator import itemgetter
@@ -25,7 +24,14 @@ from mnist_lightning.errors import PROGRAM, Terminated, UserError
 from mnist_lightning.files import atomic_write, check_output, expanded, one_line
 from mnist_lightning.options import TRAINER_COMMANDS, ShortErrorParser, telling_reason
 from mnist_lightning.runs.checkpoint import read_checkpoint, settings_config
-from mnist_lightning.runs.folder import claim_run_folder, locked, newest_last_checkpoint, run_folder_of
+from mnist_lightning.runs.folder import (
+    claim_run_folder,
+    locked,
+    named_checkpoint,
+    remove_unused,
+    run_folder_of,
+    run_name,
+)
 from mnist_lightning.runs.settings import (
     check_fit,
     check_network,
@@ -88,7 +94,8 @@ class CommandLine(LightningCLI):
             )
         except BaseException as error:
             close_bars()
-            self._remove_unused_folder()
+            if self.run_folder is not None and self.ckpt_path is None:
+                remove_unused(self.run_folder)
             if (explained := self._explained(error)) is not None:
                 raise explained from None
             raise
@@ -132,7 +139,7 @@ class CommandLine(LightningCLI):
         prints = [option for option in self.options if option.startswith("--print_config")]  # ends the parsing
         options = [option for option in self.options if option not in prints]
         config = parser.parse_args([self.command, *self.configs, *options])[self.command]
-        self.ckpt_path = _named_checkpoint(config)
+        self.ckpt_path = named_checkpoint(config)
         configs = self.configs
         if self.ckpt_path is not None and self.command == "fit":
             # The run's own config takes the place of those that are named, so that it ends as it would have.
@@ -190,7 +197,7 @@ class CommandLine(LightningCLI):
         if self.ckpt_path is not None:
             self.run_folder = run_folder_of(self.ckpt_path)
         else:
-            config.run_name = _run_name(config)
+            config.run_name = run_name(config)
             self.run_folder = claim_run_folder(Path(expanded(config.trainer.default_root_dir)), config.run_name)
             atomic_write(self.run_folder / "config.yaml", self._parser("fit").dump(config, skip_none=False))
         config.trainer.default_root_dir = str(self.run_folder)  # for the files of callbacks, loggers and profilers
@@ -243,29 +250,11 @@ class CommandLine(LightningCLI):
             return UserError(f"a --trainer option cannot be set up: {reason[:300]}")
         # The framework turns Ctrl-C into SystemExit.
         ended = error.__context__ if isinstance(error, SystemExit) else error
-        last = None if self.run_folder is None else self.run_folder / "checkpoints" / "last.ckpt"
-        if isinstance(ended, KeyboardInterrupt | Terminated) and last is not None and last.exists():
-            return type(ended)(f"To resume, repeat the command with --ckpt_path {last}")
-        return None
-
-    def _remove_unused_folder(self) -> None:
-        """Removes the folder of a run that has left nothing but its config."""
-        if self.run_folder is not None and self.ckpt_path is None:
-            names = {path.name for path in self.run_folder.rglob("*") if path.is_file()}
-            if names <= {"config.yaml", ".lock"}:
-                shutil.rmtree(self.run_folder, ignore_errors=True)
-
-
-def _named_checkpoint(config: Any) -> Path | None:
-    """The file that --ckpt_path names."""
-    if config.ckpt_path == "last":
-        return newest_last_checkpoint(Path(expanded(config.trainer.default_root_dir)), _run_name(config) or "*")
-    return None if config.ckpt_path is None else Path(expanded(config.ckpt_path))
-
-
-def _run_name(config: Any) -> str | None:
-    """`--run_name`, or the names of all configs, as in `optimized-cpu`; None without either."""
-    return config.run_name or "-".join(Path(str(path)).stem for path in config.config or []) or None
+        if not isinstance(ended, KeyboardInterrupt | Terminated):
+            return None
+        last = Path(self.run_folder or "", "checkpoints", "last.ckpt")
+        can_resume = self.run_folder is not None and last.exists()
+        return type(ended)(f"To resume, repeat the command with --ckpt_path {last}" if can_resume else "")
 
 
 def split_configs(args: Sequence[str]) -> tuple[list[str], list[str]]:

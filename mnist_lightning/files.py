@@ -1,4 +1,4 @@
-"""Files: atomic writes, JSON records, CSV, tables in Markdown, and the files that come with the package."""
+"""Files: atomic writes, JSON records, CSV, tables in Markdown, YAML, and the files that come with the package."""
 
 import csv
 import dataclasses
@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import msgspec
+import yaml
+from jsonargparse._loaders_dumpers import yaml_load
+from typing_extensions import override
 
 from mnist_lightning.errors import UserError
 
@@ -136,3 +139,33 @@ def one_line(text: str) -> str:
     """The text with a space for each character that would end a line or steer a terminal."""
     categories = ((character, unicodedata.category(character)) for character in text)
     return "".join(" " if kind[0] == "C" or kind in ("Zl", "Zp") else character for character, kind in categories)
+
+
+class StrictLoader(yaml.SafeLoader):
+    """Refuses what YAML allows and a config does not need: keys that stand twice, and aliases, which can be huge."""
+
+    @override
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError(f"an alias (*) in line {self.line + 1}: write the value instead")
+        node = super().compose_node(parent, index)
+        if isinstance(node, yaml.MappingNode):
+            keys = [str(key.value) for key, _ in node.value]
+            if twice := [key for key in keys if keys.count(key) > 1]:
+                raise yaml.YAMLError(f"the key {twice[0]} stands twice in line {node.start_mark.line + 1} or below")
+        return node
+
+
+def load_yaml(text: str) -> Any:
+    """Reads YAML as jsonargparse does, but with the StrictLoader's checks.
+
+    Raises:
+        YAMLError: it cannot be read.
+    """
+    try:
+        yaml.compose(text, StrictLoader)
+        return yaml_load(text)
+    except RecursionError:
+        raise yaml.YAMLError("nested too deeply") from None
+    except (TypeError, ValueError) as error:  # a key that is a list, a number of thousands of digits
+        raise yaml.YAMLError(str(error)) from None

@@ -25,12 +25,13 @@ COMMANDS = {
     "demo": "Open a page to draw digits on.",
 }
 START = f"Start with `{PROGRAM} fit --config configs/optimized.yaml`, or run `{PROGRAM} --help`."
+NO_MEMORY = "there is not enough memory. Use a smaller --data.batch_size or --data.eval_batch_size."
 # Errors of the machine that PyTorch raises as a RuntimeError: a part of its text, and what to do.
 MACHINE_ERRORS = {
     "/gloo/": "another process of this run has ended or cannot be reached; its output says why. Resume with "
     "--ckpt_path last and the same number of processes.",
-    "can't allocate memory": "there is not enough memory. Use a smaller --data.batch_size or --data.eval_batch_size.",
-    "out of memory": "there is not enough memory. Use a smaller --data.batch_size or --data.eval_batch_size.",
+    "can't allocate memory": NO_MEMORY,
+    "out of memory": NO_MEMORY,
 }
 
 
@@ -54,20 +55,16 @@ def main(args: list[str] | None = None) -> None:
     except OSError as error:
         _end(f"{error.filename or 'a file'}: {error.strerror or error}. Check the path, permissions and free space.")
     except MemoryError:
-        _end(MACHINE_ERRORS["out of memory"])
+        _end(NO_MEMORY)
     except RuntimeError as error:
-        for text, advice in MACHINE_ERRORS.items():
-            if text in str(error):
-                _end(advice)
-        raise
+        advice = [advice for text, advice in MACHINE_ERRORS.items() if text in str(error)]
+        if not advice:
+            raise
+        _end(advice[0])
     except KeyboardInterrupt as error:
         _end(f"ended by Ctrl-C. {error}", status=130)
     except Terminated as error:
         _end(f"ended by SIGTERM. {error}", status=143)
-    except SystemExit as error:
-        if isinstance(error.__context__, KeyboardInterrupt):  # the framework turns Ctrl-C into SystemExit
-            _end("ended by Ctrl-C.", status=130)
-        raise
     finally:
         if previous is not None:
             signal.signal(signal.SIGTERM, previous)

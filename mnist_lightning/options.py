@@ -12,11 +12,10 @@ from typing import Any, NoReturn
 
 import yaml
 from jsonargparse import ActionConfigFile, ArgumentParser, set_loader  # type: ignore[attr-defined]
-from jsonargparse._loaders_dumpers import yaml_load
 from typing_extensions import override
 
 from mnist_lightning.errors import PROGRAM, UserError
-from mnist_lightning.files import expanded, find_file, one_line
+from mnist_lightning.files import expanded, find_file, load_yaml, one_line
 
 TRAINER_COMMANDS = {
     "fit": "Train a network.",
@@ -24,36 +23,6 @@ TRAINER_COMMANDS = {
     "test": "Evaluate a checkpoint on the test images.",
     "predict": "Write the class that a checkpoint sees in each test image.",
 }
-
-
-class StrictLoader(yaml.SafeLoader):
-    """Refuses what YAML allows and a config does not need: keys that stand twice, and aliases, which can be huge."""
-
-    @override
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError(f"an alias (*) in line {self.line + 1}: write the value instead")
-        node = super().compose_node(parent, index)
-        if isinstance(node, yaml.MappingNode):
-            keys = [str(key.value) for key, _ in node.value]
-            if twice := [key for key in keys if keys.count(key) > 1]:
-                raise yaml.YAMLError(f"the key {twice[0]} stands twice in line {node.start_mark.line + 1} or below")
-        return node
-
-
-def load_yaml(text: str) -> Any:
-    """Reads YAML as jsonargparse does, but with the StrictLoader's checks.
-
-    Raises:
-        YAMLError: it cannot be read.
-    """
-    try:
-        yaml.compose(text, StrictLoader)
-        return yaml_load(text)
-    except RecursionError:
-        raise yaml.YAMLError("nested too deeply") from None
-    except (TypeError, ValueError) as error:  # a key that is a list, a number of thousands of digits
-        raise yaml.YAMLError(str(error)) from None
 
 
 set_loader("yaml", load_yaml, exceptions=(yaml.YAMLError,))

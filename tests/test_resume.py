@@ -4,13 +4,14 @@ import os
 import shutil
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from lightning.pytorch.callbacks import EMAWeightAveraging
 
 from mnist_lightning.main import main
-from mnist_lightning.runs.folder import newest_last_checkpoint
+from mnist_lightning.runs.folder import named_checkpoint
 from support.kills import assert_same_run, signal_at
 from support.runs import PROJECT, last_checkpoint, read_report
 
@@ -159,8 +160,10 @@ def test_last_means_the_newest_run_of_the_config(tmp_path: Path) -> None:
         path.parent.mkdir(parents=True)
         path.touch()
         os.utime(path, (1e9 - age, 1e9 - age))
-    assert newest_last_checkpoint(tmp_path, "a") == checkpoints[0]
-    assert newest_last_checkpoint(tmp_path, "*") == checkpoints[2]
+    trainer = SimpleNamespace(default_root_dir=str(tmp_path))
+    for config, newest in ((["configs/a.yaml"], checkpoints[0]), (None, checkpoints[2])):
+        options = SimpleNamespace(ckpt_path="last", run_name=None, config=config, trainer=trainer)
+        assert named_checkpoint(options) == newest
 
 
 def test_last_without_a_run_is_an_error(tmp_path: Path, in_project: None, capfd: pytest.CaptureFixture[str]) -> None:

@@ -1,10 +1,13 @@
 """A run's folder, `runs/<name>/version_N`: unique to one run, and locked while that run trains."""
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from mnist_lightning.errors import UserError
+from mnist_lightning.files import expanded
 
 try:
     import fcntl
@@ -28,15 +31,29 @@ def claim_run_folder(root: Path, name: str) -> Path:
     return folder
 
 
-def newest_last_checkpoint(root: Path, run_name: str) -> Path:
-    """The newest `last.ckpt` of the runs of this name; `*` matches every name."""
-    found = [path for path in root.glob(f"{run_name}/version_*/checkpoints/last.ckpt") if path.is_file()]
+def run_name(config: Any) -> str | None:
+    """`--run_name`, or the names of all configs, as in `optimized-cpu`; None without either."""
+    return config.run_name or "-".join(Path(str(path)).stem for path in config.config or []) or None
+
+
+def named_checkpoint(config: Any) -> Path | None:
+    """The file that `--ckpt_path` names; `last` is the newest `last.ckpt` of the runs of this name, or of all runs."""
+    if config.ckpt_path != "last":
+        return None if config.ckpt_path is None else Path(expanded(config.ckpt_path))
+    root, name = Path(expanded(config.trainer.default_root_dir)), run_name(config) or "*"
+    found = [path for path in root.glob(f"{name}/version_*/checkpoints/last.ckpt") if path.is_file()]
     if not found:
         raise UserError(
-            f"--ckpt_path last: no run in {root / run_name} has a checkpoints/last.ckpt. "
+            f"--ckpt_path last: no run in {root / name} has a checkpoints/last.ckpt. "
             "Omit --ckpt_path to start a run, or name a checkpoint file."
         )
     return max(found, key=lambda path: path.stat().st_mtime)
+
+
+def remove_unused(folder: Path) -> None:
+    """Removes the folder of a run that has left nothing but its config."""
+    if {path.name for path in folder.rglob("*") if path.is_file()} <= {"config.yaml", ".lock"}:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def run_folder_of(last_checkpoint: Path) -> Path:

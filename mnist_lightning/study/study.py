@@ -113,12 +113,11 @@ class Study:
         return "\n".join([*lines, "", "![accuracies](study.png)", ""])
 
     def write(self) -> None:
-        """Writes the table as Markdown, CSV and JSON, and the chart, if a seed has finished; prints the page."""
+        """Writes the table as Markdown and CSV, and the chart, if a seed has finished; prints the page."""
         if rows := self.rows():
             folder, text = Path(self.output), self.text()
             atomic_write(folder / "README.md", text)
             atomic_write(folder / "study.csv", csv_text([json_data(row) for row in rows], float_format=""))
-            atomic_write(folder / "study.json", to_json(table.StudyTable(self.title, rows)))
             atomic_write(folder / "study.png", png_of(study_figure(rows)))
             print(f"\n{text}")
 

@@ -83,19 +83,6 @@ class Row:
         return self.p_value is not None and self.p_value < 0.05
 
 
-@dataclass(frozen=True)
-class StudyTable:
-    """The table of a study.
-
-    Args:
-        title: Heading of the table.
-        rows: One entry for each variant with a finished seed.
-    """
-
-    title: str
-    rows: list[Row]
-
-
 def measured_on(record: Record) -> str:
     """The images of the last accuracy, and how often they were read."""
     images = f"{record.part_text('val')}{record.validated_on}"
