@@ -109,14 +109,13 @@ EXPORTS := runs/exports
 readme: $(WITH)-dev ## Remake the outputs and pictures in README.md and docs/: needs Chromium and the model's run, RUN=runs/best/version_0
 	@test -f $(RUN)/report.json || { echo "There is no run in $(RUN): name one with RUN=, or train it with make model"; exit 1; }
 	rm -rf $(EXPORTS)
-	mkdir -p $(EXPORTS) results/outputs docs/report
+	mkdir -p $(EXPORTS) results/outputs
 	$(MNIST_LIGHTNING) read examples > $(EXPORTS)/read.txt; test $$? = 1
 	for export in onnx/mnist.onnx onnx_int8/mnist_int8.onnx; do \
 		$(MNIST_LIGHTNING) export --ckpt_path models/mnist.ckpt --format $${export%/*} --output $(EXPORTS)/$${export#*/} || exit; \
 	done > $(EXPORTS)/export.txt
 	$(MNIST_LIGHTNING) report $(RUN) > $(EXPORTS)/report.txt
 	mv $(EXPORTS)/*.txt results/outputs/
-	cp $(RUN)/figures/robustness.png docs/report/
 	PYTHONPATH=tests $(BIN)/python -m support.screenshots
 	$(BIN)/python -m benchmarks.tables
 

@@ -110,6 +110,13 @@ def results_table() -> str:
     )
 
 
+def study_text(name: str) -> str:
+    """The table of a study, and how it was made."""
+    study = read_results(name)
+    records = [record for by_seed in study.records().values() for record in by_seed.values()]
+    return f"{texts.study_table(study.rows())}\n\n{study.note} {provenance(records)} [Seeds](../results/{name})."
+
+
 def fashion_table() -> str:
     """The accuracy on Fashion-MNIST beside published figures."""
     header, row = ["network", "parameters", "test accuracy, %", "source"], study_rows("fashion")["fashion"]

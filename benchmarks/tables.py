@@ -112,6 +112,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "report_output": partial(output_of, "report"),
     "read_output": partial(output_of, "read"),
     "export_output": partial(output_of, "export"),
+    "kaggle": partial(studies.study_text, "kaggle"),
+    "start": partial(studies.study_text, "start"),
     "report_fields": partial(fields_table, Record),
     "study_fields": partial(fields_table, Row),
     "analysis_fields": partial(fields_table, Analysis),

@@ -130,6 +130,7 @@ class DigitClassifier(LightningModule):
         self.class_names = tuple(class_names)
         self.pixel_mean = pixel_mean
         self.pixel_std = pixel_std
+        self.inverts = False  # whether its training images were inverted; not a setting of the network
         metrics = MetricCollection(
             {
                 "loss": MeanMetric(nan_strategy="disable"),
@@ -341,7 +342,7 @@ def check_classes(class_names: tuple[str, ...], data: object) -> None:
         UserError: it has others.
     """
     found = getattr(data, "class_names", class_names)
-    if tuple(found) != class_names:
+    if found and tuple(found) != class_names:
         raise UserError(
             f"the network has the classes {', '.join(class_names)}, but {getattr(data, 'title', 'the data')} has "
             f"{', '.join(found)}. From Python, use DigitClassifier(**data.classifier_settings) to train; for a trained "

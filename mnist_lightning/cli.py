@@ -23,7 +23,7 @@ from mnist_lightning.datamodule import DigitsDataModule
 from mnist_lightning.errors import PROGRAM, Terminated, UserError
 from mnist_lightning.files import atomic_write, check_output, expanded, one_line
 from mnist_lightning.options import TRAINER_COMMANDS, ShortErrorParser, telling_reason
-from mnist_lightning.runs.checkpoint import read_checkpoint, settings_config
+from mnist_lightning.runs.checkpoint import read_checkpoint, settings_config, start_from
 from mnist_lightning.runs.folder import (
     claim_run_folder,
     locked,
@@ -95,7 +95,7 @@ class CommandLine(LightningCLI):
         except BaseException as error:
             close_bars()
             if self.run_folder is not None and self.ckpt_path is None:
-                remove_unused(self.run_folder)
+                remove_unused(self.run_folder, hasattr(self, "trainer") and self.trainer.global_step > 0)
             if (explained := self._explained(error)) is not None:
                 raise explained from None
             raise
@@ -119,6 +119,8 @@ class CommandLine(LightningCLI):
         parser.add_function_arguments(run_options, as_group=False)
         parser.link_arguments("seed_everything", "data.seed")
         if self.command == "fit":  # other commands take what the checkpoint was trained with
+            start = "Checkpoint to start from: tensors of the same name and shape are taken, the others start anew."
+            parser.add_argument("--init_from", type=str | None, default=None, help=start)
             parser.add_lightning_class_args(StopAtThreshold, "early_stopping")
             for name in ("class_names", "pixel_mean", "pixel_std"):
                 parser.link_arguments(
@@ -217,12 +219,14 @@ class CommandLine(LightningCLI):
 
     def fit(self, model: DigitClassifier, datamodule: DigitsDataModule) -> None:
         """Trains; tests the last weights once if nothing was validated on, and completes the record."""
+        if self.config.fit.init_from is not None and self.ckpt_path is None:
+            rank_zero_only(print)(start_from(model, expanded(self.config.fit.init_from)))
         with nullcontext() if self.run_folder is None else locked(self.run_folder):
             self.trainer.fit(model, datamodule, ckpt_path=self.ckpt_path)
             if self.config.fit.trainer.fast_dev_run:
                 print("fast_dev_run: training and validation ran without error. Nothing was written.")
                 return
-            if datamodule.validation == "none":
+            if datamodule.validation == "none" and datamodule.has_test_labels:
                 self.trainer.test(model, datamodule, verbose=False)
             self.record.finish(self.trainer)
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from mnist_lightning.data.batches import (
+    UNKNOWN,
     Batch,
     EvaluationBatches,
     Interpolation,
@@ -37,15 +38,18 @@ class DigitsDataModule(LightningDataModule):
 
     Args:
         data_dir: Directory that holds the files, or MNIST/raw or FashionMNIST/raw with them; of a `folder`,
-            train/CLASS/* and test/CLASS/*. None means the environment variable MNIST_DATA_DIR, else `data`.
+            train/CLASS/* and test/CLASS/*, or CLASS/* of which `num_holdout` images become the test images, or for
+            `predict` the images alone. None means the environment variable MNIST_DATA_DIR, else `data`.
         dataset: `mnist`; `fashion_mnist`; `offline_digits`, scikit-learn's 1,797 digits, which are not MNIST; or
-            `folder`, image files of yours: grey, and resized to 28 × 28 pixels.
+            `folder`, image files of yours: grey, and resized to 28 × 28 pixels; `csv`, train.csv and test.csv as in
+            Kaggle's Digit Recognizer: a label and 784 pixels per row; in test.csv, the label may be missing.
         batch_size: Images per training step and process.
         eval_batch_size: Images per step of validation, test and prediction.
         validation: Images to validate on after each epoch: the `test` images, as in the original recipe; a `holdout`
             of the training images; or `none`: the run trains on all of them and tests once, at its end.
         num_holdout: Number of training images that `holdout` holds out, stratified by class.
         split_seed: Seed of the holdout; apart from the run's seed, so that runs of several seeds compare.
+        invert: Exchange black and white, for dark objects on a light background: the augmentation moves black in.
         rotation_degrees: Augmentation: largest rotation in either direction.
         translation_percent: Augmentation: largest shift in x and in y, in percent of the image's side.
         scale_percent: Augmentation: largest change of size, in percent.
@@ -69,6 +73,7 @@ class DigitsDataModule(LightningDataModule):
         validation: Validation = "test",
         num_holdout: PositiveInt = 5000,
         split_seed: NonNegativeInt = 0,
+        invert: bool = False,
         rotation_degrees: NonNegativeFloat = 7.0,
         translation_percent: NonNegativeFloat = 10.0,
         scale_percent: NonNegativeFloat = 0.0,
@@ -95,6 +100,7 @@ class DigitsDataModule(LightningDataModule):
         self.validation = validation
         self.num_holdout = num_holdout
         self.split_seed = split_seed
+        self.invert = invert
         self.hard_fraction = float(hard_fraction)
         self.on_device = on_device
         self.seed = seed
@@ -131,16 +137,20 @@ class DigitsDataModule(LightningDataModule):
     @property
     def classifier_settings(self) -> dict[str, Any]:
         """The arguments of DigitClassifier that the images determine, by name."""
+        if not self.class_names:
+            raise UserError(f"--data.data_dir {self.data_dir} holds images without classes: only `predict` takes them.")
         return {"class_names": self.class_names, "pixel_mean": self.pixels.mean, "pixel_std": self.pixels.std}
+
+    @property
+    def has_test_labels(self) -> bool:
+        """Whether the classes of the test images are known."""
+        return not (self.images("test").labels == UNKNOWN).any()
 
     @property
     def validation_title(self) -> str:
         """The images of the validation accuracy."""
-        return {
-            "test": "test images",
-            "holdout": f"{self.num_holdout:,} held-out training images",
-            "none": "nothing",
-        }[self.validation]
+        held_out = f"{self.num_holdout:,} held-out training images"
+        return {"test": "test images", "holdout": held_out, "none": "nothing"}[self.validation]
 
     @override
     def prepare_data(self) -> None:
@@ -149,6 +159,12 @@ class DigitsDataModule(LightningDataModule):
     @override
     def setup(self, stage: str) -> None:
         self._read()
+        needed = {"fit": "train" if self.validation == "none" else "val", "validate": "val", "test": "test"}
+        if stage in needed and (self._parts[needed[stage]].labels == UNKNOWN).any():
+            raise UserError(
+                f"{self.title}: the test images have no labels to compare with. Use `predict`; to train, "
+                "--data.validation holdout or none."
+            )
         device = self.trainer.strategy.root_device if self.on_device and self.trainer is not None else "cpu"
         self._parts = {name: LabelledImages(*(each.to(device) for each in part)) for name, part in self._parts.items()}
 
@@ -161,17 +177,24 @@ class DigitsDataModule(LightningDataModule):
         if self._parts:
             return
         train, test = self.data_set.read(self.data_dir)
+        if test is None:
+            train, test = self._split(train)
         parts = {"train": train, "test": test, "val": test}
         if self.validation == "holdout":
-            if self.num_holdout >= len(train.labels):
-                raise UserError(
-                    f"--data.num_holdout {self.num_holdout} leaves nothing to train on: there are {len(train.labels)} "
-                    f"training images. Use at most {len(train.labels) - 1}."
-                )
-            kept, held_out = stratified_split(train.labels, self.num_holdout, self.split_seed)
-            parts["train"] = LabelledImages(train.images[kept], train.labels[kept])
-            parts["val"] = LabelledImages(train.images[held_out], train.labels[held_out])
+            parts["train"], parts["val"] = self._split(train)
+        if self.invert:
+            parts = {name: LabelledImages(255 - part.images, part.labels) for name, part in parts.items()}
         self._parts = parts
+
+    def _split(self, data: LabelledImages) -> tuple[LabelledImages, LabelledImages]:
+        """Holds out `num_holdout` images."""
+        if self.num_holdout >= len(data.labels):
+            raise UserError(
+                f"--data.num_holdout {self.num_holdout} leaves nothing to train on: there are {len(data.labels)} "
+                f"training images. Use at most {len(data.labels) - 1}."
+            )
+        kept, held_out = stratified_split(data.labels, self.num_holdout, self.split_seed)
+        return data.subset(kept), data.subset(held_out)
 
     def _rank_and_num_ranks(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)

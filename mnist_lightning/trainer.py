@@ -35,7 +35,10 @@ def trainer_arguments(options: Any, data: DigitsDataModule, last: RunRecord | Ev
     loggers: list[Logger] = []
     if isinstance(last, RunRecord):
         check_added(as_list(options.callbacks), last.folder, has_validation=data.validation != "none")
-        loggers = _loggers(options)
+        if options.logger is not False and not options.fast_dev_run:
+            folder = Path(options.default_root_dir)
+            tensorboard = TensorBoardLogger(folder.parent, name="", version=folder.name, default_hp_metric=False)
+            loggers = [tensorboard, *(logger for logger in as_list(options.logger) if logger is not True)]
         callbacks += _callbacks_of_fit(options, data, last, has_logger=bool(loggers))
     else:
         callbacks.append(last)
@@ -55,15 +58,6 @@ def _callbacks_of_fit(options: Any, data: DigitsDataModule, record: RunRecord, h
             checkpoint.dirpath = str(Path(options.default_root_dir, "checkpoints"))
             callbacks.append(checkpoint)
     return callbacks
-
-
-def _loggers(options: Any) -> list[Logger]:
-    """TensorBoard's logger of the run's folder, and the user's; processes other than the first write nothing."""
-    if options.logger is False or options.fast_dev_run:
-        return []
-    folder = Path(options.default_root_dir)
-    tensorboard = TensorBoardLogger(folder.parent, name="", version=folder.name, default_hp_metric=False)
-    return [tensorboard, *(logger for logger in as_list(options.logger) if logger is not True)]
 
 
 def without_handlers(trainer: Trainer) -> Trainer:

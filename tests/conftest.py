@@ -17,9 +17,11 @@ from matplotlib import pyplot as plt
 from torchvision.datasets import MNIST
 from tqdm import tqdm  # type: ignore[import-untyped]
 
+from benchmarks.kaggle_files import write_csv_files
 from mnist_lightning.classifier import DigitClassifier
 from mnist_lightning.data.batches import LabelledImages
 from mnist_lightning.data.datasets import MNIST as MNIST_FILES
+from mnist_lightning.data.datasets import read_offline_digits
 from mnist_lightning.main import main
 from mnist_lightning.runs.checkpoint import load_classifier
 from support.runs import PROJECT, Fit, contents
@@ -84,6 +86,15 @@ def fashion_dir(mnist_dir: Path) -> Path:
         if (directory / "FashionMNIST" / "raw").is_dir() or (directory.name == "fashion-mnist" and directory.is_dir()):
             return directory
     pytest.skip("needs Fashion-MNIST's files, in Debian's package dataset-fashion-mnist")
+
+
+@pytest.fixture(scope="session")
+def kaggle_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """CSV files of scikit-learn's digits: 400 training images with labels, and 100 test images without."""
+    folder = tmp_path_factory.mktemp("files") / "kaggle"
+    images, labels = (part.numpy() for part in read_offline_digits()[0])
+    write_csv_files(folder, images[:500], labels, num_train=400)
+    return folder
 
 
 @pytest.fixture(scope="session")

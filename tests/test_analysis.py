@@ -13,10 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  (the name that all of PyTorch uses)
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms.functional import rotate
 
-from mnist_lightning.classifier import DigitClassifier
 from mnist_lightning.data.batches import LabelledImages
 from mnist_lightning.data.datasets import DIGITS
 from mnist_lightning.datamodule import DigitsDataModule
@@ -25,14 +22,13 @@ from mnist_lightning.figures.mistakes import confusion_figure, mistakes_figure, 
 from mnist_lightning.figures.style import png_of
 from mnist_lightning.files import from_json, to_json
 from mnist_lightning.main import main
-from mnist_lightning.report import analysis
-from mnist_lightning.report.analysis import Analysis, calibration_of, predict, read_run, robustness_of
+from mnist_lightning.report.analysis import Analysis, calibration_of, predict, read_run
 from mnist_lightning.report.curves import learning_curves_figure, wilson_interval
 from mnist_lightning.runs.record import Record
 from support.runs import Fit, contents, read_report
 
 NUM_TEST_IMAGES = 360  # of the offline digits
-FIGURES = {"learning_curves", "confusion", "mistakes", "calibration", "robustness"}
+FIGURES = {"learning_curves", "confusion", "mistakes", "calibration"}
 
 
 @pytest.fixture(scope="module")
@@ -52,11 +48,9 @@ def run_folder(finished: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Coarse figures of few mistakes and movements, where the point is another."""
+    """Coarse figures of few mistakes, where the point is another."""
     monkeypatch.setattr(style, "DOTS_PER_INCH", 20)
     monkeypatch.setattr(mistakes, "MAX_SHOWN", 2)
-    shifts = dict.fromkeys(("translation_x_pixels", "translation_y_pixels"), (-4, 0, 4))
-    monkeypatch.setattr(analysis, "MOVEMENTS", {"rotation_degrees": (-30, 0, 30), **shifts})
 
 
 def numbers_of(folder: Path) -> Analysis:
@@ -110,33 +104,6 @@ def test_the_numbers(reported: Path) -> None:
     assert confusion.trace() == sum(numbers.calibration.num_correct) == NUM_TEST_IMAGES - len(numbers.mistakes)
     assert numbers.accuracy == pytest.approx(last["val_accuracy"], abs=1e-6)
     assert sum(numbers.calibration.num_images) == NUM_TEST_IMAGES
-    moved = numbers.robustness
-    assert moved.num_images == NUM_TEST_IMAGES
-    assert list(moved.rotation_degrees) == list(range(-30, 31, 5))
-    for counts in (moved.translation_x_pixels, moved.translation_y_pixels):
-        assert list(counts) == list(range(-4, 5))
-        assert counts[0] == moved.rotation_degrees[0] == confusion.trace()
-
-
-@pytest.mark.usefixtures("quick")
-def test_shifts_are_to_the_right_and_downwards_and_rotations_counter_clockwise(trained: DigitClassifier) -> None:
-    test = offline_test_images()
-
-    def num_correct(images: Tensor) -> int:  # of images in [0, 1]
-        with torch.inference_mode():
-            return int((trained(images).argmax(dim=1) == test.labels).sum())
-
-    robustness = robustness_of(trained, test, batch_size=100)
-    assert abs(robustness.rotation_degrees[-30] - robustness.rotation_degrees[30]) > 20
-    padded = F.pad(test.images, (4, 4, 4, 4)) / 255
-    right, down = robustness.translation_x_pixels, robustness.translation_y_pixels
-    for x, y, found in ((4, 0, right[4]), (-4, 0, right[-4]), (0, 4, down[4])):
-        shifted = padded[..., 4 - y : 32 - y, 4 - x : 32 - x]
-        # Interpolated at whole pixels: the same up to rounding, which can decide about an image on the edge.
-        assert abs(found - num_correct(shifted)) <= 1
-    for degrees, found in ((-30, robustness.rotation_degrees[-30]), (30, robustness.rotation_degrees[30])):
-        rotated = rotate(test.images / 255, degrees, InterpolationMode.BILINEAR)
-        assert abs(found - num_correct(rotated)) <= 3  # interpolated at other weights
 
 
 def some_predictions() -> tuple[Tensor, Tensor]:
@@ -226,9 +193,6 @@ def test_test_time_augmentation(fit: Fit) -> None:
     main(["report", str(folder)])
     test, numbers = read_report(folder)["test"], numbers_of(folder)
     assert numbers.accuracy == pytest.approx(test["accuracy"], abs=1e-6)
-    unmoved = numbers.robustness.rotation_degrees[0] / numbers.robustness.num_images
-    assert unmoved == pytest.approx(test["single_view_accuracy"], abs=1e-6)
-    assert "network alone" in page_of(folder)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 import torch
 
-from mnist_lightning.classifier import DigitClassifier
 from mnist_lightning.errors import CheckpointError
 from mnist_lightning.main import main
 from mnist_lightning.runs.checkpoint import load_checkpoint, load_classifier, read_checkpoint
@@ -174,18 +173,14 @@ def test_only_regular_files_are_read(tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_of_an_earlier_version(checkpoint: Path, tmp_path: Path) -> None:
-    """It has settings that are gone, a factor instead of `channels`, and no names of classes."""
-    wide = DigitClassifier(channels=(20, 36, 36, 56, 56))
+    """It has settings that are gone, and no names of classes."""
     content = load_checkpoint(checkpoint)
-    for name in ("channels", "class_names"):
-        del content["hyper_parameters"][name]
-    content["hyper_parameters"] |= {"width": 2, "gone": 3}
+    del content["hyper_parameters"]["class_names"]
+    content["hyper_parameters"]["gone"] = 3
     content["datamodule_hyper_parameters"]["num_workers"] = 2
-    torch.save(content | {"state_dict": wide.state_dict()}, tmp_path / "old.ckpt")
-    loaded = load_classifier(tmp_path / "old.ckpt")
-    assert loaded.hparams["channels"] == [20, 36, 36, 56, 56]
+    torch.save(content, tmp_path / "old.ckpt")
     images = torch.rand(2, 1, 28, 28)
-    assert torch.equal(loaded.net(images), wide.eval().net(images))
+    assert torch.equal(load_classifier(tmp_path / "old.ckpt")(images), load_classifier(checkpoint)(images))
 
 
 def test_the_models_that_come_with_the_project() -> None:

@@ -10,7 +10,7 @@ from PIL import Image
 from torchvision.datasets import ImageFolder
 
 from mnist_lightning.data.datasets import read_offline_digits
-from mnist_lightning.data.image_files import find_classes, find_images, read_image_folder
+from mnist_lightning.data.image_files import find_classes, images_below, read_image_folder
 from mnist_lightning.errors import UserError
 from mnist_lightning.main import main
 from support.runs import Fit, read_report
@@ -34,6 +34,7 @@ def test_stored_images_are_read_unchanged(images: Path) -> None:
     (images / "train" / "zero" / "notes.txt").write_text("not an image")
     (images / "train" / "zero" / "._00.png").write_text("not an image either: macOS writes such files")
     train, test = read_image_folder(str(images))
+    assert test is not None
     assert find_classes(str(images)) == NAMES
     assert train.labels.bincount().tolist() == [40] * 3
     assert test.labels.bincount().tolist() == [10] * 3
@@ -45,7 +46,9 @@ def test_other_images_become_grey_and_fit_into_the_square(images: Path) -> None:
     colours = np.zeros((100, 50, 3), dtype=np.uint8)
     colours[..., 1] = 200  # green
     Image.fromarray(colours).save(images / "test" / "eight" / "tall.jpg", quality=95)
-    image = read_image_folder(str(images))[1].images[10, 0]
+    _, test = read_image_folder(str(images))
+    assert test is not None
+    image = test.images[10, 0]
     assert int((image > 0).any(dim=0).sum()) == 14  # 50 of 100 pixels
     assert int((image > 0).any(dim=1).sum()) == 28
     assert (image[:, :7] == 0).all()  # black on both sides
@@ -54,7 +57,10 @@ def test_other_images_become_grey_and_fit_into_the_square(images: Path) -> None:
 
 
 MISTAKES: dict[str, tuple[Callable[[Path], object], str]] = {
-    "no train": (lambda images: (images / "train").rename(images / "elsewhere"), "train needs a folder for each of at"),
+    "no train": (
+        lambda images: (images / "train").rename(images / "elsewhere"),
+        "needs a folder for each of at",
+    ),
     "a class of test alone": (lambda images: (images / "test" / "new").mkdir(), "test/new has no class of this name"),
     "not an image": (
         lambda images: (images / "test" / "zero" / "03.png").write_bytes(b"PNG"),
@@ -83,9 +89,9 @@ def test_linked_folders_are_read(images: Path, tmp_path: Path) -> None:
     theirs = ImageFolder(images / "train")
     assert len(theirs) == 120
     assert read_image_folder(str(images))[0].labels.tolist() == theirs.targets
-    assert find_images([str(images / "train")]) == [Path(path) for path, _ in theirs.samples]
+    assert images_below(images / "train") == [Path(path) for path, _ in theirs.samples]
     (images / "train" / "zero" / "around").symlink_to(images)
-    assert len(find_images([str(images)])) == 150
+    assert len(images_below(images)) == 150
 
 
 def test_a_folder_from_training_to_prediction(images: Path, fit: Fit, capfd: pytest.CaptureFixture[str]) -> None:
@@ -99,9 +105,9 @@ def test_a_folder_from_training_to_prediction(images: Path, fit: Fit, capfd: pyt
     capfd.readouterr()
     main(["predict", "--ckpt_path", checkpoint, "--data.data_dir", str(images)])
     header, *rows = capfd.readouterr().out.splitlines()
-    assert header == "dataset,index,class,probability"
+    assert header == "file,class,probability"
     assert len(rows) == 30
-    assert {row.split(",")[2] for row in rows} <= set(NAMES)
+    assert {row.split(",")[1] for row in rows} <= set(NAMES)
     with pytest.raises(SystemExit, match="2"):
         main(["test", "--ckpt_path", checkpoint, "--data.dataset", "offline_digits"])
     assert "the network has the classes eight, zero, ünö" in capfd.readouterr().err

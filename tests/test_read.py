@@ -12,11 +12,12 @@ import torch
 from PIL import Image, ImageDraw
 
 from mnist_lightning.classifier import SURE_PROBABILITY, DigitClassifier
-from mnist_lightning.data.image_files import read_image
+from mnist_lightning.data.image_files import grey_square, read_image
 from mnist_lightning.datamodule import DigitsDataModule
 from mnist_lightning.errors import UserError
 from mnist_lightning.main import main
-from mnist_lightning.read.reading import prepare_digit
+from mnist_lightning.read.reading import prepare_digit, read_picture
+from mnist_lightning.runs.checkpoint import load_classifier
 from support.runs import PROJECT
 
 SHIPPED = str(PROJECT / "models" / "mnist.ckpt")
@@ -98,7 +99,7 @@ def test_one_line_per_file_and_status_1(folder: Path, tmp_path: Path, capsys: py
     problems = {
         str(folder / "notes.txt"): NO_PICTURE,
         str(tmp_path / "blank.png"): "no digit found: nothing in the picture looks like a digit",
-        str(tmp_path / "missing.png"): "no such file",
+        str(tmp_path / "missing.png"): "cannot be read (No such file or directory)",
         str(tmp_path / "empty"): "a folder without image files",
     }
     assert status_of(folder, *problems, "--ckpt_path", SHIPPED) == 1
@@ -124,16 +125,24 @@ def test_an_unsure_answer_names_the_two_likeliest_digits(
     (row,) = json.loads(output.read_text())
     assert row["runner_up_probability"] <= row["probability"] < SURE_PROBABILITY
     runner_up = f"{row['runner_up']} ({row['runner_up_probability']:.2%})"
-    assert row["problem"] == f"not sure: {row['digit']} ({row['probability']:.2%}) or {runner_up}"
+    assert row["problem"] == f"not sure: {row['name']} ({row['probability']:.2%}) or {runner_up}"
     assert capsys.readouterr().out.splitlines()[1].split(maxsplit=2)[1:] == ["?", row["problem"]]
 
 
-def test_a_network_of_other_classes_is_refused(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_pictures_of_other_classes(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Prepared as training images are, without a search for a digit."""
     ckpt_path = untrained(tmp_path / "flowers.ckpt", class_names=("rose", "tulip"))
-    assert status_of(folder, "--ckpt_path", ckpt_path) == 2
-    assert "this network was trained on the classes rose, tulip" in capsys.readouterr().err
+    status_of(folder, "--ckpt_path", ckpt_path)
+    header, *lines = capsys.readouterr().out.splitlines()
+    assert header.split() == ["file", "class", "probability", "runner-up"]
+    assert "rose" in lines[0]
+    classifier = load_classifier(ckpt_path)
+    answer = read_picture(classifier, folder / "b.png")
+    assert answer == read_picture(classifier, (folder / "b.png").read_bytes()) == read_picture(classifier, one())
+    probabilities = classifier.probabilities(grey_square(one()).unsqueeze(0))[0]
+    assert answer.probability == probabilities.max()
+    classifier.inverts = True
+    assert read_picture(classifier, one()).probability != answer.probability
 
 
 @pytest.mark.parametrize("suffix", ["csv", "json"])
@@ -145,10 +154,10 @@ def test_results_are_written(suffix: str, folder: Path, tmp_path: Path, monkeypa
     with output.open(encoding="utf-8") as file:
         rows = json.load(file) if suffix == "json" else list(csv.DictReader(file))
     assert [row["file"] for row in rows] == ["digit.png", "notes.txt"]
-    assert list(rows[0]) == ["file", "digit", "probability", "runner_up", "runner_up_probability", "problem"]
-    assert int(rows[0]["digit"]) == 1
+    assert list(rows[0]) == ["file", "name", "probability", "runner_up", "runner_up_probability", "problem"]
+    assert rows[0]["name"] == "1"
     assert 0 < float(rows[0]["probability"]) <= 1
-    assert not rows[-1]["digit"]
+    assert not rows[-1]["name"]
     assert rows[-1]["problem"] == NO_PICTURE
 
 

@@ -17,7 +17,9 @@ from benchmarks.tables import OUTPUTS, PAGES
 from mnist_lightning.main import main
 from support.runs import PROJECT
 
-TEXT = "\n".join(path.read_text(encoding="utf-8") for path in PAGES if path.name != "make_it_yours.md")
+TEXT = "\n".join(
+    path.read_text(encoding="utf-8") for path in PAGES if path.name not in ("make_it_yours.md", "your_images.md")
+)
 BLOCKS = re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL)
 COMMANDS = list(dict.fromkeys(line for block in BLOCKS for line in block.splitlines() if line.strip()))
 PROGRAM = "python -m mnist_lightning "

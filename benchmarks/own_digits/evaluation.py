@@ -27,7 +27,7 @@ from mnist_lightning.classifier import SURE_PROBABILITY, DigitClassifier
 from mnist_lightning.data.datasets import MNIST, default_data_dir
 from mnist_lightning.errors import UserError
 from mnist_lightning.files import atomic_write
-from mnist_lightning.read.reading import ReadDigit, classify, prepare_digit, recognise
+from mnist_lightning.read.reading import Answer, classify, prepare_digit, recognise
 from mnist_lightning.runs.checkpoint import load_classifier
 from mnist_lightning.runs.record import versions
 
@@ -41,7 +41,7 @@ class Result(NamedTuple):
 
     rendered: RenderedDigit
     prepared: Tensor | None  # (28, 28) uint8; None if no digit was found
-    read: ReadDigit | None  # None if no digit was found
+    read: Answer | None  # None if no digit was found
     read_plainly: int  # prediction for the resized picture
 
     @property
@@ -51,7 +51,7 @@ class Result(NamedTuple):
             return "no_digit_found"
         if self.read.problem is not None:
             return "not_sure"
-        return "right" if self.read.digit == self.rendered.digit else "wrong"
+        return "right" if self.read.name == str(self.rendered.digit) else "wrong"
 
     @property
     def is_right(self) -> bool:
@@ -61,7 +61,7 @@ class Result(NamedTuple):
     @property
     def caption(self) -> str:
         """The label, and what `read` says."""
-        said = "no digit" if self.read is None else f"{self.read.digit}{'?' if self.outcome == 'not_sure' else ''}"
+        said = "no digit" if self.read is None else f"{self.read.name}{'?' if self.outcome == 'not_sure' else ''}"
         label = "none" if self.rendered.digit is None else self.rendered.digit
         return f"{label} read as {said}"
 

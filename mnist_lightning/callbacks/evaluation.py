@@ -10,6 +10,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from mnist_lightning.callbacks.progress import classifier_of
+from mnist_lightning.data.image_files import test_files
 from mnist_lightning.files import csv_text, write_rows
 from mnist_lightning.runs.record import part_of
 
@@ -49,11 +50,20 @@ class EvaluationOutput(Callback):
 
     @override
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        title, names = trainer.datamodule.title, classifier_of(pl_module).class_names  # type: ignore[attr-defined]
-        rows = [
-            {"dataset": title, "index": index, "class": names[label], "probability": probability}
-            for index, (label, probability) in enumerate(self._predictions)
-        ]
+        data, names = trainer.datamodule, classifier_of(pl_module).class_names  # type: ignore[attr-defined]
+        answers = [(names[label], probability) for label, probability in self._predictions]
+        files = test_files(data.data_dir) if data.dataset == "folder" else []
+        rows: list[dict[str, Any]]
+        if data.dataset == "csv":  # as Kaggle asks for it
+            rows = [{"ImageId": place, "Label": name} for place, (name, _) in enumerate(answers, 1)]
+        elif len(files) >= len(answers):
+            paired = zip(files, answers, strict=False)
+            rows = [{"file": str(path), "class": name, "probability": share} for path, (name, share) in paired]
+        else:
+            rows = [
+                {"dataset": data.title, "index": index, "class": name, "probability": share}
+                for index, (name, share) in enumerate(answers)
+            ]
         if self.output is None:
             sys.stdout.write(csv_text(rows))
         else:

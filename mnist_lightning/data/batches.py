@@ -19,11 +19,18 @@ RANDOM_SHARE = 0.2
 NUM_STEPS_OF_MEAN = 25
 
 
+UNKNOWN = -1  # label of the images whose class is to be predicted
+
+
 class LabelledImages(NamedTuple):
-    """A set of labelled images in memory."""
+    """A set of images in memory."""
 
     images: Tensor  # (N, 1, 28, 28) uint8
-    labels: Tensor  # (N,) int64, below the number of classes
+    labels: Tensor  # (N,) int64, below the number of classes; or all UNKNOWN
+
+    def subset(self, indices: Tensor) -> "LabelledImages":
+        """The images at these indices (M,) int64."""
+        return LabelledImages(self.images[indices], self.labels[indices])
 
 
 class Batch(NamedTuple):

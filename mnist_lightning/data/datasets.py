@@ -19,11 +19,12 @@ from torch.nn import functional as F  # noqa: N812  (PyTorch's usual name)
 from torchvision import datasets
 
 from mnist_lightning.data.batches import LabelledImages
+from mnist_lightning.data.csv_files import read_csv_files
 from mnist_lightning.data.image_files import find_classes, read_image_folder
 from mnist_lightning.errors import PROGRAM, UserError
 from mnist_lightning.files import atomic_write
 
-DatasetName = Literal["mnist", "fashion_mnist", "offline_digits", "folder"]
+DatasetName = Literal["mnist", "fashion_mnist", "offline_digits", "folder", "csv"]
 
 MAX_BYTES = 64 * 2**20  # the largest file has 47 MB unpacked; a forged one must not fill the memory
 ELSEWHERE = "name another directory with --data.data_dir (`report` and `export`: --data_dir) or MNIST_DATA_DIR"
@@ -48,8 +49,9 @@ class DataSet:
     """A data set of grey images with 28 × 28 pixels."""
 
     title: str  # in every output; says so if it could be taken for MNIST
-    class_names: tuple[str, ...]  # in the order of the labels
-    read: Callable[[str], tuple[LabelledImages, LabelledImages]]  # training and test images, from a directory
+    class_names: tuple[str, ...]  # in the order of the labels; none if the images are only to be predicted
+    read: Callable[[str], tuple[LabelledImages, LabelledImages | None]]  # training and test images, from a directory;
+    # without test images, the data module splits the training images
     statistics: PixelStatistics | None = None  # of the training images; None computes them when these are read
 
 
@@ -84,7 +86,8 @@ def read_offline_digits(data_dir: str | None = None) -> tuple[LabelledImages, La
     images = F.pad(images, [4, 4, 4, 4]).round().to(torch.uint8)  # (N, 1, 28, 28)
     labels = torch.from_numpy(target).long()
     train, test = stratified_split(labels, NUM_OFFLINE_TEST_DIGITS, OFFLINE_SPLIT_SEED)
-    return LabelledImages(images[train], labels[train]), LabelledImages(images[test], labels[test])
+    digits = LabelledImages(images, labels)
+    return digits.subset(train), digits.subset(test)
 
 
 @dataclass(frozen=True)
@@ -197,9 +200,13 @@ DATA_SETS = {
 
 
 def data_set(name: DatasetName | str, data_dir: str) -> DataSet:
-    """The data set of this name; a `folder` is looked into for its classes."""
+    """The data set of this name; a `folder` is looked into for its classes, and CSV files are read."""
+    title = Path(data_dir).resolve().name
     if name == "folder":
-        return DataSet(f"{Path(data_dir).resolve().name} (image folder)", find_classes(data_dir), read_image_folder)
+        return DataSet(f"{title} (image folder)", find_classes(data_dir), read_image_folder)
+    if name == "csv":
+        class_names, train, test = read_csv_files(data_dir)
+        return DataSet(f"{title} (CSV files)", class_names, lambda _: (train, test))
     return DATA_SETS[name]
 
 

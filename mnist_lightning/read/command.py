@@ -1,9 +1,7 @@
-"""`python -m mnist_lightning read`: recognises the digits in image files and prints one line per file."""
+"""`python -m mnist_lightning read`: says what image files show, and prints one line per file."""
 
 import sys
 from pathlib import Path
-
-from mnist_lightning.errors import CheckpointError
 
 
 def read(
@@ -13,7 +11,9 @@ def read(
     output: str | None = None,
     network: str | None = None,
 ) -> None:
-    """Recognise the digit in each image file and print one line per file; status 1 if one is not read with certainty.
+    """Say what each image file shows, in one line per file; status 1 if one is not read with certainty.
+
+    A network of digits finds the digit in the picture; others see the picture as their training images were prepared.
 
     Args:
         images: Image files or folders with image files: PNG, JPEG, GIF, BMP, TIFF, WebP or PPM.
@@ -22,27 +22,33 @@ def read(
         network: Class path of the checkpoint's network, if it is your own, such as my_nets.MyNet.
     """
     from mnist_lightning.data.datasets import DIGITS
-    from mnist_lightning.data.image_files import find_images
+    from mnist_lightning.data.image_files import images_below
+    from mnist_lightning.errors import UserError
     from mnist_lightning.files import check_output, one_line, write_rows
-    from mnist_lightning.read.reading import read_picture
+    from mnist_lightning.read.reading import Answer, read_picture
     from mnist_lightning.runs.checkpoint import load_classifier
 
     if output is not None:
         check_output(Path(output), ".csv", ".json")
     classifier = load_classifier(ckpt_path, network)
-    if classifier.class_names != DIGITS:
-        raise CheckpointError(
-            f"--ckpt_path {ckpt_path}: `read` recognises digits, but this network was trained on the classes "
-            f"{', '.join(classifier.class_names)}. Name a checkpoint of digits."
-        )
-    paths = find_images(images)
+    heading = "digit" if classifier.class_names == DIGITS else "class"
+    paths = [path for name in images for path in (images_below(Path(name)) or [Path(name)])]
     names = [one_line(str(path)) for path in paths]
-    width = max(map(len, ["file", *names]))
-    print(f"{'file':{width}}  digit  probability  runner-up")
+    width, answer_width = (max(map(len, texts)) for texts in (["file", *names], [heading, *classifier.class_names]))
+    print(f"{'file':{width}}  {heading:>{answer_width}}  probability  runner-up")
     rows = []
     for name, path in zip(names, paths, strict=True):
-        row, line = read_picture(classifier, path)
-        rows.append({"file": name, **row})
+        row: dict[str, object] = {"file": name}
+        try:
+            answer = read_picture(classifier, path)
+            problem = answer.problem if heading == "digit" else None  # the threshold was chosen for digits
+            row |= {**answer._asdict(), "problem": problem}
+            shown = f"{answer.name:>{answer_width}}  {answer.probability:>11.2%}  {answer.second}"
+            line = shown if problem is None else f"{'?':>{answer_width}}  {problem}"
+        except UserError as error:
+            row |= {**dict.fromkeys(Answer._fields), "problem": str(error)}
+            line = f"{'–':>{answer_width}}  {error}"
+        rows.append(row)
         print(f"{name:{width}}  {line}", flush=True)
     if output is not None:
         write_rows(Path(output), rows)

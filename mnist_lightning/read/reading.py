@@ -1,4 +1,4 @@
-"""Finds the digit in a picture, and recognises it, with its probability and the runner-up."""
+"""The class of a picture, with its probability and the runner-up."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -9,9 +9,8 @@ from torch import Tensor
 
 from mnist_lightning.classifier import SURE_PROBABILITY, DigitClassifier
 from mnist_lightning.data.batches import AffineParameters, affine
-from mnist_lightning.data.image_files import read_image
-from mnist_lightning.errors import UserError
-from mnist_lightning.files import Row
+from mnist_lightning.data.datasets import DIGITS
+from mnist_lightning.data.image_files import grey_square, read_image
 from mnist_lightning.read.digit_mask import find_digit
 from mnist_lightning.read.ink import extract_ink
 from mnist_lightning.read.mnist_format import to_mnist_format
@@ -20,25 +19,41 @@ from mnist_lightning.read.mnist_format import to_mnist_format
 ROTATIONS_DEGREES = (-10, 0, 10)
 
 
-class ReadDigit(NamedTuple):
-    """The two most likely digits in a picture."""
+class Answer(NamedTuple):
+    """The two most likely classes of a picture."""
 
-    digit: int  # 0..9
+    name: str  # of the class
     probability: float
-    runner_up: int  # 0..9
+    runner_up: str
     runner_up_probability: float
 
     @property
     def problem(self) -> str | None:
-        """Why the digit is no answer; None if it is one."""
+        """Why the class is no answer; None if it is one."""
         if self.probability >= SURE_PROBABILITY:
             return None
-        return f"not sure: {self.digit} ({self.probability:.2%}) or {self.second}"
+        return f"not sure: {self.name} ({self.probability:.2%}) or {self.second}"
 
     @property
     def second(self) -> str:
         """The runner-up with its probability."""
         return f"{self.runner_up} ({self.runner_up_probability:.2%})"
+
+
+def read_picture(classifier: DigitClassifier, picture: str | Path | bytes | Image.Image) -> Answer:
+    """Classifies a picture: a file, its content, or an image of Pillow's.
+
+    A network of digits finds the digit in it; another one sees the picture as its training images were made from files.
+
+    Raises:
+        UserError: the picture cannot be read, is too large, or does not show exactly one digit.
+    """
+    image = picture if isinstance(picture, Image.Image) else read_image(picture)
+    if classifier.class_names == DIGITS:
+        return recognise(classifier, prepare_digit(image))
+    pixels = grey_square(image).unsqueeze(0)  # (1, 1, 28, 28)
+    with torch.inference_mode():
+        return _answer(classifier, classifier.probabilities(255 - pixels if classifier.inverts else pixels)[0])
 
 
 def prepare_digit(image: Image.Image) -> Tensor:
@@ -60,20 +75,13 @@ def classify(classifier: DigitClassifier, images: Tensor) -> Tensor:
         return torch.stack(views).mean(dim=0).cpu()
 
 
-def recognise(classifier: DigitClassifier, prepared: Tensor) -> ReadDigit:
+def recognise(classifier: DigitClassifier, prepared: Tensor) -> Answer:
     """Recognises the digit in an image (28, 28) uint8 in MNIST's format."""
-    probabilities, digits = classify(classifier, prepared.unsqueeze(0))[0].topk(2)
-    return ReadDigit(int(digits[0]), float(probabilities[0]), int(digits[1]), float(probabilities[1]))
+    return _answer(classifier, classify(classifier, prepared.unsqueeze(0))[0])
 
 
-def read_picture(classifier: DigitClassifier, path: Path) -> tuple[Row, str]:
-    """Recognises the digit in an image file: a row of `--output`, and the printed line after the file's name."""
-    try:
-        found = recognise(classifier, prepare_digit(read_image(path)))
-    except UserError as error:
-        nothing = dict.fromkeys(ReadDigit._fields)
-        return {**nothing, "problem": str(error)}, f"{'–':>5}  {error}"
-    row = {**found._asdict(), "problem": found.problem}
-    if found.problem is not None:
-        return row, f"{'?':>5}  {found.problem}"
-    return row, f"{found.digit:5}  {found.probability:>11.2%}  {found.second}"
+def _answer(classifier: DigitClassifier, probabilities: Tensor) -> Answer:
+    """The answer for probabilities (num_classes,) float."""
+    highest, classes = probabilities.topk(2)
+    first, second = (classifier.class_names[place] for place in classes.tolist())
+    return Answer(first, float(highest[0]), second, float(highest[1]))

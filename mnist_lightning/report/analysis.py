@@ -8,23 +8,15 @@ from torch import Tensor
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from mnist_lightning.classifier import DigitClassifier
-from mnist_lightning.data.batches import AffineParameters, LabelledImages, affine
+from mnist_lightning.data.batches import LabelledImages
 from mnist_lightning.datamodule import DigitsDataModule
 from mnist_lightning.errors import UserError
 from mnist_lightning.figures.mistakes import worst_mistakes
 from mnist_lightning.files import Count, Share, from_json, one_line
-from mnist_lightning.network import num_trainable_parameters
 from mnist_lightning.runs.checkpoint import read_checkpoint
 from mnist_lightning.runs.record import Record
 
 NUM_BINS = 15  # as in Guo et al.
-MOVEMENTS = {
-    "rotation_degrees": range(-30, 31, 5),
-    "translation_x_pixels": range(-4, 5),
-    "translation_y_pixels": range(-4, 5),
-}
-MAX_PARAMETERS = 100_000
-MIN_IMAGES = 500  # for larger networks: the 95 % interval of an accuracy of 99 % is then ± 1 point, in a minute or two
 
 
 @dataclass(frozen=True)
@@ -63,23 +55,6 @@ class Calibration:
 
 
 @dataclass(frozen=True)
-class Robustness:
-    """Accuracy on moved images, without test-time augmentation.
-
-    Args:
-        num_images: Number of images at each amount of a movement.
-        rotation_degrees: Number classified correctly, by the degrees of a counter-clockwise rotation.
-        translation_x_pixels: Number classified correctly, by the pixels of a shift to the right.
-        translation_y_pixels: Number classified correctly, by the pixels of a shift downwards.
-    """
-
-    num_images: Count
-    rotation_degrees: dict[int, Count]
-    translation_x_pixels: dict[int, Count]
-    translation_y_pixels: dict[int, Count]
-
-
-@dataclass(frozen=True)
 class Analysis:
     """What `report` measured on the test images of a run.
 
@@ -90,7 +65,6 @@ class Analysis:
         confusion: Number of images: rows are true classes, columns predicted classes.
         mistakes: All mistakes, the most confident first.
         calibration: Calibration of the probabilities.
-        robustness: Accuracy on moved images.
     """
 
     num_images: Count
@@ -99,7 +73,6 @@ class Analysis:
     confusion: list[list[Count]]
     mistakes: list[Mistake]
     calibration: Calibration
-    robustness: Robustness
 
 
 @dataclass(frozen=True)
@@ -166,7 +139,6 @@ def analyse(run: FinishedRun, test: LabelledImages, probabilities: Tensor) -> An
             for index in worst_mistakes(test.labels, probabilities).tolist()
         ],
         calibration=calibration_of(test.labels, probabilities),
-        robustness=robustness_of(run.classifier, test, run.data.eval_batch_size),
     )
 
 
@@ -188,30 +160,3 @@ def calibration_of(labels: Tensor, probabilities: Tensor) -> Calibration:
         num_correct=num_correct.tolist(),
         mean_probabilities=(sums / num_images.clamp(min=1)).tolist(),
     )
-
-
-@torch.inference_mode()
-def robustness_of(classifier: DigitClassifier, test: LabelledImages, batch_size: int) -> Robustness:
-    """Accuracy on moved images, without test-time augmentation, which takes nine times as long.
-
-    A large network is evaluated on every n-th image.
-    """
-    is_large = num_trainable_parameters(classifier.net) > MAX_PARAMETERS
-    step = max(1, len(test.labels) // MIN_IMAGES) if is_large else 1
-    images, labels = test.images[::step], test.labels[::step]
-    num_correct = {movement: dict.fromkeys(amounts, 0) for movement, amounts in MOVEMENTS.items()}
-    for movement, counts in num_correct.items():
-        for amount in counts:
-            for part, part_labels in zip(images.split(batch_size), labels.split(batch_size), strict=True):
-                predicted = classifier(_moved(part, movement, amount)).argmax(dim=1)
-                counts[amount] += int((predicted == part_labels).sum())
-    return Robustness(num_images=len(labels), **num_correct)
-
-
-def _moved(images: Tensor, movement: str, amount: int) -> Tensor:
-    """Images (B, 1, 28, 28) uint8 as float32 in [0, 1], all moved alike, interpolated bilinearly."""
-    if amount == 0:
-        return images / 255
-    zeros, ones = torch.zeros(len(images)), torch.ones(len(images))
-    unmoved = AffineParameters(zeros, zeros, zeros, scale=ones, shear_degrees=zeros)
-    return affine(images / 255, unmoved._replace(**{movement: ones * amount}), "bilinear")

@@ -1,14 +1,12 @@
-"""Curves of accuracy: against epochs, the probability of the prediction, and movements of the images."""
+"""Curves of accuracy: against epochs, and against the probability of the prediction."""
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 from scipy.stats import binomtest
 
-from mnist_lightning.data.batches import RandomAffine
-from mnist_lightning.figures.style import BLUE, GREEN, INK, SHADE, VERMILION, in_our_style, new_figure, scale_accuracy
-from mnist_lightning.network import IMAGE_SHAPE
-from mnist_lightning.report.analysis import Calibration, Robustness
+from mnist_lightning.figures.style import BLUE, GREEN, INK, VERMILION, in_our_style, new_figure, scale_accuracy
+from mnist_lightning.report.analysis import Calibration
 from mnist_lightning.runs.record import Record
 
 
@@ -70,39 +68,6 @@ def calibration_figure(calibration: Calibration, measured_on: str) -> Figure:
     below.bar_label(bars, fmt="{:,.0f}", padding=2, size=7.5)
     below.set(yscale="log", ylim=(0.5, 6 * totals.max()), ylabel="images", xlabel="probability of the prediction")
     below.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-    return figure
-
-
-@in_our_style
-def robustness_figure(robustness: Robustness, augmentation: RandomAffine, measured_on: str) -> Figure:
-    """Accuracy against rotations and shifts, with bands of 95 %; the range of the training's augmentation is grey."""
-    shift_pixels = augmentation.translation_percent / 100 * IMAGE_SHAPE[-1]
-    if augmentation.interpolation == "nearest":
-        shift_pixels = float(round(shift_pixels))  # it translates by whole pixels
-    figure = new_figure(6.2)
-    panels = figure.subplots(2, 1, sharey=True)
-    panels[0].set_title(f"Moved images: {measured_on}")
-    num_images = robustness.num_images
-    right, down = robustness.translation_x_pixels, robustness.translation_y_pixels
-    ends: list[float] = []
-    for axes, most, counts, label, colour, marker in (
-        (panels[0], augmentation.rotation_degrees, robustness.rotation_degrees, "rotated", BLUE, "o"),
-        (panels[1], shift_pixels, right, "to the right (below 0: left)", VERMILION, "s"),
-        (panels[1], 0, down, "downwards (below 0: up)", GREEN, "^"),
-    ):
-        if most:
-            axes.axvspan(-most, most, color=SHADE, alpha=0.5, linewidth=0, label=f"seen in training (± {most:g})")
-        amounts = list(counts)
-        accuracies = [count / num_images for count in counts.values()]
-        axes.plot(amounts, accuracies, color=colour, marker=marker, ms=5, label=label)
-        lows, highs = zip(*[wilson_interval(count, num_images) for count in counts.values()], strict=True)
-        axes.fill_between(amounts, lows, highs, color=colour, alpha=0.2, linewidth=0)
-        axes.set(ylabel="accuracy", xticks=amounts, xlim=(amounts[0] * 1.02, amounts[-1] * 1.02))
-        axes.legend(loc="lower center")
-        ends += [*lows, *highs]
-    panels[0].set_xlabel("rotation, degrees counter-clockwise")
-    panels[1].set_xlabel("shift, pixels")
-    scale_accuracy(panels[0], ends)
     return figure
 
 

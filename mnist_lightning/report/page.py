@@ -11,7 +11,7 @@ from mnist_lightning.figures.mistakes import confusion_figure, mistakes_figure
 from mnist_lightning.figures.style import png_of
 from mnist_lightning.files import atomic_write, to_json
 from mnist_lightning.report.analysis import Analysis, FinishedRun, analyse, predict
-from mnist_lightning.report.curves import calibration_figure, learning_curves_figure, robustness_figure
+from mnist_lightning.report.curves import calibration_figure, learning_curves_figure
 from mnist_lightning.runs.record_text import epochs_text, rate_note
 
 TEMPLATE = Path(__file__).with_name("page.html")
@@ -23,16 +23,13 @@ def write_report(run: FinishedRun) -> None:
     test = run.data.images("test")
     print(f"Evaluating {run.weights_title}, on {len(test.labels):,} test images, {run.data.title}", flush=True)
     probabilities = predict(run, test.images)
-    print("Rotating and shifting them", flush=True)
     analysis = analyse(run, test, probabilities)
-    names, moved = analysis.class_names, analysis.robustness
-    measured_on, moved_on = (f"{num:,} test images, {run.data.title}" for num in (len(test.labels), moved.num_images))
+    names, measured_on = analysis.class_names, f"{len(test.labels):,} test images, {run.data.title}"
     figures = {
         "learning_curves": learning_curves_figure(run.record),
         "confusion": confusion_figure(torch.tensor(analysis.confusion), names, measured_on),
         "mistakes": mistakes_figure(test.images, test.labels, probabilities, names, measured_on),
         "calibration": calibration_figure(analysis.calibration, measured_on),
-        "robustness": robustness_figure(moved, run.data.augmentation, moved_on),
     }
     pngs = {name: png_of(figure) for name, figure in figures.items()}
     page = report_page(run, analysis, pngs)
@@ -55,16 +52,8 @@ def report_page(run: FinishedRun, analysis: Analysis, pngs: Mapping[str, bytes])
 
 def summary(run: FinishedRun, analysis: Analysis) -> str:
     """What was measured, for the terminal."""
-    moved, num_images = analysis.robustness, analysis.robustness.num_images
-    alone = ", without test-time augmentation" if run.classifier.test_time_augmentation else ""
-    low, *_, high = moved.rotation_degrees
-    rotated = [f"{moved.rotation_degrees[angle] / num_images:.2%} at {angle:+d}°" for angle in (low, high)]
-    shifted = [*moved.translation_x_pixels.values(), *moved.translation_y_pixels.values()]
     return f"""\
 {run.record.dataset}, {analysis.num_images:,} test images, {run.weights_title}
   accuracy           {analysis.accuracy:.2%}: {len(analysis.mistakes)} wrong
   calibration error  {analysis.calibration.expected_calibration_error:.4f} expected
-  rotated            {", ".join(rotated)} ({num_images:,} images{alone})
-  shifted            {min(shifted) / num_images:.2%} at worst, by up to {max(moved.translation_x_pixels)} pixels along \
-x or y
 {run.part_of_the_test_images}"""

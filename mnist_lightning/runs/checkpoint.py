@@ -15,12 +15,13 @@ from mnist_lightning.data.datasets import DIGITS
 from mnist_lightning.datamodule import DigitsDataModule
 from mnist_lightning.errors import CheckpointError, UserError
 from mnist_lightning.files import find_file, one_line
-from mnist_lightning.network import CHANNELS, NETWORKS
+from mnist_lightning.network import NETWORKS
 
 KEPT = {  # the settings that determine the network and its images; not paths, nor what only changes the speed
     "model": "network dropout channels batch_norm head channels_last test_time_augmentation class_names pixel_mean "
     "pixel_std",
-    "data": "dataset validation num_holdout split_seed eval_batch_size",  # the last: --trainer.limit_test_batches
+    # The size of batches counts with --trainer.limit_test_batches.
+    "data": "dataset validation num_holdout split_seed invert eval_batch_size",
 }
 
 
@@ -35,6 +36,7 @@ class LoadedCheckpoint(NamedTuple):
         """The classifier, on the CPU, in float32 and evaluation mode."""
         classifier = DigitClassifier(**self.model)
         classifier.load_state_dict(self.content["state_dict"])
+        classifier.inverts = self.data.get("invert", False)
         return classifier.float().eval()
 
     def datamodule(self, data_dir: str | None) -> DigitsDataModule:
@@ -71,8 +73,6 @@ def read_checkpoint(ckpt_path: str | Path, network: str | None = None) -> Loaded
     content = load_checkpoint(ckpt_path)
     try:
         model = _known(DigitClassifier, content["hyper_parameters"])
-        if "width" in content["hyper_parameters"]:  # a factor, before `channels` replaced it
-            model["channels"] = [content["hyper_parameters"]["width"] * channels for channels in CHANNELS]
         model.setdefault("class_names", DIGITS)  # the first versions knew no others
         data = _known(DigitsDataModule, content.get("datamodule_hyper_parameters", {}))
         DigitsDataModule(**data)
@@ -93,7 +93,7 @@ def read_checkpoint(ckpt_path: str | Path, network: str | None = None) -> Loaded
         if found != needed:
             raise UserError(f"its weights do not fit the network in its settings: {min(found ^ needed)}")
     except Exception as error:  # wrong settings can raise anything
-        raise _refused(ckpt_path, error) from None
+        raise _refused(f"--ckpt_path {ckpt_path}", error) from None
     return LoadedCheckpoint(content, model, data)
 
 
@@ -103,13 +103,24 @@ def _known(cls: type, settings: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if name in parameters}
 
 
-def load_checkpoint(ckpt_path: str | Path) -> dict[str, Any]:
+def start_from(classifier: DigitClassifier, ckpt_path: str) -> str:
+    """Copies the tensors of a checkpoint that have the same name and shape here; says which ones are new."""
+    own, found = classifier.state_dict(), load_checkpoint(ckpt_path, "--init_from")["state_dict"]
+    taken = {name: each for name, each in found.items() if name in own and own[name].shape == each.shape}
+    if not taken:
+        raise CheckpointError(f"--init_from {ckpt_path}: no tensor has a name and shape of this network. Omit it.")
+    classifier.load_state_dict(taken, strict=False)
+    new = ", ".join(sorted(name.removeprefix("net.") for name in own.keys() - taken.keys()))
+    return f"Starting from {ckpt_path}: {len(taken)} of {len(own)} tensors. New: {new or 'none'}."
+
+
+def load_checkpoint(ckpt_path: str | Path, option: str = "--ckpt_path") -> dict[str, Any]:
     """Reads a checkpoint file with finite weights onto the CPU: tensors and plain values only."""
     path = Path(find_file(str(ckpt_path)))
     if not path.is_file():  # reading a pipe or /dev/zero would never end
         what = "is not a file" if path.exists() else "does not exist"
         raise CheckpointError(
-            f"--ckpt_path {ckpt_path} {what}. Name one such as runs/optimized/version_0/checkpoints/best.ckpt."
+            f"{option} {ckpt_path} {what}. Name one such as runs/optimized/version_0/checkpoints/best.ckpt."
         )
     try:
         _check_archive(path)
@@ -122,9 +133,9 @@ def load_checkpoint(ckpt_path: str | Path) -> dict[str, Any]:
     except OSError:
         raise
     except pickle.UnpicklingError:  # whose text advises `weights_only=False`, which could run code in the file
-        raise _refused(ckpt_path, ValueError("it holds more than tensors and plain values")) from None
+        raise _refused(f"{option} {ckpt_path}", ValueError("it holds more than tensors and plain values")) from None
     except Exception as error:  # on a damaged file, zipfile and pickle can raise anything
-        raise _refused(ckpt_path, error) from None
+        raise _refused(f"{option} {ckpt_path}", error) from None
     return content
 
 
@@ -141,7 +152,7 @@ def _check_archive(path: Path) -> None:
             raise ValueError("it holds bytearrays, which can have any size")
 
 
-def _refused(ckpt_path: str | Path, error: Exception) -> CheckpointError:
+def _refused(what: str, error: Exception) -> CheckpointError:
     kind = "" if isinstance(error, UserError | ValueError) else f"{type(error).__name__}: "
     reason = f"{kind}{one_line(str(error))[:300]}".rstrip(".")
-    return CheckpointError(f"--ckpt_path {ckpt_path} cannot be used: {reason}. Use a .ckpt file that `fit` wrote.")
+    return CheckpointError(f"{what} cannot be used: {reason}. Use a .ckpt file that `fit` wrote.")

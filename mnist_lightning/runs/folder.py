@@ -50,9 +50,11 @@ def named_checkpoint(config: Any) -> Path | None:
     return max(found, key=lambda path: path.stat().st_mtime)
 
 
-def remove_unused(folder: Path) -> None:
-    """Removes the folder of a run that has left nothing but its config."""
-    if {path.name for path in folder.rglob("*") if path.is_file()} <= {"config.yaml", ".lock"}:
+def remove_unused(folder: Path, took_steps: bool) -> None:
+    """Removes the folder of a run that has left nothing but its settings, or a log without a step."""
+    names = [path.name for path in folder.rglob("*") if path.is_file()]
+    unused = ("config.yaml", ".lock") if took_steps else ("config.yaml", ".lock", "hparams.yaml", "events.out")
+    if all(name.startswith(unused) for name in names):
         shutil.rmtree(folder, ignore_errors=True)
 
 

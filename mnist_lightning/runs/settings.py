@@ -84,7 +84,8 @@ def _without_effect(config: Any) -> dict[str, str]:
         (model.momentum == 0, "with --model.momentum 0", "model.nesterov"),
         (model.schedule == "constant", "with --model.schedule constant", "model.pct_start"),
         (is_sgd and model.schedule == "one_cycle", "with --model.schedule one_cycle, which sets it", "model.momentum"),
-        (data.validation != "holdout", validation, "data.num_holdout data.split_seed"),
+        # Of a folder without test images, it makes the split.
+        (data.validation != "holdout" and data.dataset != "folder", validation, "data.num_holdout data.split_seed"),
         (data.validation == "none", validation, "early_stopping.stopping_threshold"),
         (trainer.limit_val_batches == 0, "with --trainer.limit_val_batches 0", "early_stopping.stopping_threshold"),
         (not moves, "without augmentation", "data.interpolation"),
@@ -124,7 +125,6 @@ def check_trainer(trainer: Any) -> None:
     splits = isinstance(trainer.val_check_interval, int) or trainer.val_check_interval not in (None, 1.0)
     for name, is_refused, reason in (
         ("overfit_batches", trainer.overfit_batches != 0, "use --trainer.limit_train_batches."),
-        ("barebones", trainer.barebones, "it disables the metrics that the record needs. Omit it."),
         ("val_check_interval", splits, "the record holds one validation per epoch. Omit it."),
         ("strategy", spawns, "it starts processes that cannot continue the run. Use --trainer.strategy ddp."),
     ):

@@ -5,7 +5,6 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
-from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
@@ -19,7 +18,6 @@ from mnist_lightning.data.batches import Batch
 from mnist_lightning.datamodule import DigitsDataModule
 from mnist_lightning.figures.mistakes import confusion_figure, mistakes_figure
 from mnist_lightning.figures.style import in_our_style
-from mnist_lightning.runs.layer_table import format_layer_table, layer_table
 from mnist_lightning.runs.settings import Settings
 from mnist_lightning.tensorboard.grids import feature_map_grids, filters_grid
 
@@ -38,8 +36,6 @@ LAYOUT = {
 # The HParams page, which compares runs. Its columns of accuracies: the last value of each of these scalars, or a blank.
 # All runs name the same ones, because TensorBoard takes the columns from the first run it finds.
 METRICS = [f"by_epoch/{stage}_{name}" for stage in ("val", "test", "train") for name in ("accuracy", "loss")]
-# Its columns of settings that are shown at first, because they are marked as `differs`; the user can tick the others.
-SHOWN_FIRST = ("data.batch_size", "data.seed", "model.max_lr", "model.optimizer", "trainer.max_epochs")
 
 
 class Dashboards(Callback):
@@ -63,7 +59,6 @@ class Dashboards(Callback):
             for event in hparams_events(self._record.settings):  # before the first step, for runs that are killed
                 writer._get_file_writer().add_summary(event)
             writer.add_custom_scalars(LAYOUT)
-            writer.add_text("run/layers", f"```\n{format_layer_table(layer_table(classifier_of(pl_module).net))}\n```")
 
     @override
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
@@ -137,11 +132,6 @@ def hparams_events(settings: Settings) -> list[Any]:
         for name, value in each.items()
     }
     columns, session, _ = hparams(values, dict.fromkeys(METRICS, 0.0))
-    stored = columns.value[0].metadata.plugin_data
-    content = HParamsPluginData.FromString(stored.content)
-    for info in content.experiment.hparam_infos:
-        info.differs = info.name in SHOWN_FIRST
-    stored.content = content.SerializeToString()
     return [columns, session]
 
 
