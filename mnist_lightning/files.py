@@ -18,7 +18,7 @@ from typing_extensions import override
 
 from mnist_lightning.errors import UserError
 
-PACKAGE = Path(__file__).parent  # `configs` and `models` in it lead to the folders of the clone; a wheel holds copies
+PACKAGE = Path(__file__).parent  # a wheel holds copies of `configs` and `models` here; a clone has them beside it
 
 Row = Mapping[str, Any]
 Record = TypeVar("Record")
@@ -56,8 +56,9 @@ def find_file(path: str) -> str:
 
     So a user's own file comes first, and the project's commands work outside a clone.
     """
-    is_ours = path.startswith(("configs/", "models/")) and not Path(path).exists() and (PACKAGE / path).is_file()
-    return str(PACKAGE / path) if is_ours else path
+    if not path.startswith(("configs/", "models/")) or Path(path).exists():
+        return path
+    return next((str(each / path) for each in (PACKAGE, PACKAGE.parent) if (each / path).is_file()), path)
 
 
 def expanded(path: str) -> str:

@@ -17,7 +17,6 @@ from matplotlib import pyplot as plt
 from torchvision.datasets import MNIST
 from tqdm import tqdm  # type: ignore[import-untyped]
 
-from benchmarks.kaggle_files import write_csv_files
 from mnist_lightning.classifier import DigitClassifier
 from mnist_lightning.data.batches import LabelledImages
 from mnist_lightning.data.datasets import MNIST as MNIST_FILES
@@ -92,8 +91,13 @@ def fashion_dir(mnist_dir: Path) -> Path:
 def kaggle_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """CSV files of scikit-learn's digits: 400 training images with labels, and 100 test images without."""
     folder = tmp_path_factory.mktemp("files") / "kaggle"
-    images, labels = (part.numpy() for part in read_offline_digits()[0])
-    write_csv_files(folder, images[:500], labels, num_train=400)
+    folder.mkdir()
+    images, labels = (part[:500].numpy() for part in read_offline_digits()[0])
+    pixels = images.reshape(500, -1)
+    names = ",".join(f"pixel{place}" for place in range(784))
+    train = np.column_stack([labels, pixels])[:400]
+    np.savetxt(folder / "train.csv", train, "%d", ",", header=f"label,{names}", comments="")
+    np.savetxt(folder / "test.csv", pixels[400:], "%d", ",", header=names, comments="")
     return folder
 
 

@@ -34,12 +34,12 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
             shutil.copytree(PROJECT / name, clone / name, symlinks=True, ignore=ignored)
         else:
             shutil.copy(PROJECT / name, clone)
-    backend = "from sys import argv; from setuptools import build_meta"
-    run(clone, sys.executable, "-c", f"{backend}; build_meta.build_sdist(argv[1])", dist)
+    backend = "from sys import argv; from hatchling import build"
+    run(clone, sys.executable, "-c", f"{backend}; build.build_sdist(argv[1])", dist)
     (archive,) = dist.glob("*.tar.gz")
     shutil.unpack_archive(archive, dist, filter="data")
     (unpacked,) = (path for path in dist.iterdir() if path.is_dir())
-    run(unpacked, sys.executable, "-c", f"{backend}; build_meta.build_wheel(argv[1])", dist)
+    run(unpacked, sys.executable, "-c", f"{backend}; build.build_wheel(argv[1])", dist)
     (built,) = dist.glob("*.whl")
     return built
 
