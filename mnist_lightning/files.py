@@ -56,7 +56,7 @@ def find_file(path: str) -> str:
 
     So a user's own file comes first, and the project's commands work outside a clone.
     """
-    if not path.startswith(("configs/", "models/")) or Path(path).exists():
+    if not path.replace("\\", "/").startswith(("configs/", "models/")) or Path(path).exists():
         return path
     return next((str(each / path) for each in (PACKAGE, PACKAGE.parent) if (each / path).is_file()), path)
 

@@ -1,6 +1,7 @@
 """The command line: the table of commands, and the one place where errors end."""
 
 import difflib
+import errno
 import os
 import signal
 import sys
@@ -48,11 +49,11 @@ def main(args: list[str] | None = None) -> None:
             _run(sys.argv[1:] if args is None else args)
     except UserError as error:
         _end(str(error))
-    except BrokenPipeError:
-        # The reader of the output has ended, as with `| head`: nothing is left to flush at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
     except OSError as error:
+        if error.filename is None and error.errno in (errno.EPIPE, errno.EINVAL):  # the latter: on Windows
+            # The reader of the output has ended, as with `| head`: nothing is left to flush at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(1)
         _end(f"{error.filename or 'a file'}: {error.strerror or error}. Check the path, permissions and free space.")
     except MemoryError:
         _end(NO_MEMORY)

@@ -41,7 +41,7 @@ def run_settings(config: Any) -> Settings:
 
 def command_text(args: Sequence[str]) -> str:
     """The command for the record, with paths outside of the project shortened to their last part."""
-    shown = [re.sub(r"(^|=)(?:/|~|\.\.).*/", r"\1", arg) for arg in args]
+    shown = [re.sub(r"(^|=)(?:/|~|\.\.|[A-Za-z]:).*[/\\]", r"\1", arg) for arg in args]
     return shlex.join([*PROGRAM.split(), *shown])
 
 

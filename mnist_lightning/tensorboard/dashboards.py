@@ -15,7 +15,6 @@ from typing_extensions import override
 from mnist_lightning.callbacks.progress import classifier_of
 from mnist_lightning.callbacks.record import RunRecord
 from mnist_lightning.data.batches import Batch
-from mnist_lightning.datamodule import DigitsDataModule
 from mnist_lightning.figures.mistakes import confusion_figure, mistakes_figure
 from mnist_lightning.figures.style import in_our_style
 from mnist_lightning.runs.settings import Settings
@@ -89,7 +88,7 @@ class Dashboards(Callback):
             classifier = classifier_of(pl_module)
             if conv := next((layer for layer in classifier.net.modules() if isinstance(layer, nn.Conv2d)), None):
                 writer.add_image("first_layer/filters", filters_grid(conv), epoch)
-            image = _data(trainer).images("train").images[:1]
+            image = trainer.datamodule.images("train").images[:1]  # type: ignore[attr-defined]
             for number, grid in enumerate(feature_map_grids(classifier, image), start=1):
                 writer.add_image(f"feature_maps/after_layer_{number}", grid, epoch)
 
@@ -110,7 +109,7 @@ class Dashboards(Callback):
         if writer is None or not logits.isfinite().all():
             return
         names = classifier_of(pl_module).class_names
-        data = _data(trainer).images("val" if stage == "validation" else "test")
+        data = trainer.datamodule.images("val" if stage == "validation" else "test")  # type: ignore[attr-defined]
         images, labels = data.images.cpu()[indices.cpu()], labels.cpu()
         probabilities = logits.float().softmax(dim=1).cpu()  # (N, num_classes)
         counts = multiclass_confusion_matrix(probabilities, labels, len(names))
@@ -133,12 +132,6 @@ def hparams_events(settings: Settings) -> list[Any]:
     }
     columns, session, _ = hparams(values, dict.fromkeys(METRICS, 0.0))
     return [columns, session]
-
-
-def _data(trainer: Trainer) -> DigitsDataModule:
-    data = trainer.datamodule  # type: ignore[attr-defined]
-    assert isinstance(data, DigitsDataModule)
-    return data
 
 
 def _writer(trainer: Trainer) -> SummaryWriter | None:
