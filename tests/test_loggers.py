@@ -61,3 +61,29 @@ def test_a_resumed_run_keeps_the_first_table(fit: Fit) -> None:
     main(["fit", "--ckpt_path", last, "--early_stopping.stopping_threshold", "null"])
     assert first.read_bytes() == before
     assert len(list(folder.rglob("metrics.csv"))) == 2
+
+
+# MLflow and its packages warn of their own next releases.
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.slow
+def test_mlflow(fit: Fit, tmp_path: Path) -> None:
+    mlflow = pytest.importorskip("mlflow", reason="needs the extra `loggers`")
+    address = f"sqlite:///{tmp_path}/mlflow.db"
+    folder = fit("--trainer.logger", "MLFlowLogger", "--trainer.logger.tracking_uri", address, "--model.max_lr", "0.07")
+    (run,) = mlflow.MlflowClient(address).search_runs(["1"])
+    assert run.info.status == "FINISHED"
+    assert run.data.params["model/max_lr"] == "0.07"
+    assert run.data.metrics["by_epoch/val_accuracy"] == pytest.approx(read_report(folder)["epochs"][-1]["val_accuracy"])
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.slow
+def test_weights_and_biases(fit: Fit) -> None:
+    wandb = pytest.importorskip("wandb", reason="needs the extra `loggers`")
+    folder = fit("--trainer.logger", "WandbLogger", "--trainer.logger.offline", "true", "--model.max_lr", "0.07")
+    wandb.finish()  # as at the end of a process
+    (log,) = folder.glob("wandb/offline-run-*/*.wandb")
+    content = log.read_bytes()
+    accuracy = read_report(folder)["epochs"][-1]["val_accuracy"]
+    for part in (b'"max_lr":0.07', b"by_epoch/val_accuracy", str(accuracy)[:10].encode()):
+        assert part in content

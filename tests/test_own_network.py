@@ -1,7 +1,6 @@
 """A network of the user's, named by its class path: in all commands, or refused with a helpful error."""
 
 import re
-import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,8 +18,7 @@ from mnist_lightning.main import main
 from mnist_lightning.network import LayeredNet, OptimizedNet, build_network
 from mnist_lightning.runs.checkpoint import load_checkpoint, load_classifier, read_checkpoint
 from mnist_lightning.runs.layer_table import format_layer_table, layer_table
-from support.kills import signal_at
-from support.runs import Fit, read_report, weights
+from support.runs import Fit, read_report
 
 MODULE = '''
 import torch
@@ -108,18 +106,6 @@ def test_a_network_in_the_commands(mine: str, fit: Fit, capfd: pytest.CaptureFix
         main(["test", *own[:2]])
     assert f"To import it, add --model.network {network}" in capfd.readouterr().err
     assert load_classifier(path, network).probabilities(torch.rand(2, 1, 28, 28)).shape == (2, 10)
-
-
-def test_resuming_is_exact(mine: str, tmp_path: Path, fit: Fit) -> None:
-    """The run's config names the class, so the command that resumes need not."""
-    network = ("--model.network", f"{mine}.Residual")
-    whole = fit(*network, "--run_name", "whole")
-    with pytest.raises(SystemExit, match="143"):
-        fit(*network, "--run_name", "part", *signal_at("on_before_backward", 5, signal.SIGTERM))
-    part = tmp_path / "runs" / "part" / "version_0"
-    main(["fit", "--ckpt_path", str(part / "checkpoints" / "last.ckpt"), "--trainer.callbacks", "null"])
-    found, wanted = weights(part), weights(whole)
-    assert all(torch.equal(value, found[name]) for name, value in wanted.items())
 
 
 @pytest.mark.parametrize(

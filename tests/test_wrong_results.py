@@ -513,12 +513,6 @@ def test_the_home_directory_is_expanded(
     assert not (PROJECT / "~").exists()
 
 
-def test_the_consoles_lines_fit_80_columns(fit: Fit, capfd: pytest.CaptureFixture[str]) -> None:
-    fit("--trainer.max_epochs", "2", "--trainer.max_steps", "5")
-    out = capfd.readouterr().out
-    assert max(map(len, out[: out.index("The run's files")].splitlines())) <= 80
-
-
 def test_every_batch_of_another_loader_is_checked(mnist: Sets) -> None:
     images, labels = mnist[1].images[:128] / 255, mnist[1].labels[:128]
     images[100] *= 255
