@@ -127,8 +127,8 @@ class DigitsDataModule(LightningDataModule):
     @cached_property
     def pixels(self) -> PixelStatistics:
         """Mean and standard deviation of the training images' pixels, in [0, 1]; read now if they are not known."""
-        if self.data_set.statistics is not None:
-            return self.data_set.statistics
+        if (known := self.data_set.statistics) is not None:
+            return PixelStatistics(1 - known.mean, known.std) if self.invert else known
         statistics = pixel_statistics(self.images("train").images)
         if statistics.std == 0:
             raise UserError(f"{self.title}: all pixels of the training images have the same value. Check the files.")

@@ -87,6 +87,12 @@ def test_a_folder_without_parts_is_split(shapes: Path) -> None:
     assert torch.equal(inverted.images, 255 - train.images)
 
 
+def test_inverted_images_have_inverted_statistics() -> None:
+    data = DigitsDataModule(dataset="offline_digits", invert=True)
+    pixels = data.images("train").images / 255
+    assert data.pixels == pytest.approx((float(pixels.mean()), float(pixels.std())), abs=1e-3)
+
+
 def test_images_without_classes_are_only_predicted(shapes: Path, fit: Fit, capfd: pytest.CaptureFixture[str]) -> None:
     assert find_classes(str(shapes / "new_shapes")) == ()
     train, test = read_image_folder(str(shapes / "new_shapes"))

@@ -67,7 +67,7 @@ def read_image(source: str | Path | bytes) -> Image.Image:
 def find_classes(data_dir: str) -> tuple[str, ...]:
     """The classes of a data set: the names of the folders in `train`, or in the directory itself, sorted.
 
-    None if it holds images, but no folders.
+    Empty if it holds images, but no folders.
     """
     root = Path(data_dir)
     train, test = (_folders(root / part) for part in ("train", "test"))
