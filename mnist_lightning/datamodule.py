@@ -117,7 +117,7 @@ class DigitsDataModule(LightningDataModule):
     @cached_property
     def data_set(self) -> DataSet:
         """What `dataset` names; a subclass with other images overrides this."""
-        return data_set(self.dataset, self.data_dir)
+        return data_set(self.dataset, self.data_dir, padding=255 if self.invert else 0)  # what becomes black
 
     @property
     def class_names(self) -> tuple[str, ...]:

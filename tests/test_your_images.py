@@ -87,6 +87,13 @@ def test_a_folder_without_parts_is_split(shapes: Path) -> None:
     assert torch.equal(inverted.images, 255 - train.images)
 
 
+def test_inverted_images_are_padded_with_black(shapes: Path) -> None:
+    for name in ("circle", "star"):
+        Image.new("L", (80, 40), 255).save(shapes / "my_shapes" / name / "wide.png")
+    wide = DigitsDataModule("my_shapes", "folder", num_holdout=50, invert=True).images("train").images
+    assert int(wide[:, 0, [0, -1]].max()) < 50  # the first and the last row of every image
+
+
 def test_inverted_images_have_inverted_statistics() -> None:
     data = DigitsDataModule(dataset="offline_digits", invert=True)
     pixels = data.images("train").images / 255
@@ -117,9 +124,12 @@ def test_a_run_starts_from_trained_weights(shapes: Path, fit: Fit, capfd: pytest
     torch.nn.init.zeros_(next(fresh.net.parameters()))
     start_from(fresh, SHIPPED)
     assert all(torch.equal(a, b) for a, b in zip(fresh.net.parameters(), trained.net.parameters(), strict=True))
-    for path, error in (("none.ckpt", "--init_from none.ckpt does not exist"), (str(shapes), "is not a file")):
+    for path, channels, error in (
+        ("none.ckpt", "[10,18,18,28,28]", "--init_from none.ckpt does not exist"),
+        (SHIPPED, "[3,4,5,6,7]", "no layer has the weights of this network. Use the --model.network and"),
+    ):
         with pytest.raises(SystemExit, match="2"):
-            fit("--init_from", path)
+            fit("--init_from", path, "--model.channels", channels)
         assert error in capfd.readouterr().err
 
 

@@ -8,6 +8,7 @@ import tempfile
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from http.client import HTTPException
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -199,11 +200,11 @@ DATA_SETS = {
 }
 
 
-def data_set(name: DatasetName | str, data_dir: str) -> DataSet:
+def data_set(name: DatasetName | str, data_dir: str, padding: int) -> DataSet:
     """The data set of this name; a `folder` is looked into for its classes, and CSV files are read."""
     title = Path(data_dir).resolve().name
     if name == "folder":
-        return DataSet(f"{title} (image folder)", find_classes(data_dir), read_image_folder)
+        return DataSet(f"{title} (image folder)", find_classes(data_dir), partial(read_image_folder, padding=padding))
     if name == "csv":
         class_names, train, test = read_csv_files(data_dir)
         return DataSet(f"{title} (CSV files)", class_names, lambda _: (train, test))

@@ -97,8 +97,8 @@ def test_files(data_dir: str) -> list[Path]:
     return [path for folder in folders for path in images_below(folder)]
 
 
-def read_image_folder(data_dir: str) -> tuple[LabelledImages, LabelledImages | None]:
-    """Reads training and test images: grey, the longer side resized to 28 pixels, the shorter one filled up with black.
+def read_image_folder(data_dir: str, padding: int = 0) -> tuple[LabelledImages, LabelledImages | None]:
+    """Reads training and test images as `grey_square` makes them.
 
     The labels are indices into `find_classes`. Without `train`, all images are training images; without classes, they
     are test images of UNKNOWN class.
@@ -106,7 +106,7 @@ def read_image_folder(data_dir: str) -> tuple[LabelledImages, LabelledImages | N
     names = find_classes(data_dir)
     if not names:
         nothing = LabelledImages(torch.empty(0, 1, 28, 28, dtype=torch.uint8), torch.empty(0, dtype=torch.int64))
-        images = torch.stack([_read_grey(path) for path in test_files(data_dir)])
+        images = torch.stack([_read_grey(path, padding) for path in test_files(data_dir)])
         return nothing, LabelledImages(images, torch.full((len(images),), UNKNOWN))
     has_parts = _has_parts(Path(data_dir))
     train = [images_below(Path(data_dir, "train" if has_parts else "", name)) for name in names]
@@ -114,31 +114,32 @@ def read_image_folder(data_dir: str) -> tuple[LabelledImages, LabelledImages | N
     if not all(train) or (has_parts and not any(test)):
         folder = Path("train" if has_parts else "", names[train.index([])]) if [] in train else "test"
         raise UserError(f"{Path(data_dir, folder)} has no images. {LAYOUT}")
-    return _read_classes(train), _read_classes(test) if has_parts else None
+    return _read_classes(train, padding), _read_classes(test, padding) if has_parts else None
 
 
-def _read_classes(classes: list[list[Path]]) -> LabelledImages:
-    images = [_read_grey(path) for paths in classes for path in paths]
+def _read_classes(classes: list[list[Path]], padding: int) -> LabelledImages:
+    images = [_read_grey(path, padding) for paths in classes for path in paths]
     labels = [label for label, paths in enumerate(classes) for _ in paths]
     return LabelledImages(torch.stack(images), torch.tensor(labels))
 
 
-def _read_grey(path: Path) -> Tensor:
+def _read_grey(path: Path, padding: int) -> Tensor:
     """An image (1, 28, 28) uint8."""
     try:
-        return grey_square(read_image(path))
+        return grey_square(read_image(path), padding)
     except UserError as error:
         raise UserError(f"{path} {error}. Replace or delete it.") from None
 
 
-def grey_square(image: Image.Image) -> Tensor:
-    """The image (1, 28, 28) uint8: grey, the longer side resized to 28 pixels, the shorter one filled up with black."""
+def grey_square(image: Image.Image, padding: int = 0) -> Tensor:
+    """The image (1, 28, 28) uint8: grey, the longer side resized to 28 pixels, the other padded with this grey."""
     try:
         if image.mode.startswith(("I", "F")):
             raise UserError("cannot be read (it has more than 8 bits per pixel)")
         if image.convert("RGBA").getchannel("A").getextrema() != (255, 255):
             raise UserError("is transparent: give it a background")
-        grey = ImageOps.pad(ImageOps.exif_transpose(image).convert("L"), (28, 28), Image.Resampling.BILINEAR)
+        grey = ImageOps.exif_transpose(image).convert("L")
+        grey = ImageOps.pad(grey, (28, 28), Image.Resampling.BILINEAR, color=padding)
     except UserError:
         raise
     except Exception as error:  # Pillow can raise anything on broken EXIF data, or on a very narrow image

@@ -51,7 +51,7 @@ def read_picture(classifier: DigitClassifier, picture: str | Path | bytes | Imag
     image = picture if isinstance(picture, Image.Image) else read_image(picture)
     if classifier.class_names == DIGITS:
         return recognise(classifier, prepare_digit(image))
-    pixels = grey_square(image).unsqueeze(0)  # (1, 1, 28, 28)
+    pixels = grey_square(image, padding=255 if classifier.inverts else 0).unsqueeze(0)  # (1, 1, 28, 28)
     with torch.inference_mode():
         return _answer(classifier, classifier.probabilities(255 - pixels if classifier.inverts else pixels)[0])
 

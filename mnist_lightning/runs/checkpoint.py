@@ -107,8 +107,11 @@ def start_from(classifier: DigitClassifier, ckpt_path: str) -> str:
     """Copies the tensors of a checkpoint that have the same name and shape here; says which ones are new."""
     own, found = classifier.state_dict(), load_checkpoint(ckpt_path, "--init_from")["state_dict"]
     taken = {name: each for name, each in found.items() if name in own and own[name].shape == each.shape}
-    if not taken:
-        raise CheckpointError(f"--init_from {ckpt_path}: no tensor has a name and shape of this network. Omit it.")
+    if not any(each.ndim > 1 for each in taken.values()):  # vectors and counters alone are no start
+        raise CheckpointError(
+            f"--init_from {ckpt_path}: no layer has the weights of this network. Use the --model.network and "
+            "--model.channels that it was trained with."
+        )
     classifier.load_state_dict(taken, strict=False)
     new = ", ".join(sorted(name.removeprefix("net.") for name in own.keys() - taken.keys()))
     return f"Starting from {ckpt_path}: {len(taken)} of {len(own)} tensors. New: {new or 'none'}."
