@@ -10,18 +10,11 @@ from mnist_lightning.data.datasets import MNIST, default_data_dir
 
 NUM_TRAIN = 42_000  # of 70,000, as at https://www.kaggle.com/competitions/digit-recognizer/data
 
-
-def write_files(folder: Path) -> None:
-    """Writes the first training images with their labels into train.csv; the others and the test images: test.csv."""
-    sets = MNIST.read(default_data_dir())
-    images, labels = (torch.cat(parts).numpy() for parts in zip(*sets, strict=True))
-    pixels = images.reshape(len(images), -1)  # (70000, 784)
-    names = ",".join(f"pixel{place}" for place in range(pixels.shape[1]))
-    folder.mkdir(parents=True, exist_ok=True)
-    train = np.column_stack([labels[:NUM_TRAIN], pixels[:NUM_TRAIN]])
-    np.savetxt(folder / "train.csv", train, "%d", ",", header=f"label,{names}", comments="")
-    np.savetxt(folder / "test.csv", pixels[NUM_TRAIN:], "%d", ",", header=names, comments="")
-
-
 if __name__ == "__main__":
-    write_files(Path(sys.argv[1]))
+    images, labels = (torch.cat(parts).numpy() for parts in zip(*MNIST.read(default_data_dir()), strict=True))
+    rows = np.column_stack([labels, images.reshape(len(images), -1)])  # (70000, 785)
+    names = ["label", *(f"pixel{place}" for place in range(784))]
+    Path(sys.argv[1]).mkdir(parents=True, exist_ok=True)
+    for name, part, first in (("train", rows[:NUM_TRAIN], 0), ("test", rows[NUM_TRAIN:, 1:], 1)):
+        path = Path(sys.argv[1], f"{name}.csv")
+        np.savetxt(path, part, "%d", ",", header=",".join(names[first:]), comments="")
