@@ -129,7 +129,7 @@ def test_the_ratio_of_whole_processes() -> None:
 
 @pytest.mark.slow
 def test_changes_with_the_same_draws_have_the_same_loss(real_data: None) -> None:
-    before, after = measure_changes(CHANGES[3:5], num_turns=2, num_steps=1)["changes"]
+    before, after = measure_changes((CHANGES[1], CHANGES[3]), num_turns=2, num_steps=1)["changes"]  # layers, fused
     assert len(before["step_milliseconds"]) == len(after["step_milliseconds"]) == 1
     assert "same_draws" not in before
     assert after["loss_difference_of_first_step"] < 1e-4  # rounding of PyTorch's batch norm in float32
