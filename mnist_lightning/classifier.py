@@ -56,14 +56,14 @@ class DigitClassifier(LightningModule):
             or the path of a class, such as `my_package.MyNet`: it gets `num_classes`, `dropout`, `channels`,
             `batch_norm` and `head` if it has arguments of these names.
         dropout: Probability of dropping an activation, before each pooling of the optimized network.
-        channels: Channels of the optimized network's first five convolutions, such as `[10, 18, 18, 28, 28]`.
+        channels: Channels of the optimized network's convolutions, in blocks with a pooling between them, such as
+            `[[10, 18], [18, 28], [28]]`; one convolution with a channel per class follows.
         batch_norm: Batch norm after each convolution of the optimized network; without it, convolutions have a bias.
         head: Last layer of the optimized network: global `average_pooling`, or a `fully_connected` layer.
         optimizer: `sgd`, or `muon`, which orthogonalises the convolutions' updates: it learns faster, needs batch norm
             after every convolution, and uses `muon_lr` and `muon_momentum` for the convolutions.
         max_lr: Peak of the one-cycle learning rate, or the constant rate.
-        schedule: `one_cycle` warms up to max_lr and anneals to almost 0 at the run's last step; `constant` stays at
-            max_lr.
+        schedule: `one_cycle` rises to max_lr and falls to almost 0 at the run's last step; `constant` is always max_lr.
         pct_start: Fraction of the steps spent warming up.
         momentum: Momentum; with `sgd`, the one-cycle schedule replaces it with a cycle between 0.95 and 0.85.
         nesterov: Use Nesterov momentum with `sgd`; `muon` always does.
@@ -75,7 +75,7 @@ class DigitClassifier(LightningModule):
         channels_last: Use channels-last memory order, which is faster; the results are equal up to rounding.
         backend: How the network is computed: `fused` computes convolution, batch norm, ReLU, dropout and pooling
             together on a CPU, and falls back to `layers` on a GPU, or if your network is no `LayeredNet`; `layers`
-            calls PyTorch's layers one by one. Both are equal up to rounding; dropout draws other positions.
+            calls PyTorch's layers one by one. Both are equal up to rounding; dropout draws other activations.
         class_names: Names of the classes, in the order of the labels. The command `fit` takes this and the next two
             from the data; from Python, pass `**data.classifier_settings`.
         pixel_mean: Mean of the training images' pixels, in [0, 1], which is subtracted.
@@ -89,7 +89,7 @@ class DigitClassifier(LightningModule):
         self,
         network: str = "optimized",
         dropout: ClosedUnitInterval = 0.05,
-        channels: tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt, PositiveInt] = CHANNELS,
+        channels: tuple[tuple[PositiveInt, ...] | PositiveInt, ...] = CHANNELS,
         batch_norm: bool = True,
         head: Head = "average_pooling",
         optimizer: OptimizerName = "sgd",
@@ -154,13 +154,15 @@ class DigitClassifier(LightningModule):
         Raises:
             UserError: the images have another shape or type.
         """
+        # The check makes a GPU wait. In the Trainer, `_images_and_labels` checks the batches.
         is_in_trainer = self._trainer is not None and self._trainer.state.status == "running"
-        if not is_in_trainer and not (self.training and images.device.type != "cpu"):  # steps never wait for a GPU
+        if not (is_in_trainer or (self.training and images.device.type != "cpu")):
             check_range(images)
         # With --trainer.precision 16-true or bf16-true, the network is in half precision, and the images are float32.
         dtype = next(self.net.parameters()).dtype
         images = self.normalised(as_pixels(images)).to(dtype, memory_format=self.memory_format)
         is_fusible = images.device.type == "cpu" and images.dtype in (torch.float32, torch.float64)
+        is_fusible = is_fusible and torch.get_autocast_dtype("cpu") != torch.float16
         if self.backend == "fused" and is_fusible and isinstance(self.net, LayeredNet):
             return fused_forward(self.net.layers, images)
         logits: Tensor = self.net(images)
@@ -174,7 +176,7 @@ class DigitClassifier(LightningModule):
     def _images_and_labels(self, batch: AnyBatch, batch_idx: int) -> tuple[Tensor, Tensor]:
         """The images, float in [0, 1], and labels of a batch, checked where that does not make each step wait."""
         images, labels = batch[:2]
-        # Batches of the data module are of one kind, and steps never wait for a GPU.
+        # Of the data module's batches the first suffices; others are all checked, unless that makes a GPU wait.
         if batch_idx == 0 or (images.device.type == "cpu" and not isinstance(batch, Batch)):
             check_range(images)
             check_labels(labels, len(images), len(self.class_names))
@@ -293,11 +295,7 @@ class DigitClassifier(LightningModule):
 
 
 def as_pixels(images: Tensor) -> Tensor:
-    """Images (B, 1, 28, 28), uint8 or float in [0, 1], as float in [0, 1].
-
-    Raises:
-        UserError: they have another shape or type.
-    """
+    """Images (B, 1, 28, 28), uint8 or float in [0, 1], as float in [0, 1]; raises a UserError for others."""
     if images.shape[1:] != IMAGE_SHAPE or not (images.is_floating_point() or images.dtype == torch.uint8):
         raise UserError(
             f"images with shape {tuple(images.shape)} and type {images.dtype}: use (B, 1, 28, 28), as uint8 or as "
@@ -307,11 +305,7 @@ def as_pixels(images: Tensor) -> Tensor:
 
 
 def check_range(images: Tensor) -> None:
-    """Checks that float images of any shape are in [0, 1]. Waits for the device.
-
-    Raises:
-        UserError: they are not, as after torchvision's `Normalize`.
-    """
+    """Raises a UserError if float images of any shape leave [0, 1], as after a `Normalize`. Waits for the device."""
     if images.is_floating_point() and images.numel():
         low, high = (float(end) for end in images.aminmax())
         if not -0.001 <= low <= high <= 1.001:  # bilinear interpolation rounds
@@ -322,11 +316,7 @@ def check_range(images: Tensor) -> None:
 
 
 def check_labels(labels: Tensor, num_images: int, num_classes: int) -> None:
-    """Checks labels: one class index per image. Waits for the device.
-
-    Raises:
-        UserError: they have another shape, type or range.
-    """
+    """Raises a UserError if labels are not one class index per image. Waits for the device."""
     is_integer = not (labels.is_floating_point() or labels.is_complex())
     if labels.shape != (num_images,) or not is_integer or not ((labels >= 0) & (labels < num_classes)).all():
         raise UserError(
@@ -336,11 +326,7 @@ def check_labels(labels: Tensor, num_images: int, num_classes: int) -> None:
 
 
 def check_classes(class_names: tuple[str, ...], data: object) -> None:
-    """Checks that a data module has a network's classes; a loader of another kind has no names to compare.
-
-    Raises:
-        UserError: it has others.
-    """
+    """Raises a UserError if a data module has other classes than a network; other loaders have no names."""
     found = getattr(data, "class_names", class_names)
     if found and tuple(found) != class_names:
         raise UserError(
@@ -352,11 +338,7 @@ def check_classes(class_names: tuple[str, ...], data: object) -> None:
 
 
 def check_finite(outputs: Tensor) -> None:
-    """Checks the output of a trained network, of any shape.
-
-    Raises:
-        DivergenceError: it is not all finite.
-    """
+    """Raises a DivergenceError if the output of a trained network, of any shape, is not all finite."""
     if not outputs.isfinite().all():
         raise DivergenceError(
             "the network's outputs are not finite: its weights are too large. Use another checkpoint."

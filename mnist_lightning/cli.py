@@ -23,24 +23,8 @@ from mnist_lightning.datamodule import DigitsDataModule
 from mnist_lightning.errors import PROGRAM, Terminated, UserError
 from mnist_lightning.files import atomic_write, check_output, expanded, one_line
 from mnist_lightning.options import TRAINER_COMMANDS, ShortErrorParser, telling_reason
+from mnist_lightning.runs import folder, settings
 from mnist_lightning.runs.checkpoint import read_checkpoint, settings_config, start_from
-from mnist_lightning.runs.folder import (
-    claim_run_folder,
-    locked,
-    named_checkpoint,
-    remove_unused,
-    run_folder_of,
-    run_name,
-)
-from mnist_lightning.runs.settings import (
-    check_fit,
-    check_network,
-    check_resumed,
-    check_trainer,
-    command_text,
-    is_one_process,
-    run_settings,
-)
 from mnist_lightning.trainer import as_list, trainer_arguments, without_handlers
 
 
@@ -51,7 +35,7 @@ class RunParser(ShortErrorParser, LightningArgumentParser):
 def run_options(
     ckpt_path: str | None = None, run_name: str | None = None, num_threads: PositiveInt | None = None
 ) -> None:
-    """Options of all commands here.
+    """Never called: its signature and docstring are options of all commands here.
 
     Args:
         ckpt_path: Checkpoint; `last` is the newest last.ckpt in the runs of these configs, or of --run_name. `fit`
@@ -64,8 +48,8 @@ def run_options(
 class CommandLine(LightningCLI):
     """`fit`, `validate`, `test` and `predict`, for one module and one data module.
 
-    Args:
-        args: The command and its options. Options win over configs, wherever they stand.
+    Building it runs the command: LightningCLI calls, in this order, `parse_arguments`, `before_instantiate_classes`,
+    `instantiate_trainer`, and the method of the command's name. Options win over configs, wherever they stand.
     """
 
     model: DigitClassifier
@@ -95,7 +79,7 @@ class CommandLine(LightningCLI):
         except BaseException as error:
             close_bars()
             if self.run_folder is not None and self.ckpt_path is None:
-                remove_unused(self.run_folder, hasattr(self, "trainer") and self.trainer.global_step > 0)
+                folder.remove_unused(self.run_folder, hasattr(self, "trainer") and self.trainer.global_step > 0)
             if (explained := self._explained(error)) is not None:
                 raise explained from None
             raise
@@ -104,7 +88,7 @@ class CommandLine(LightningCLI):
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]  # static there: it knows no arguments
         """The requested subcommand only: a parser for each takes a tenth of a second to build.
 
-        The values are arguments of the Trainer's methods that are not options.
+        The values name the arguments of the Trainer's methods that are no options.
         """
         not_options = {"weights_only", "verbose", "return_predictions", "ckpt_path"}
         return {self.command: LightningCLI.subcommands()[self.command] | not_options}
@@ -141,11 +125,11 @@ class CommandLine(LightningCLI):
         prints = [option for option in self.options if option.startswith("--print_config")]  # ends the parsing
         options = [option for option in self.options if option not in prints]
         config = parser.parse_args([self.command, *self.configs, *options])[self.command]
-        self.ckpt_path = named_checkpoint(config)
+        self.ckpt_path = folder.named_checkpoint(config)
         configs = self.configs
         if self.ckpt_path is not None and self.command == "fit":
             # The run's own config takes the place of those that are named, so that it ends as it would have.
-            configs = ["--config", str(run_folder_of(self.ckpt_path) / "config.yaml")]
+            configs = ["--config", str(folder.run_folder_of(self.ckpt_path) / "config.yaml")]
         elif self.ckpt_path is not None:
             checkpoint = read_checkpoint(self.ckpt_path, config.model.network)
             configs = ["--config", settings_config(checkpoint), *configs]
@@ -157,20 +141,22 @@ class CommandLine(LightningCLI):
         super().parse_arguments(parser, [self.command, *configs, *options, *prints])
         if self.ckpt_path is not None and self.command == "fit":
             started = parser.parse_args([self.command, *configs])[self.command]
-            for name in ("callbacks", "logger", "plugins"):  # `+=` has added again what the run's own config holds
+            for name in ("callbacks", "logger", "plugins"):  # config.yaml holds what a repeated `+=` adds again
                 if isinstance(added := self.config.fit.trainer[name], list):
                     self.config.fit.trainer[name] = [each for i, each in enumerate(added) if each not in added[:i]]
-            check_resumed(run_settings(self.config.fit), run_settings(started), self.ckpt_path)
+            settings.check_resumed(
+                settings.run_settings(self.config.fit), settings.run_settings(started), self.ckpt_path
+            )
         elif self.ckpt_path is not None:
-            check_network(self.config[self.command].model, checkpoint.model, self.ckpt_path)
-        # Else the framework would silently let a checkpoint's settings override the command line.
+            settings.check_network(self.config[self.command].model, checkpoint.model, self.ckpt_path)
+        # Hidden from the framework, which would load the checkpoint's settings over the command line.
         self.config[self.command].ckpt_path = None
 
     @override
     def before_instantiate_classes(self) -> None:
         config = self.config[self.command]
-        check_trainer(config.trainer)
-        if is_one_process(config.trainer):
+        settings.check_trainer(config.trainer)
+        if settings.is_one_process(config.trainer):
             # Else read from variables that a shell inside a cluster's job has, too.
             rank_zero_only.rank = 0  # type: ignore[attr-defined]
         if config.num_threads is not None:
@@ -189,7 +175,7 @@ class CommandLine(LightningCLI):
         if self.command != "fit":
             config.trainer.logger = False
             return
-        check_fit(config)
+        settings.check_fit(config)
         if getattr(rank_zero_only, "rank", 0) == 0 and not config.trainer.fast_dev_run:
             self._prepare_folder()
 
@@ -197,10 +183,10 @@ class CommandLine(LightningCLI):
         """Gives the run its folder, with its resolved config: a resumed run starts from it, and `fit --config`, too."""
         config = self.config.fit
         if self.ckpt_path is not None:
-            self.run_folder = run_folder_of(self.ckpt_path)
+            self.run_folder = folder.run_folder_of(self.ckpt_path)
         else:
-            config.run_name = run_name(config)
-            self.run_folder = claim_run_folder(Path(expanded(config.trainer.default_root_dir)), config.run_name)
+            config.run_name = folder.run_name(config)
+            self.run_folder = folder.claim_run_folder(Path(expanded(config.trainer.default_root_dir)), config.run_name)
             atomic_write(self.run_folder / "config.yaml", self._parser("fit").dump(config, skip_none=False))
         config.trainer.default_root_dir = str(self.run_folder)  # for the files of callbacks, loggers and profilers
         for logger in as_list(config.trainer.logger):
@@ -210,9 +196,9 @@ class CommandLine(LightningCLI):
     @override
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         parts = self.config_init[self.command]
-        command = command_text([self.command, *self.configs, *self.options])
+        command = settings.command_text([self.command, *self.configs, *self.options])
         if self.command == "fit":
-            self.record = RunRecord(self.run_folder, command, run_settings(self.config.fit))
+            self.record = RunRecord(self.run_folder, command, settings.run_settings(self.config.fit))
         last = self.record if self.command == "fit" else EvaluationOutput(parts.get("output"))
         arguments = trainer_arguments(parts.trainer, parts.data, last)
         return without_handlers(super().instantiate_trainer(**arguments))
@@ -221,7 +207,7 @@ class CommandLine(LightningCLI):
         """Trains; tests the last weights once if nothing was validated on, and completes the record."""
         if self.config.fit.init_from is not None and self.ckpt_path is None:
             rank_zero_only(print)(start_from(model, expanded(self.config.fit.init_from)))
-        with nullcontext() if self.run_folder is None else locked(self.run_folder):
+        with nullcontext() if self.run_folder is None else folder.locked(self.run_folder):
             self.trainer.fit(model, datamodule, ckpt_path=self.ckpt_path)
             if self.config.fit.trainer.fast_dev_run:
                 print("fast_dev_run: training and validation ran without error. Nothing was written.")

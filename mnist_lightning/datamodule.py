@@ -9,6 +9,7 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from typing_extensions import override
 
+from mnist_lightning.data import datasets
 from mnist_lightning.data.batches import (
     UNKNOWN,
     Batch,
@@ -17,15 +18,6 @@ from mnist_lightning.data.batches import (
     LabelledImages,
     RandomAffine,
     TrainingBatches,
-)
-from mnist_lightning.data.datasets import (
-    DataSet,
-    DatasetName,
-    PixelStatistics,
-    data_set,
-    default_data_dir,
-    pixel_statistics,
-    stratified_split,
 )
 from mnist_lightning.errors import UserError, check_choices
 
@@ -59,15 +51,14 @@ class DigitsDataModule(LightningDataModule):
             largest loss in the first epoch, and a fifth of them at random. With --trainer.max_steps, a run can end
             there. 1 keeps a random order. From Python, this needs the callback
             `mnist_lightning.callbacks.hard_images.HardImages`.
-        on_device: Keep the whole data set on the training device as uint8 (55 MB for MNIST), so that no step waits for
-            a copy.
+        on_device: Keep all images on the training device as uint8 (55 MB for MNIST), so that no step waits for a copy.
         seed: Seed of order, augmentation and dropout; the command line sets it from --seed_everything.
     """
 
     def __init__(
         self,
         data_dir: str | None = None,
-        dataset: DatasetName = "mnist",
+        dataset: datasets.DatasetName = "mnist",
         batch_size: PositiveInt = 512,
         eval_batch_size: PositiveInt = 512,
         validation: Validation = "test",
@@ -93,7 +84,7 @@ class DigitsDataModule(LightningDataModule):
         # A checkpoint moves between machines: it keeps all settings but the data's place. The framework's command line
         # adds `_instantiator`.
         self.save_hyperparameters(ignore=["data_dir", "_instantiator"])
-        self.data_dir = str(Path(data_dir or default_data_dir()).expanduser())
+        self.data_dir = str(Path(data_dir or datasets.default_data_dir()).expanduser())
         self.dataset = dataset
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
@@ -115,9 +106,9 @@ class DigitsDataModule(LightningDataModule):
         return self.data_set.title
 
     @cached_property
-    def data_set(self) -> DataSet:
+    def data_set(self) -> datasets.DataSet:
         """What `dataset` names; a subclass with other images overrides this."""
-        return data_set(self.dataset, self.data_dir, padding=255 if self.invert else 0)  # what becomes black
+        return datasets.data_set(self.dataset, self.data_dir, padding=255 if self.invert else 0)  # what becomes black
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -125,11 +116,11 @@ class DigitsDataModule(LightningDataModule):
         return self.data_set.class_names
 
     @cached_property
-    def pixels(self) -> PixelStatistics:
+    def pixels(self) -> datasets.PixelStatistics:
         """Mean and standard deviation of the training images' pixels, in [0, 1]; read now if they are not known."""
         if (known := self.data_set.statistics) is not None:
-            return PixelStatistics(1 - known.mean, known.std) if self.invert else known
-        statistics = pixel_statistics(self.images("train").images)
+            return datasets.PixelStatistics(1 - known.mean, known.std) if self.invert else known
+        statistics = datasets.pixel_statistics(self.images("train").images)
         if statistics.std == 0:
             raise UserError(f"{self.title}: all pixels of the training images have the same value. Check the files.")
         return statistics
@@ -193,7 +184,7 @@ class DigitsDataModule(LightningDataModule):
                 f"--data.num_holdout {self.num_holdout} leaves nothing to train on: there are {len(data.labels)} "
                 f"training images. Use at most {len(data.labels) - 1}."
             )
-        kept, held_out = stratified_split(data.labels, self.num_holdout, self.split_seed)
+        kept, held_out = datasets.stratified_split(data.labels, self.num_holdout, self.split_seed)
         return data.subset(kept), data.subset(held_out)
 
     def _rank_and_num_ranks(self) -> tuple[int, int]:

@@ -23,11 +23,7 @@ class Terminated(BaseException):
 
 
 def check_choices(cls: type, arguments: Mapping[str, Any]) -> None:
-    """Checks the arguments of a class that are a `Literal`, as the command line's parser does.
-
-    Raises:
-        UserError: one is none of its choices.
-    """
+    """Raises a UserError if an argument of a class that is a `Literal` is none of its choices."""
     for name, hint in get_type_hints(cls.__init__).items():  # type: ignore[misc]
         if get_origin(hint) is Literal and arguments[name] not in get_args(hint):
             raise UserError(f"{name}={arguments[name]!r}: use one of {', '.join(map(repr, get_args(hint)))}.")

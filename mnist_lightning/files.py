@@ -30,11 +30,7 @@ Place = Annotated[int, msgspec.Meta(ge=1)]  # counted from 1
 
 
 def atomic_write(path: Path, content: str | bytes) -> None:
-    """Writes a file atomically: readers see the old content or the new, even after a crash or a power cut.
-
-    Raises:
-        OSError: the file cannot be written; the old one is unchanged.
-    """
+    """Writes a file atomically: readers see the old content or the new, even after an error or a power cut."""
     # Unpredictable, so that nobody can plant a link there, and cut to the length that file systems allow.
     partial = path.with_name(f".{path.name[:40]}.{secrets.token_hex(8)}.partial")
     try:
@@ -52,10 +48,7 @@ def atomic_write(path: Path, content: str | bytes) -> None:
 
 
 def find_file(path: str) -> str:
-    """Returns the package's own file for a `configs/...` or `models/...` that the working directory lacks, else `path`.
-
-    So a user's own file comes first, and the project's commands work outside a clone.
-    """
+    """The package's own file for a `configs/...` or `models/...` that the working directory lacks, else `path`."""
     if not path.replace("\\", "/").startswith(("configs/", "models/")) or Path(path).exists():
         return path
     return next((str(each / path) for each in (PACKAGE, PACKAGE.parent) if (each / path).is_file()), path)
@@ -67,11 +60,7 @@ def expanded(path: str) -> str:
 
 
 def check_output(path: Path, *suffixes: str) -> None:
-    """Checks that a new file can be written, before any work.
-
-    Raises:
-        UserError: its name has none of the endings, the file exists, or its folder does not.
-    """
+    """Raises a UserError if a name has none of the endings, if the file exists, or if its folder does not."""
     if path.suffix not in suffixes:
         raise UserError(f"--output {path}: name a file that ends in {' or '.join(suffixes)}.")
     if path.exists():
@@ -119,11 +108,7 @@ def default_of(field: dataclasses.Field[Any]) -> Any:
 
 
 def from_json(kind: type[Record], text: str) -> Record:
-    """The dataclass that `to_json` wrote. Ignores unknown fields.
-
-    Raises:
-        ValueError: the text is not JSON, or a field is missing, of another type or out of its range.
-    """
+    """The dataclass that `to_json` wrote, without unknown fields; raises a ValueError if the text is none."""
     try:
         return msgspec.json.decode(text, type=kind)
     except (msgspec.MsgspecError, RecursionError) as error:  # neither is a ValueError
@@ -158,10 +143,6 @@ class StrictLoader(yaml.SafeLoader):
 
 
 def load_yaml(text: str) -> Any:
-    """Reads YAML as jsonargparse does, but with the StrictLoader's checks.
-
-    Raises:
-        YAMLError: it cannot be read.
-    """
+    """Reads YAML as jsonargparse does, but with the StrictLoader's checks."""
     yaml.compose(text, StrictLoader)
     return yaml_load(text)

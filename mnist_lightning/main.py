@@ -13,7 +13,6 @@ from typing import Any
 
 import mnist_lightning
 from mnist_lightning.errors import PROGRAM, Terminated, UserError
-from mnist_lightning.fast.allocation import keep_freed_memory
 from mnist_lightning.files import one_line
 from mnist_lightning.options import TRAINER_COMMANDS, load_framework, run_command
 
@@ -25,6 +24,7 @@ COMMANDS = {
     "export": "Write a trained network as one file.",
     "demo": "Open a page to draw digits on.",
 }
+FOLDERS = {"demo": "export"}  # of commands that have none of their own
 START = f"Start with `{PROGRAM} fit --config configs/optimized.yaml`, or run `{PROGRAM} --help`."
 NO_MEMORY = "there is not enough memory. Use a smaller --data.batch_size or --data.eval_batch_size."
 # Errors of the machine that PyTorch raises as a RuntimeError: a part of its text, and what to do.
@@ -72,7 +72,6 @@ def main(args: list[str] | None = None) -> None:
 
 
 def _run(args: list[str]) -> None:
-    keep_freed_memory()
     match args:
         case []:
             raise UserError(f"a command is missing. {START}")
@@ -81,7 +80,7 @@ def _run(args: list[str]) -> None:
         case ["--version", *_]:
             print(f"mnist_lightning {mnist_lightning.__version__}")
         case [name, *rest] if name in COMMANDS:
-            run_command(getattr(import_module(f"mnist_lightning.{name}.command"), name), rest)
+            run_command(getattr(import_module(f"mnist_lightning.{FOLDERS.get(name, name)}.command"), name), rest)
         case [name, *_] if name in TRAINER_COMMANDS:
             load_framework()
             import_module("mnist_lightning.cli").CommandLine(args)

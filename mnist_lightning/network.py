@@ -18,7 +18,7 @@ from mnist_lightning.errors import UserError
 Head = Literal["average_pooling", "fully_connected"]
 
 IMAGE_SHAPE = (1, 28, 28)
-CHANNELS = (10, 18, 18, 28, 28)  # of the original's first five convolutions
+CHANNELS = ((10, 18), (18, 28), (28,))  # of the original's first five convolutions
 
 
 def _conv_relu(in_channels: int, out_channels: int, batch_norm: bool) -> list[nn.Module]:
@@ -42,46 +42,46 @@ class LayeredNet(nn.Module):
 
 
 class OptimizedNet(LayeredNet):
-    """Six 3×3 convolutions with batch norm, light dropout and global average pooling: 18,962 parameters.
+    """3×3 convolutions with batch norm, light dropout and global average pooling; by default 18,962 parameters.
 
     Args:
-        dropout: Probability of zeroing an activation before each of the two max poolings, in [0, 1).
-        channels: Output channels of the first five convolutions; the last one has `num_classes`.
+        dropout: Probability of zeroing an activation before each max pooling.
+        channels: Output channels of the convolutions, in blocks with a max pooling between them; the last block also
+            gets one with `num_classes`. Checkpoints of earlier versions hold five numbers: two, two and one per block.
         batch_norm: Add batch norm after each convolution; without it, the convolutions have a bias.
         head: Layer after the last convolution: global average pooling or a fully connected layer.
         num_classes: Number of classes.
-
-    Raises:
-        ValueError: `dropout` is outside [0, 1).
     """
 
     def __init__(
         self,
         dropout: float = 0.05,
-        channels: Sequence[int] = CHANNELS,
+        channels: Sequence[Sequence[int] | int] = CHANNELS,
         batch_norm: bool = True,
         head: Head = "average_pooling",
         num_classes: int = 10,
     ) -> None:
-        if not 0 <= dropout < 1:
-            raise ValueError(f"dropout must be in [0, 1), got {dropout}")
         super().__init__()
-        first, second, third, fourth, fifth = channels
-        self.layers = nn.Sequential(
-            *_conv_relu(1, first, batch_norm),
-            *_conv_relu(first, second, batch_norm),
-            nn.Dropout(dropout),
-            nn.MaxPool2d(2),  # (B, second, 14, 14)
-            *_conv_relu(second, third, batch_norm),
-            *_conv_relu(third, fourth, batch_norm),
-            nn.Dropout(dropout),
-            nn.MaxPool2d(2),  # (B, fourth, 7, 7)
-            *_conv_relu(fourth, fifth, batch_norm),
-            *_conv_relu(fifth, num_classes, batch_norm),
-            *([nn.AdaptiveAvgPool2d(1)] if head == "average_pooling" else []),
-            nn.Flatten(),
-            *([nn.Linear(num_classes * 7 * 7, num_classes)] if head == "fully_connected" else []),
+        numbers = [each for each in channels if isinstance(each, int)]
+        blocks = (
+            [numbers[:2], numbers[2:4], numbers[4:]]
+            if numbers
+            else [list(each) for each in channels if not isinstance(each, int)]
         )
+        blocks[-1].append(num_classes)
+        layers: list[nn.Module] = []
+        in_channels, side = 1, IMAGE_SHAPE[1]
+        for place, block in enumerate(blocks):
+            if place > 0:
+                layers += [nn.Dropout(dropout), nn.MaxPool2d(2)]
+                side //= 2
+            for out_channels in block:  # (B, out_channels, side, side)
+                layers += _conv_relu(in_channels, out_channels, batch_norm)
+                in_channels = out_channels
+        layers += [nn.AdaptiveAvgPool2d(1)] if head == "average_pooling" else []
+        layers.append(nn.Flatten())
+        layers += [nn.Linear(num_classes * side**2, num_classes)] if head == "fully_connected" else []
+        self.layers = nn.Sequential(*layers)
 
 
 class BaselineNet(LayeredNet):
@@ -125,12 +125,7 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
 def build_network(
     name: str, memory_format: torch.memory_format = torch.contiguous_format, **settings: Any
 ) -> nn.Module:
-    """Builds the network of this name, with those of the settings that its class has as arguments.
-
-    Args:
-        name: `optimized`, `baseline`, `baseline_relu_on_logits`, or the path of a class, such as `my_package.MyNet`.
-        memory_format: of the network, and of the images that it will get.
-        settings: `num_classes` and other arguments.
+    """Builds the network of this name or class path, with those of the settings that its class has as arguments.
 
     Raises:
         UserError: there is no such class, or it is no network that maps images to one logit for each class.
@@ -158,11 +153,7 @@ def build_network(
 
 
 def network_class(path: str) -> Callable[..., nn.Module]:
-    """The class or function that builds the network of this name, or of this class path.
-
-    Raises:
-        UserError: there is none.
-    """
+    """The class or function that builds the network of this name, or of this class path."""
     if not isinstance(path, str):
         raise UserError(f"network={str(path)[:100]}: use the path of the class as a text, such as 'my_nets.MyNet'.")
     if path in NETWORKS:
@@ -195,10 +186,7 @@ class ExecutedLayer(NamedTuple):
 
 
 def executed_layers(net: nn.Module, images: Tensor | None = None) -> list[ExecutedLayer]:
-    """Runs normalised images (B, 1, 28, 28) through the network, in evaluation mode: its layers, in order.
-
-    By default, the images are one blank one.
-    """
+    """The layers that compute normalised images (B, 1, 28, 28), by default a blank one, in order, in evaluation."""
     layers: list[ExecutedLayer] = []
 
     def note(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:

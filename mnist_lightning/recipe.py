@@ -32,15 +32,7 @@ class Recipe:
     muon_momentum: float = 0.6
 
     def build(self, parameters: Iterable[nn.Parameter], total_steps: float) -> tuple[Optimizer, OneCycleLR | None]:
-        """Returns the optimizer and its schedule, which is stepped after each optimizer step; None for a constant rate.
-
-        Args:
-            parameters: of the network; those with four dimensions are its convolutions' weights.
-            total_steps: optimizer steps of the run; infinite if it has no end.
-
-        Raises:
-            UserError: the schedule is one-cycle and the run has no end.
-        """
+        """The optimizer of these parameters, and its schedule for this number of steps; None for a constant rate."""
         optimizer = self._optimizer(list(parameters))
         if self.schedule == "constant":
             return optimizer, None

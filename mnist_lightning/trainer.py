@@ -21,12 +21,9 @@ from mnist_lightning.runs.settings import is_one_process
 
 
 def trainer_arguments(options: Any, data: DigitsDataModule, last: RunRecord | EvaluationOutput) -> dict[str, Any]:
-    """The Trainer's callbacks, loggers and plugins: the user's, and ours.
+    """The Trainer's callbacks, loggers and plugins: the user's, which are among its `options`, and ours.
 
-    Args:
-        options: the Trainer's other arguments.
-        data: the images.
-        last: the record of `fit`, or the output of another command.
+    One is added by LightningCLI: StopAtThreshold (cli.py, `early_stopping`).
     """
     callbacks, plugins = [*as_list(options.callbacks)], [*as_list(options.plugins), CheckpointFiles()]
     if options.enable_progress_bar is not False and not any(isinstance(each, ProgressBar) for each in callbacks):

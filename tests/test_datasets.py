@@ -37,7 +37,7 @@ def test_a_network_normalises_as_it_was_trained(fit: Fit, capfd: pytest.CaptureF
     for name in ("class_names", "pixel_mean", "pixel_std"):
         del checkpoint["hyper_parameters"][name]
     torch.save(checkpoint, path)
-    assert loss_in_test() != pytest.approx(loss, abs=1e-4)
+    assert loss_in_test() != round(loss, 4)
 
 
 def test_statistics_of_few_images() -> None:

@@ -156,8 +156,10 @@ def test_augmentation_is_for_training_only() -> None:
 
 
 def test_the_fused_layers_learn_what_the_layers_learn(fit: Fit) -> None:
-    """The same draws: the runs differ by rounding."""
-    fused, plain = (read_report(fit("--model.backend", backend)) for backend in ("fused", "layers"))
+    """Without dropout, whose draws differ, the runs differ by rounding."""
+    fused, plain = (
+        read_report(fit("--model.backend", backend, "--model.dropout", "0")) for backend in ("fused", "layers")
+    )
     for a, b in zip(fused["epochs"], plain["epochs"], strict=True):
         assert a["train_loss"] == pytest.approx(b["train_loss"], rel=1e-3)
         assert a["val_loss"] == pytest.approx(b["val_loss"], rel=1e-3)

@@ -15,7 +15,6 @@ from mnist_lightning.classifier import Backend, DigitClassifier
 from mnist_lightning.data.batches import seed_dropout
 from mnist_lightning.data.datasets import MNIST, default_data_dir
 from mnist_lightning.datamodule import DigitsDataModule
-from mnist_lightning.fast.allocation import keep_freed_memory
 from mnist_lightning.network import CHANNELS
 from mnist_lightning.recipe import Recipe
 
@@ -32,7 +31,6 @@ class Setting:
     whole_batches: bool = True  # else one image at a time, through torchvision's transforms of PIL images
     channels_last: bool = True
     backend: Backend = "fused"
-    keeps_memory: bool = True
     is_bfloat16: bool = False
 
 
@@ -45,13 +43,10 @@ class Loop:
         self.num_images = 0  # trained on so far
         all_steps = -(-NUM_TRAIN_IMAGES // setting.batch_size)
         self.steps_per_epoch = min(all_steps, max_steps or all_steps)
-        if setting.keeps_memory:
-            keep_freed_memory()
         torch.manual_seed(seed)
-        one, two, three, four, five = (setting.width * channels for channels in CHANNELS)
         self.module = DigitClassifier(
             dropout=setting.dropout,
-            channels=(one, two, three, four, five),
+            channels=tuple(tuple(setting.width * number for number in block) for block in CHANNELS),
             channels_last=setting.channels_last,
             backend=setting.backend,
         )

@@ -32,7 +32,7 @@ class Change:
 
 
 def _ladder() -> Iterator[Change]:
-    setting = Setting(whole_batches=False, channels_last=False, backend="layers", keeps_memory=False)
+    setting = Setting(whole_batches=False, channels_last=False, backend="layers")
     yield Change("at first: images one by one, PyTorch's layers in float32", setting, False)
     setting = replace(setting, whole_batches=True)
     yield Change("whole batches by index, augmented at once", setting, False)
@@ -40,8 +40,6 @@ def _ladder() -> Iterator[Change]:
     yield Change("channels-last memory order", setting, "without dropout")
     setting = replace(setting, backend="fused")
     yield Change("convolution, batch norm, ReLU, dropout and pooling together", setting, "without dropout")
-    setting = replace(setting, keeps_memory=True)
-    yield Change("freed memory kept for the next step", setting, True)
     setting = replace(setting, is_bfloat16=True)
     yield Change("bfloat16 convolutions", setting, True)
 

@@ -17,8 +17,6 @@ Interpolation = Literal["nearest", "bilinear"]
 # Of the images that `hard_images_first` puts first. Half of them at random was less accurate, on three seeds.
 RANDOM_SHARE = 0.2
 NUM_STEPS_OF_MEAN = 25
-
-
 UNKNOWN = -1  # label of the images whose class is to be predicted
 
 
@@ -52,11 +50,7 @@ def derive_seed(seed: int, *counters: int) -> int:
 
 
 def seed_dropout(seed: int, device: torch.device) -> None:
-    """Seeds the generator from which dropout on this device draws.
-
-    torch.manual_seed seeds those of all devices. Where no GPU was used, it stores a stack trace for each kind of them,
-    which would take about a hundredth of a small step.
-    """
+    """Seeds dropout's generator on a device; on a CPU, torch.manual_seed would take a hundredth of a small step."""
     if device.type == "cpu":
         torch.default_generator.manual_seed(seed)
     else:
@@ -148,7 +142,8 @@ class TrainingBatches:
         for step, indices in enumerate(batches):
             share = indices.tensor_split(self.num_ranks)[self.rank]
             seed = derive_seed(self.seed, self.epoch, step, self.rank)
-            yield Batch(self.data.images[share], self.data.labels[share], (seed + 1) % 2**64, seed, share)
+            seeds = ((seed + 1) % 2**64, seed)  # of augmentation and dropout: neighbours are unrelated
+            yield Batch(self.data.images[share], self.data.labels[share], *seeds, share)
 
 
 class EvaluationBatches:
@@ -180,10 +175,9 @@ class AffineParameters(NamedTuple):
 
 
 def affine(images: Tensor, parameters: AffineParameters, interpolation: Interpolation) -> Tensor:
-    """Applies one affine map per image; pixels from outside the image are 0.
+    """Applies one affine map per image to images (B, C, H, H) float, with 0 from outside.
 
-    The images (B, C, H, H) are float, with background 0. Matches torchvision's `rotate` and `affine` on PIL images
-    (tests/test_augmentation.py).
+    Matches torchvision's `rotate` and `affine` on PIL images (tests/test_augmentation.py).
     """
     size = images.shape[-1]
     angle = -torch.deg2rad(parameters.rotation_degrees)  # clockwise: the y axis points down

@@ -23,11 +23,7 @@ NOT_COMPARED = "Not compared: Python does not run the page's JavaScript. `make t
 
 
 def export_checkpoint(ckpt_path: str, name: str, output: Path, data_dir: str | None, network_class: str | None) -> None:
-    """Runs the command `export`, whose arguments these are.
-
-    Raises:
-        UserError: the format cannot hold the network, or does not reproduce its outputs; no file is written.
-    """
+    """Runs the command `export`; writes no file if the format cannot hold the network or reproduce its outputs."""
     check_output(output, SUFFIXES[name])
     checkpoint = read_checkpoint(ckpt_path, network_class)
     network, data = PixelNetwork(checkpoint.classifier()), checkpoint.datamodule(data_dir)
@@ -58,11 +54,7 @@ def export_checkpoint(ckpt_path: str, name: str, output: Path, data_dir: str | N
 
 
 def compare(expected: Tensor, found: Tensor, labels: Tensor, name: str, output: Path) -> str:
-    """Says how a file's logits (N, num_classes) differ from the network's expected ones, for labels (N,).
-
-    Raises:
-        UserError: they are not finite or differ too much, or int8 loses too much accuracy.
-    """
+    """Says how a file's logits (N, num_classes) differ from those expected, for labels (N,); or raises a UserError."""
     difference = float((expected - found).abs().max())
     others = int((expected.argmax(dim=1) != found.argmax(dim=1)).sum())
     loss = round(accuracy(expected, labels) - accuracy(found, labels), 9)  # without float rounding

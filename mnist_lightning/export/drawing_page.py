@@ -22,11 +22,7 @@ PARTS = ("drawing.css", "network.js", "preparation.js", "drawing.js")
 
 
 def page_of(network: PixelNetwork, metadata: Metadata) -> bytes:
-    """A page that reads what one draws on it, from any place, without a connection.
-
-    Raises:
-        UserError: the network was not trained on digits, or the page cannot compute one of its layers.
-    """
+    """A page that reads what one draws on it, from any place, without a connection."""
     if network.class_names != DIGITS:
         raise UserError(
             "the page prepares a drawing as MNIST's digits were, but this network was trained on the classes "

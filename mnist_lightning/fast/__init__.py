@@ -1,1 +1,1 @@
-"""What makes training fast on a CPU: fused layers, sparse dropout, Muon, bfloat16 where it pays."""
+"""What makes training fast on a CPU: fused layers, compiled kernels, Muon, bfloat16 where it pays."""

@@ -54,19 +54,13 @@ class Muon(Optimizer):
                     parameter.mul_(len(parameter) ** 0.5 / parameter.norm())
                 else:
                     update = update.add(parameter, alpha=group["weight_decay"])
-                update = self._with_momentum(parameter, update, group["momentum"])
+                buffer: Tensor = self.state[parameter].setdefault("momentum_buffer", torch.zeros_like(parameter))
+                buffer.mul_(group["momentum"]).add_(update)
+                update = update.add(buffer, alpha=group["momentum"])
                 if group["is_conv"]:
                     update = orthogonalise(update.flatten(1)).view_as(update)
                 parameter.sub_(update, alpha=group["lr"])
         return loss
-
-    def _with_momentum(self, parameter: Tensor, gradient: Tensor, momentum: float) -> Tensor:
-        state: dict[str, Tensor] = self.state[parameter]
-        if "momentum_buffer" not in state:
-            state["momentum_buffer"] = torch.zeros_like(parameter)
-        buffer = state["momentum_buffer"]
-        buffer.mul_(momentum).add_(gradient)
-        return gradient.add(buffer, alpha=momentum)
 
 
 def orthogonalise(matrix: Tensor) -> Tensor:

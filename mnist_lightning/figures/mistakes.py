@@ -51,10 +51,7 @@ def confusion_figure(counts: Tensor, class_names: Sequence[str], measured_on: st
 def mistakes_figure(
     images: Tensor, labels: Tensor, probabilities: Tensor, class_names: Sequence[str], measured_on: str
 ) -> Figure:
-    """Up to 25 images that are classified wrongly, the most confident mistake first.
-
-    Of images (N, 1, 28, 28) uint8 with labels (N,) int64 and probabilities (N, C) float.
-    """
+    """Up to 25 mistakes, the most confident first: images (N, 1, 28, 28) uint8, labels (N,), probabilities (N, C)."""
     worst = worst_mistakes(labels, probabilities).tolist()
     shown = worst[:MAX_SHOWN]
     num_rows = max(1, -(-len(shown) // NUM_COLUMNS))

@@ -57,11 +57,7 @@ def read_picture(classifier: DigitClassifier, picture: str | Path | bytes | Imag
 
 
 def prepare_digit(image: Image.Image) -> Tensor:
-    """The digit in a photo, scan or drawing, in MNIST's format: (28, 28) uint8, white on black.
-
-    Raises:
-        UserError: the picture does not show exactly one digit.
-    """
+    """The one digit in a photo, scan or drawing, in MNIST's format: (28, 28) uint8, white on black."""
     return torch.from_numpy(to_mnist_format(*find_digit(extract_ink(image))))
 
 

@@ -143,10 +143,9 @@ def analyse(run: FinishedRun, test: LabelledImages, probabilities: Tensor) -> An
 
 
 def calibration_of(labels: Tensor, probabilities: Tensor) -> Calibration:
-    """The calibration of labels (N,) int64 and probabilities (N, num_classes) float.
+    """The calibration of labels (N,) int64 and probabilities (N, C) float: Guo et al., arXiv:1706.04599.
 
-    Source: Guo et al. 2017, "On Calibration of Modern Neural Networks", https://arxiv.org/abs/1706.04599. Not by
-    torchmetrics, which puts probabilities of exactly 1 into a bin of their own.
+    Not by torchmetrics, which puts probabilities of exactly 1 into a bin of their own.
     """
     certainties, classes = probabilities.max(dim=1)
     edges = torch.linspace(0, 1, NUM_BINS + 1, dtype=certainties.dtype)

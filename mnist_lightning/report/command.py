@@ -8,8 +8,7 @@ def report(run: str, /, data_dir: str | None = None, network: str | None = None)
 
     Args:
         run: The run's folder, such as runs/optimized/version_0.
-        data_dir: Directory of the images, as --data.data_dir; by default the environment variable MNIST_DATA_DIR, else
-            `data`.
+        data_dir: Directory of the images, as --data.data_dir; by default MNIST_DATA_DIR in the environment, or `data`.
         network: Class path of the run's network, if it is your own, such as my_nets.MyNet.
     """
     from mnist_lightning.report.analysis import read_run

@@ -31,11 +31,7 @@ class Requirement:
 def check_requirements(
     net: nn.Module, num_epochs: float, last_accuracy: float | None, measured_on: str
 ) -> list[Requirement]:
-    """Compares a run with the original's six requirements.
-
-    `last_accuracy`, in [0, 1], is that after the last epoch, on the images `measured_on`: only MNIST's test images can
-    meet the requirement.
-    """
+    """Compares a run, with this accuracy in [0, 1] after its last epoch, with the original's six requirements."""
     parameters, layers = num_trainable_parameters(net), executed_layers(net)
     num_normed, num_convs = count_normed_convolutions(layers)
     is_normed = num_normed == num_convs > 0

@@ -16,10 +16,7 @@ except ImportError:  # Windows: no locks
 
 
 def claim_run_folder(root: Path, name: str) -> Path:
-    """Creates `root/name/version_N`, where N is one above the highest existing number, and returns its path.
-
-    Safe with concurrent processes: `mkdir` succeeds in only one of them.
-    """
+    """Creates `root/name/version_N`, where N is one above the highest existing number: `mkdir` succeeds only once."""
     parent = root / name
     parent.mkdir(parents=True, exist_ok=True)
     numbers = [int(path.name[8:]) for path in parent.glob("version_*") if path.name[8:].isdecimal()]

@@ -18,11 +18,7 @@ class LayerRow:
 
 
 def layer_table(net: nn.Module) -> list[LayerRow]:
-    """The layers that compute one blank image, in evaluation mode.
-
-    The receptive field, which is computed for a chain of layers only, follows
-    https://distill.pub/2019/computing-receptive-fields/.
-    """
+    """The layers in order; receptive fields follow https://distill.pub/2019/computing-receptive-fields/."""
     rows: list[LayerRow] = []
     receptive_field: int | None = 1
     stride = 1

@@ -122,11 +122,7 @@ class Study:
             print(f"\n{text}")
 
     def run(self) -> bool:
-        """Runs the missing seeds, writes each record at its end, then the table; returns whether all have finished.
-
-        Raises:
-            UserError: a variant or a finished seed does not fit the study, or another study writes to the folder.
-        """
+        """Runs the missing seeds, writes each record at its end, then the table; returns whether all have finished."""
         output, folders = Path(self.output), {run.path.parent for run in self.runs()}
         if len(folders) < len(self.variants) or output in folders:
             raise UserError("--variants: two share the name of a folder, or one has no letter or digit. Rename it.")

@@ -22,16 +22,6 @@ from mnist_lightning.tensorboard.grids import feature_map_grids, filters_grid
 
 NUM_BINS = 64  # of a histogram: TensorBoard shows 30, and the writer's default of 1,500 takes five times as long
 
-# The Custom Scalars page: charts and their scalars, with training and validation in one chart.
-_LINES = {
-    **{name: [f"{stage}_{name}" for stage in ("train", "val", "test")] for name in ("accuracy", "loss")},
-    **{name.replace("_", " "): [name] for name in ("learning_rate", "momentum")},
-}
-LAYOUT = {
-    title: {chart: ["Multiline", [f"^{group}/{name}$" for name in names]] for chart, names in _LINES.items()}
-    for title, group in (("against epochs", "by_epoch"), ("against steps", "by_step"))
-}
-
 # The HParams page, which compares runs. Its columns of accuracies: the last value of each of these scalars, or a blank.
 # All runs name the same ones, because TensorBoard takes the columns from the first run it finds.
 METRICS = [f"by_epoch/{stage}_{name}" for stage in ("val", "test", "train") for name in ("accuracy", "loss")]
@@ -57,7 +47,6 @@ class Dashboards(Callback):
         if writer := _writer(trainer):
             for event in hparams_events(self._record.settings):  # before the first step, for runs that are killed
                 writer._get_file_writer().add_summary(event)
-            writer.add_custom_scalars(LAYOUT)
 
     @override
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:

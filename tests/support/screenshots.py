@@ -30,13 +30,6 @@ def train(root: Path, epochs: int) -> None:
         command_line(["fit", "--config", config, *options, "--trainer.default_root_dir", str(root)])
 
 
-def custom_scalars(page: Page, url: str) -> None:
-    """Training and validation in one chart."""
-    open_dashboard(page, url, "custom_scalars&_smoothingWeight=0")
-    wait_for_text(page, ["by_step/images_per_second (optimized/version_1)"])
-    page.get_by_text("Ignore outliers in chart scaling").click()
-
-
 def images(page: Page, url: str) -> None:
     """Confusion matrix and most confident mistakes of one run."""
     open_dashboard(page, url, "images")
@@ -52,7 +45,6 @@ def hparams(page: Page, url: str) -> None:
 
 
 PICTURES: dict[str, tuple[Callable[[Page, str], None], int, int]] = {  # function, width and height in pixels
-    "custom_scalars": (custom_scalars, 1500, 620),
     "images": (images, 1500, 640),
     "hparams": (hparams, 1700, 300),
 }

@@ -1,1 +1,0 @@
-"""`demo`: the page to draw digits on, in the browser."""
