@@ -10,7 +10,7 @@ RUN ?= runs/best/version_0
 STUDY := $(MNIST_LIGHTNING) study --config configs/studies
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart train test test-slow test-browser test-lowest lint check format tensorboard study-recipe study-fast study-best study-sizes study-ablations study-baseline study-fashion results demo demo-page readme tutorial model benchmark benchmark-quick own-digits clean
+.PHONY: $(shell sed -n 's/^\([a-z-]*\):.*##.*/\1/p' Makefile)
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

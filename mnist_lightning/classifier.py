@@ -332,8 +332,7 @@ def check_classes(class_names: tuple[str, ...], data: object) -> None:
         raise UserError(
             f"the network has the classes {', '.join(class_names)}, but {getattr(data, 'title', 'the data')} has "
             f"{', '.join(found)}. From Python, use DigitClassifier(**data.classifier_settings) to train; for a trained "
-            "network, name the images of its classes with --data.dataset and --data.data_dir (`report` and `export`: "
-            "--data_dir)."
+            "network, name the images of its classes with --data.dataset and --data.data_dir, or --data_dir."
         )
 
 

@@ -17,14 +17,14 @@ from mnist_lightning.files import one_line
 from mnist_lightning.options import TRAINER_COMMANDS, load_framework, run_command
 
 # Each lives in the folder of its name. A command imports only what it needs: PyTorch and Lightning take seconds.
-COMMANDS = {
+COMMANDS: dict[str, str] = {
     "read": "Read the digits in pictures.",
     "study": "Train several configs over several seeds, into one table.",
     "report": "Draw the figures of a finished run.",
     "export": "Write a trained network as one file.",
     "demo": "Open a page to draw digits on.",
 }
-FOLDERS = {"demo": "export"}  # of commands that have none of their own
+FOLDERS: dict[str, str] = {"demo": "export"}  # of commands that have none of their own
 START = f"Start with `{PROGRAM} fit --config configs/optimized.yaml`, or run `{PROGRAM} --help`."
 NO_MEMORY = "there is not enough memory. Use a smaller --data.batch_size or --data.eval_batch_size."
 # Errors of the machine that PyTorch raises as a RuntimeError: a part of its text, and what to do.

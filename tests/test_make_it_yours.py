@@ -49,7 +49,8 @@ def run(folder: Path, commands: str) -> str:
 
 
 def test_the_network_and_the_data_are_trained(project: Path) -> None:
-    reports = [read_report(project / "runs" / "offline" / f"version_{number}") for number in range(3)]
+    runs = [*(f"offline/version_{number}" for number in range(2)), "mine/version_0"]
+    reports = [read_report(project / "runs" / run) for run in runs]
     folder, digits = "my_images (image folder)", "NOT MNIST (scikit-learn's offline digits)"
     assert [report["dataset"] for report in reports] == [digits, folder, folder]
     assert [report["num_parameters"] for report in reports] == [
@@ -66,7 +67,9 @@ def test_the_commands_kept_are_listed(project: Path) -> None:
     assert commands == ["fit", "validate", "test", "predict"]
     targets = re.findall(r"^make (\S+)", run(project, "make help"), re.MULTILINE)
     assert {"quickstart", "train", "test", "check"} <= set(targets)
-    assert not {"study-fast", "results", "demo", "readme", "model", "benchmark", "own-digits"} & set(targets)
+    assert not {"study-fast", "results", "demo", "readme", "model", "benchmark", "own-digits", "test-browser"} & set(
+        targets
+    )
     extras = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
     assert set(extras) == {"test", "dev"}
     assert not any(package.startswith("font-") for package in extras["test"])
@@ -75,7 +78,7 @@ def test_the_commands_kept_are_listed(project: Path) -> None:
 def test_the_tests_left_pass(project: Path) -> None:
     pytest_command = "python -m pytest -n 0 -q"
     run(project, f"{pytest_command} --collect-only -m ''")
-    run(project, "ruff check .")
+    run(project, "ruff check . && ruff format --check . && mypy")
     # All of them pass, in minutes: here those that know other files of the repository, or the package's parts.
     names = ("configs", "layers", "networks", "python_api", "runs")
     run(project, f"{pytest_command} {' '.join(f'tests/test_{name}.py' for name in names)}")

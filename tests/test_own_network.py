@@ -130,7 +130,7 @@ def test_a_checkpoint_alone_imports_nothing(finished: Path, tmp_path: Path, monk
     content["hyper_parameters"]["network"] = "planted.Net"
     torch.save(content, tmp_path / "other.ckpt")
     with pytest.raises(
-        CheckpointError, match=r"its network is the class planted\.Net\. To import it, add --model.network"
+        CheckpointError, match=r"its network is the class planted\.Net, which is imported only if the command names it"
     ):
         read_checkpoint(tmp_path / "other.ckpt")
     assert not (tmp_path / "trace").exists()

@@ -28,7 +28,7 @@ from mnist_lightning.files import atomic_write
 DatasetName = Literal["mnist", "fashion_mnist", "offline_digits", "folder", "csv"]
 
 MAX_BYTES = 64 * 2**20  # the largest file has 47 MB unpacked; a forged one must not fill the memory
-ELSEWHERE = "name another directory with --data.data_dir (`report` and `export`: --data_dir) or MNIST_DATA_DIR"
+ELSEWHERE = "name another directory with --data.data_dir, --data_dir or MNIST_DATA_DIR"
 DIGITS = tuple("0123456789")
 CLOTHES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 NUM_OFFLINE_TEST_DIGITS = 360  # a fifth

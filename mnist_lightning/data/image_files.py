@@ -22,8 +22,8 @@ MAX_PIXELS = 70_000_000
 # A JPEG is decoded at the smallest size that has at least this many pixels a side: what `read` works at.
 MIN_DECODED_SIDE = 800
 LAYOUT = (
-    "--data.dataset folder reads DATA_DIR/train/CLASS/* and DATA_DIR/test/CLASS/*, or DATA_DIR/CLASS/*; name DATA_DIR "
-    f"with --data.data_dir (`report` and `export`: --data_dir). Formats: {IMAGE_KINDS}."
+    "A data set `folder` is DATA_DIR/train/CLASS/* and DATA_DIR/test/CLASS/*, or DATA_DIR/CLASS/*; name DATA_DIR with "
+    f"--data.data_dir or --data_dir. Formats: {IMAGE_KINDS}."
 )
 
 

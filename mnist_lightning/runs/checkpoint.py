@@ -79,8 +79,8 @@ def read_checkpoint(ckpt_path: str | Path, network: str | None = None) -> Loaded
         name = model.get("network", "optimized")
         if name not in NETWORKS and name != network:
             raise UserError(
-                f"its network is the class {name}. To import it, add --model.network {name} (`report`, `read`, "
-                "`export` and `demo`: --network)"
+                f"its network is the class {name}, which is imported only if the command names it: add --model.network "
+                f"{name}, or --network {name}"
             )
         # The meta device allocates nothing: the settings may describe a far larger network than the file. A network of
         # the user's own may not work there, and is built without a change to the random numbers.
