@@ -15,11 +15,13 @@ class Service(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:  # noqa: D102
         try:
-            answer = read_picture(CLASSIFIER, self.rfile.read(int(self.headers["Content-Length"])))
+            # Below a probability of 0.8, `read` says that it is not sure.
+            answer = read_picture(CLASSIFIER, self.rfile.read(int(self.headers.get("Content-Length", 0))))
             status, content = 200, answer._asdict()
         except UserError as error:  # no picture, or no digit in it
             status, content = 400, {"problem": str(error)}
         self.send_response(status)
+        self.send_header("Content-Type", "application/json")
         self.end_headers()
         self.wfile.write(json.dumps(content).encode())
 

@@ -1,5 +1,6 @@
 """`fit`, `validate`, `test` and `predict`: a LightningCLI that gives each run a folder, its callbacks and a record."""
 
+import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 from operator import itemgetter
@@ -126,6 +127,8 @@ class CommandLine(LightningCLI):
         options = [option for option in self.options if option not in prints]
         config = parser.parse_args([self.command, *self.configs, *options])[self.command]
         self.ckpt_path = folder.named_checkpoint(config)
+        if config.ckpt_path == "last":
+            rank_zero_only(print)(f"Using {self.ckpt_path}", file=sys.stderr)
         configs = self.configs
         if self.ckpt_path is not None and self.command == "fit":
             # The run's own config takes the place of those that are named, so that it ends as it would have.

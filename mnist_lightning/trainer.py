@@ -21,10 +21,7 @@ from mnist_lightning.runs.settings import is_one_process
 
 
 def trainer_arguments(options: Any, data: DigitsDataModule, last: RunRecord | EvaluationOutput) -> dict[str, Any]:
-    """The Trainer's callbacks, loggers and plugins: the user's, which are among its `options`, and ours.
-
-    One is added by LightningCLI: StopAtThreshold (cli.py, `early_stopping`).
-    """
+    """The Trainer's callbacks, loggers and plugins: the user's and ours. LightningCLI itself adds StopAtThreshold."""
     callbacks, plugins = [*as_list(options.callbacks)], [*as_list(options.plugins), CheckpointFiles()]
     if options.enable_progress_bar is not False and not any(isinstance(each, ProgressBar) for each in callbacks):
         callbacks.append(EpochProgressBar(options.log_every_n_steps or 50))  # 50: the Trainer's default

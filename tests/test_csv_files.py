@@ -42,7 +42,7 @@ def test_names_quotes_and_a_missing_header(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "error"),
     [
-        (["1", *PIXELS[1:]], "train.csv, row 4 is not an image. A row holds 784 pixels"),
+        (["1", *PIXELS[1:]], "train.csv, row 4 is not an image. A row holds 784 whole numbers"),
         (["1", *PIXELS[1:], "256"], "train.csv, row 4 is not an image"),
         (["1", *PIXELS[1:], "-1"], "train.csv, row 4 is not an image"),
         (["1", *PIXELS[1:], "x"], "train.csv, row 4 is not an image"),

@@ -104,7 +104,7 @@ def test_a_network_in_the_commands(mine: str, fit: Fit, capfd: pytest.CaptureFix
     assert float(accuracy) == pytest.approx(100 * report["epochs"][-1]["val_accuracy"], abs=0.01)
     with pytest.raises(SystemExit, match="2"):
         main(["test", *own[:2]])
-    assert f"To import it, add --model.network {network}" in capfd.readouterr().err
+    assert f"add --model.network {network}" in capfd.readouterr().err
     assert load_classifier(path, network).probabilities(torch.rand(2, 1, 28, 28)).shape == (2, 10)
 
 

@@ -26,7 +26,6 @@ def running_metrics(module: LightningModule) -> tuple[float, float]:
     metrics = classifier_of(module).train_metrics
     loss, accuracy = metrics["loss"].metric_state, metrics["accuracy"].metric_state
     num_images = float(loss["weight"])  # type: ignore[arg-type]
-    # `mean_value` is torchmetrics' name for the weighted sum.
     return float(loss["mean_value"]) / num_images, float(accuracy["tp"]) / num_images  # type: ignore[arg-type]
 
 

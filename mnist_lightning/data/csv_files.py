@@ -11,7 +11,9 @@ from mnist_lightning.data.batches import UNKNOWN, LabelledImages
 from mnist_lightning.errors import UserError
 
 NUM_PIXELS = 28 * 28
-LAYOUT = "A row holds 784 pixels from 0 to 255, line by line, and before them the label, which test.csv may lack."
+LAYOUT = (
+    "A row holds 784 whole numbers from 0 to 255, line by line, and before them the label, which test.csv may lack."
+)
 
 
 def read_csv_files(data_dir: str) -> tuple[tuple[str, ...], LabelledImages, LabelledImages]:
@@ -33,7 +35,9 @@ def read_csv_files(data_dir: str) -> tuple[tuple[str, ...], LabelledImages, Labe
 
 def _read(path: Path) -> tuple[Tensor, list[str]]:
     """The images (N, 1, 28, 28) uint8 of a file, and their labels if it holds any. Its header is optional."""
-    rows = path.read_text(encoding="utf-8-sig").replace('"', "").splitlines()
+    if not path.is_file():
+        raise UserError(f"there is no {path}. Name the folder of train.csv and test.csv with --data.data_dir.")
+    rows = path.read_text(encoding="utf-8-sig").replace('"', "").rstrip().splitlines()  # without empty rows at the end
     first = 1 if rows and not any(cell.strip().isdecimal() for cell in rows[0].split(",")) else 0
     has_labels = len(rows) > first and rows[first].count(",") == NUM_PIXELS
     cells = [row.partition(",")[::2] if has_labels else ("", row) for row in rows[first:]]

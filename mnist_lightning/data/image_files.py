@@ -70,6 +70,8 @@ def find_classes(data_dir: str) -> tuple[str, ...]:
     Empty if it holds images, but no folders.
     """
     root = Path(data_dir)
+    if not root.is_dir():
+        raise UserError(f"{root} is not a folder. {LAYOUT}")
     train, test = (_folders(root / part) for part in ("train", "test"))
     if not _has_parts(root):
         train = _folders(root)

@@ -78,11 +78,11 @@ def _leading_block(layers: list[nn.Module], inputs: Tensor) -> tuple[_Block | No
     is_frozen = any(layer.training != conv.training for layer in layers[:5])
     if not (is_plain and has_statistics) or is_frozen or (conv.training and _kernels() is None):
         return None, 1
-    has_even_sides = inputs.shape[2] % 2 == inputs.shape[3] % 2 == 0
+    is_even = inputs.shape[2] % 2 == inputs.shape[3] % 2 == 0
     match rest:
-        case [nn.MaxPool2d() as pool, *_] if has_even_sides and _is_two_by_two(pool):
+        case [nn.MaxPool2d() as pool, *_] if is_even and _is_two_by_two(pool):
             return _Block(conv, norm, 0.0, True), 4
-        case [nn.Dropout(p=p), nn.MaxPool2d() as pool, *_] if p < 1 and has_even_sides and _is_two_by_two(pool):
+        case [nn.Dropout(p=p), nn.MaxPool2d() as pool, *_] if p < 1 and is_even and _is_two_by_two(pool):
             return _Block(conv, norm, p, True), 5
         case _:
             return _Block(conv, norm, 0.0, False), 3
@@ -99,7 +99,7 @@ def _to_compute(tensor: Tensor) -> Tensor:
 
 
 def _evaluate(block: _Block, inputs: Tensor) -> Tensor:
-    norm: Any = block.batch_norm  # whose statistics may be None, but are not: see _can_fuse
+    norm: Any = block.batch_norm  # whose statistics may be None, but are not: see _leading_block
     scale = norm.weight * (norm.running_var + norm.eps).rsqrt()  # (C,)
     shift = norm.bias - norm.running_mean * scale
     inputs, weight = _to_compute(inputs), _to_compute(block.conv.weight * scale.view(-1, 1, 1, 1))
