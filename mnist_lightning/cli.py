@@ -202,8 +202,8 @@ class CommandLine(LightningCLI):
         command = settings.command_text([self.command, *self.configs, *self.options])
         if self.command == "fit":
             self.record = RunRecord(self.run_folder, command, settings.run_settings(self.config.fit))
-        last = self.record if self.command == "fit" else EvaluationOutput(parts.get("output"))
-        arguments = trainer_arguments(parts.trainer, parts.data, last)
+        output = self.record if self.command == "fit" else EvaluationOutput(parts.get("output"))
+        arguments = trainer_arguments(parts.trainer, parts.data, output)
         return without_handlers(super().instantiate_trainer(**arguments))
 
     def fit(self, model: DigitClassifier, datamodule: DigitsDataModule) -> None:

@@ -28,7 +28,7 @@ def _conv_relu(in_channels: int, out_channels: int, batch_norm: bool) -> list[nn
 
 
 class LayeredNet(nn.Module):
-    """A network that computes `layers` and nothing else, so that `--model.backend fused` can compute them together.
+    """A network that computes `layers` and nothing else; on a CPU, fast/fused_layers.py computes them together.
 
     Maps normalised images (B, 1, 28, 28) to logits (B, num_classes).
     """

@@ -20,22 +20,22 @@ from mnist_lightning.datamodule import DigitsDataModule
 from mnist_lightning.runs.settings import is_one_process
 
 
-def trainer_arguments(options: Any, data: DigitsDataModule, last: RunRecord | EvaluationOutput) -> dict[str, Any]:
+def trainer_arguments(options: Any, data: DigitsDataModule, output: RunRecord | EvaluationOutput) -> dict[str, Any]:
     """The Trainer's callbacks, loggers and plugins: the user's and ours. LightningCLI itself adds StopAtThreshold."""
     callbacks, plugins = [*as_list(options.callbacks)], [*as_list(options.plugins), CheckpointFiles()]
     if options.enable_progress_bar is not False and not any(isinstance(each, ProgressBar) for each in callbacks):
         callbacks.append(EpochProgressBar(options.log_every_n_steps or 50))  # 50: the Trainer's default
     callbacks.append(FiniteLoss())  # before those that would report or save a bad loss
     loggers: list[Logger] = []
-    if isinstance(last, RunRecord):
-        check_added(as_list(options.callbacks), last.folder, has_validation=data.validation != "none")
+    if isinstance(output, RunRecord):
+        check_added(as_list(options.callbacks), output.folder, has_validation=data.validation != "none")
         if options.logger is not False and not options.fast_dev_run:
             folder = Path(options.default_root_dir)
             tensorboard = TensorBoardLogger(folder.parent, name="", version=folder.name, default_hp_metric=False)
             loggers = [tensorboard, *(logger for logger in as_list(options.logger) if logger is not True)]
-        callbacks += _callbacks_of_fit(options, data, last, has_logger=bool(loggers))
+        callbacks += _callbacks_of_fit(options, data, output, has_logger=bool(loggers))
     else:
-        callbacks.append(last)
+        callbacks.append(output)
     if is_one_process(options) and not any(isinstance(plugin, ClusterEnvironment) for plugin in plugins):
         plugins.append(LightningEnvironment())  # not that of a cluster's job which this shell is in
     return {"callbacks": callbacks, "logger": loggers or False, "plugins": plugins}

@@ -226,7 +226,7 @@ def network(*end: nn.Module) -> nn.Sequential:
 @pytest.mark.parametrize("dropout", [nn.Dropout(0.1), nn.Dropout2d(0.1), nn.AlphaDropout(0.1)])
 def test_every_kind_of_dropout_counts(dropout: nn.Module) -> None:
     net = network(dropout, nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    assert check_requirements(net, 1, None, "")[4].is_met is True
+    assert check_requirements(net, 1, None, True)[4].is_met is True
 
 
 @pytest.mark.parametrize(
@@ -244,7 +244,7 @@ def test_every_kind_of_dropout_counts(dropout: nn.Module) -> None:
     ],
 )
 def test_pooling_is_judged_by_what_it_does(end: tuple[nn.Module, ...], is_met: bool, value: str) -> None:
-    requirement = check_requirements(network(*end), 1, None, "")[5]
+    requirement = check_requirements(network(*end), 1, None, True)[5]
     assert (requirement.is_met, requirement.value) == (is_met, value)
 
 
@@ -260,7 +260,7 @@ def test_batch_norm_is_found_in_the_order_of_execution() -> None:
             norm: Tensor = self.norm(self.conv(images))
             return norm
 
-    assert check_requirements(Reversed(), 1, None, "")[3].value == "1 of 1 convolutions"
+    assert check_requirements(Reversed(), 1, None, True)[3].value == "1 of 1 convolutions"
 
     class Beside(Reversed):
         @override
@@ -268,7 +268,7 @@ def test_batch_norm_is_found_in_the_order_of_execution() -> None:
             beside: Tensor = self.norm(images.expand(-1, 10, -1, -1))[:, :, 1:-1, 1:-1]
             return beside.add(self.conv(images))
 
-    assert check_requirements(Beside(), 1, None, "")[3].value == "0 of 1 convolutions"
+    assert check_requirements(Beside(), 1, None, True)[3].value == "0 of 1 convolutions"
 
 
 # Settings without effect

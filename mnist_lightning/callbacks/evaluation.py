@@ -10,7 +10,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from mnist_lightning.callbacks.progress import classifier_of
-from mnist_lightning.data.image_files import test_files
+from mnist_lightning.data.image_files import files_of_test_images
 from mnist_lightning.files import csv_text, write_rows
 from mnist_lightning.runs.record import part_of
 
@@ -52,7 +52,7 @@ class EvaluationOutput(Callback):
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         data, names = trainer.datamodule, classifier_of(pl_module).class_names  # type: ignore[attr-defined]
         answers = [(names[label], probability) for label, probability in self._predictions]
-        files = test_files(data.data_dir) if data.dataset == "folder" else []
+        files = files_of_test_images(data.data_dir) if data.dataset == "folder" else []
         rows: list[dict[str, Any]]
         if data.dataset == "csv":  # as Kaggle asks for it
             rows = [{"ImageId": place, "Label": name} for place, (name, _) in enumerate(answers, 1)]

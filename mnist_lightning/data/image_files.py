@@ -92,7 +92,7 @@ def _folders(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.glob("[!.]*") if path.is_dir())
 
 
-def test_files(data_dir: str) -> list[Path]:
+def files_of_test_images(data_dir: str) -> list[Path]:
     """The files of the test images, in the order of `read_image_folder`."""
     classes = find_classes(data_dir)
     folders = [Path(data_dir, "test", name) for name in classes] if classes else [Path(data_dir)]
@@ -108,7 +108,7 @@ def read_image_folder(data_dir: str, padding: int = 0) -> tuple[LabelledImages, 
     names = find_classes(data_dir)
     if not names:
         nothing = LabelledImages(torch.empty(0, 1, 28, 28, dtype=torch.uint8), torch.empty(0, dtype=torch.int64))
-        images = torch.stack([_read_grey(path, padding) for path in test_files(data_dir)])
+        images = torch.stack([_read_grey(path, padding) for path in files_of_test_images(data_dir)])
         return nothing, LabelledImages(images, torch.full((len(images),), UNKNOWN))
     has_parts = _has_parts(Path(data_dir))
     train = [images_below(Path(data_dir, "train" if has_parts else "", name)) for name in names]

@@ -48,9 +48,9 @@ def fused_forward(layers: nn.Sequential, images: Tensor) -> Tensor:
         if block is None:
             outputs = remaining[0](outputs)
         elif block.conv.training:
-            outputs = _train(block, outputs)
+            outputs = _forward_in_training(block, outputs)
         else:
-            outputs = _evaluate(block, outputs)
+            outputs = _forward_in_evaluation(block, outputs)
         remaining = remaining[length:]
     return outputs
 
@@ -98,7 +98,7 @@ def _to_compute(tensor: Tensor) -> Tensor:
     return tensor.to(dtype, memory_format=torch.channels_last)
 
 
-def _evaluate(block: _Block, inputs: Tensor) -> Tensor:
+def _forward_in_evaluation(block: _Block, inputs: Tensor) -> Tensor:
     norm: Any = block.batch_norm  # whose statistics may be None, but are not: see _leading_block
     scale = norm.weight * (norm.running_var + norm.eps).rsqrt()  # (C,)
     shift = norm.bias - norm.running_mean * scale
@@ -110,7 +110,7 @@ def _evaluate(block: _Block, inputs: Tensor) -> Tensor:
     return outputs.relu_()
 
 
-def _train(block: _Block, inputs: Tensor) -> Tensor:
+def _forward_in_training(block: _Block, inputs: Tensor) -> Tensor:
     norm: Any = block.batch_norm
     inputs, weight = _to_compute(inputs), _to_compute(block.conv.weight)
     with torch.autocast("cpu", enabled=False):

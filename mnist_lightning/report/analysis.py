@@ -122,7 +122,7 @@ def read_run(folder: Path, data_dir: str | None = None, network: str | None = No
 @torch.inference_mode()
 def predict(run: FinishedRun, images: Tensor) -> Tensor:
     """Probabilities (N, num_classes) of images (N, 1, 28, 28) uint8, with test-time augmentation if the run has it."""
-    return torch.cat([run.classifier.probabilities(part / 255) for part in images.split(run.data.eval_batch_size)])
+    return torch.cat([run.classifier.probabilities(part) for part in images.split(run.data.eval_batch_size)])
 
 
 def analyse(run: FinishedRun, test: LabelledImages, probabilities: Tensor) -> Analysis:

@@ -1,4 +1,4 @@
-"""`python -m mnist_lightning report RUN`: measures a finished run and draws its figures."""
+"""`python -m mnist_lightning report RUN`: draws a finished run; `fit` itself writes report.md (callbacks/record.py)."""
 
 from pathlib import Path
 

@@ -29,9 +29,9 @@ class Requirement:
 
 
 def check_requirements(
-    net: nn.Module, num_epochs: float, last_accuracy: float | None, measured_on: str
+    net: nn.Module, num_epochs: float, last_accuracy: float | None, is_mnists_test: bool
 ) -> list[Requirement]:
-    """Compares a run, with this accuracy in [0, 1] after its last epoch, with the original's six requirements."""
+    """Compares a run with the original's six requirements; `last_accuracy` is in [0, 1], of all MNIST test images or not."""
     parameters, layers = num_trainable_parameters(net), executed_layers(net)
     num_normed, num_convs = count_normed_convolutions(layers)
     is_normed = num_normed == num_convs > 0
@@ -39,9 +39,8 @@ def check_requirements(
     rates = [layer.module.p for layer in layers if isinstance(layer.module, dropouts) and layer.module.p > 0]
     accuracy, reached = "not measured", None
     if last_accuracy is not None:
-        is_test = measured_on == "MNIST test images"
-        accuracy = f"{last_accuracy:.2%}{'' if is_test else ' on other images'}"
-        reached = is_accurate(last_accuracy) if is_test else None
+        accuracy = f"{last_accuracy:.2%}{'' if is_mnists_test else ' on other images'}"
+        reached = is_accurate(last_accuracy) if is_mnists_test else None
     return [
         Requirement("MNIST test accuracy ≥ 99.4 %", accuracy, reached),
         Requirement("fewer than 20,000 parameters", f"{parameters:,}", parameters < MAX_PARAMETERS),
