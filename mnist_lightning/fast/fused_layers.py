@@ -41,8 +41,7 @@ def fused_forward(layers: nn.Sequential, images: Tensor) -> Tensor:
     Fuses each convolution with the batch norm and ReLU after it; other layers run unchanged. The images (B, C, H, W)
     are float and on a CPU; the layers are in training or evaluation mode.
     """
-    outputs = images
-    remaining = list(layers)
+    outputs, remaining = images, list(layers)
     while remaining:
         block, length = _leading_block(remaining, outputs)
         if block is None:
@@ -133,6 +132,7 @@ class _ConvBatchNormReLU(torch.autograd.Function):
 
     @staticmethod
     @override
+    @np.errstate(all="ignore")  # a run that diverges ends with an error of its own
     def forward(
         ctx: Any, inputs: Tensor, weight: Tensor, norm_weight: Tensor, norm_bias: Tensor, block: _Block
     ) -> tuple[Tensor, Tensor, Tensor]:
@@ -156,7 +156,6 @@ class _ConvBatchNormReLU(torch.autograd.Function):
             y, z, choice = torch.empty_like(x), x, None
             kernels.launch(kernels.NORMALISE, x, y=y, vectors=vectors)
         ctx.save_for_backward(inputs, weight, x, z, choice, y)
-        ctx.norm_dtype = norm_weight.dtype
         ctx.channels = mean, inverse_std, scale, unit if block.pools else 1, keep
         statistics = torch.from_numpy(mean), torch.from_numpy(variance)
         ctx.mark_non_differentiable(*statistics)
@@ -164,6 +163,7 @@ class _ConvBatchNormReLU(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
+    @np.errstate(all="ignore")
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
         kernels: Any = _kernels()
         inputs, weight, x, z, choice, y = ctx.saved_tensors
@@ -188,5 +188,6 @@ class _ConvBatchNormReLU(torch.autograd.Function):
         grad_inputs, grad_weight, _ = torch.ops.aten.convolution_backward(
             grad_x.permute(0, 3, 1, 2), inputs, weight, None, *convolution, wanted
         )
-        grad_norm = (torch.from_numpy(grad).to(ctx.norm_dtype) for grad in (grad_scale, grad_bias))
+        dtype = torch.promote_types(y.dtype, torch.float32)
+        grad_norm = (torch.from_numpy(grad).to(dtype) for grad in (grad_scale, grad_bias))
         return grad_inputs, grad_weight, *grad_norm, None
