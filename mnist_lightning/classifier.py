@@ -180,7 +180,7 @@ class DigitClassifier(LightningModule):
         if batch_idx == 0 or (images.device.type == "cpu" and not isinstance(batch, Batch)):
             check_range(images)
             check_labels(labels, len(images), len(self.class_names))
-        return as_pixels(images), labels
+        return as_pixels(images), labels.long()
 
     def _view_logits(self, images: Tensor) -> Tensor:
         """Logits (V, B, num_classes) that an evaluation averages: of the images (B, 1, 28, 28) and their shifts."""
@@ -318,7 +318,11 @@ def check_range(images: Tensor) -> None:
 def check_labels(labels: Tensor, num_images: int, num_classes: int) -> None:
     """Raises a UserError if labels are not one class index per image. Waits for the device."""
     is_integer = not (labels.is_floating_point() or labels.is_complex())
-    if labels.shape != (num_images,) or not is_integer or not ((labels >= 0) & (labels < num_classes)).all():
+    if (
+        labels.shape != (num_images,)
+        or not is_integer
+        or not ((labels.long() >= 0) & (labels.long() < num_classes)).all()
+    ):
         raise UserError(
             f"labels with shape {tuple(labels.shape)} and type {labels.dtype}: use ({num_images},) integers from 0 to "
             f"{num_classes - 1}, the index of each image's class."

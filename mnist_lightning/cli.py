@@ -112,7 +112,7 @@ class CommandLine(LightningCLI):
                     "data.classifier_settings", f"model.{name}", itemgetter(name), apply_on="instantiate"
                 )
         if self.command == "predict":
-            output = "New file for the results: FILE.csv or FILE.json; by default they are printed as CSV."
+            output = "New file for the results, FILE.csv; by default they are printed."
             parser.add_argument("--output", type=str | None, default=None, help=output)
         for action in parser._actions:
             # The integer 1 means one batch, the float 1.0 all of them. With the Trainer's own type, the meaning of `1`
@@ -174,7 +174,7 @@ class CommandLine(LightningCLI):
             raise UserError(f"--trainer.{limit} 0 leaves nothing to evaluate. Use a larger value.")
         if self.command == "predict" and config.output is not None:
             config.output = expanded(config.output)
-            check_output(Path(config.output), ".csv", ".json")
+            check_output(Path(config.output), ".csv")
         if self.command != "fit":
             config.trainer.logger = False
             return

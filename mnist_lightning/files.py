@@ -69,12 +69,6 @@ def check_output(path: Path, *suffixes: str) -> None:
         raise UserError(f"--output {path}: there is no folder {path.parent}. Make it, or name another.")
 
 
-def write_rows(path: Path, rows: Sequence[Row]) -> None:
-    """Writes rows of equal keys: CSV, or JSON as a list of objects."""
-    json_text = json.dumps(list(rows), indent=1, ensure_ascii=False) + "\n"
-    atomic_write(path, json_text if path.suffix == ".json" else csv_text(rows))
-
-
 def csv_text(rows: Sequence[Row], float_format: str = ".6f") -> str:
     """Rows as CSV, with every key in the header; lists separated by spaces, None and missing values empty."""
     names = list(dict.fromkeys(name for row in rows for name in row))

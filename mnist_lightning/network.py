@@ -189,15 +189,15 @@ def executed_layers(net: nn.Module, images: Tensor | None = None) -> list[Execut
     """The layers that compute normalised images (B, 1, 28, 28), by default a blank one, in order, in evaluation."""
     layers: list[ExecutedLayer] = []
 
-    def note(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        layers.append(ExecutedLayer(module, inputs[0], output))
+    def note(module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any], output: Any) -> None:
+        layers.append(ExecutedLayer(module, [*inputs, *named.values()][0], output))
 
     leaves = (
         module
         for name, module in net.named_modules()
         if "parametrizations" not in name and all(name == "parametrizations" for name, _ in module.named_children())
     )
-    hooks = [module.register_forward_hook(note) for module in leaves]
+    hooks = [module.register_forward_hook(note, with_kwargs=True) for module in leaves]
     modes = [(module, module.training) for module in net.modules()]
     parameter = next(net.parameters())
     try:

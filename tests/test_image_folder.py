@@ -61,6 +61,7 @@ MISTAKES: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda images: (images / "train").rename(images / "elsewhere"),
         "needs a folder for each of at",
     ),
+    "capitals": (lambda images: (images / "train").rename(images / "Train"), "Train: call the folders `train` and"),
     "a class of test alone": (lambda images: (images / "test" / "new").mkdir(), "test/new has no class of this name"),
     "not an image": (
         lambda images: (images / "test" / "zero" / "03.png").write_bytes(b"PNG"),

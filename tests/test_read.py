@@ -1,7 +1,6 @@
 """`read`: image files of all kinds, one line per file, and the exit status."""
 
 import csv
-import json
 import struct
 import zlib
 from pathlib import Path
@@ -120,12 +119,12 @@ def test_one_line_per_file_and_status_1(folder: Path, tmp_path: Path, capsys: py
 def test_an_unsure_answer_names_the_two_likeliest_digits(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    output, unsure = tmp_path / "results.json", untrained(tmp_path / "untrained.ckpt")
+    output, unsure = tmp_path / "results.csv", untrained(tmp_path / "untrained.ckpt")
     assert status_of(folder / "b.png", "--ckpt_path", unsure, "--output", output) == 1
-    (row,) = json.loads(output.read_text())
-    assert row["runner_up_probability"] <= row["probability"] < SURE_PROBABILITY
-    runner_up = f"{row['runner_up']} ({row['runner_up_probability']:.2%})"
-    assert row["problem"] == f"not sure: {row['name']} ({row['probability']:.2%}) or {runner_up}"
+    (row,) = csv.DictReader(output.read_text().splitlines())
+    first, second = float(row["probability"]), float(row["runner_up_probability"])
+    assert second <= first < SURE_PROBABILITY
+    assert row["problem"] == f"not sure: {row['name']} ({first:.2%}) or {row['runner_up']} ({second:.2%})"
     assert capsys.readouterr().out.splitlines()[1].split(maxsplit=2)[1:] == ["?", row["problem"]]
 
 
@@ -145,14 +144,13 @@ def test_pictures_of_other_classes(folder: Path, tmp_path: Path, capsys: pytest.
     assert read_picture(classifier, one()).probability != answer.probability
 
 
-@pytest.mark.parametrize("suffix", ["csv", "json"])
-def test_results_are_written(suffix: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_results_are_written(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
     one().save("digit.png")
-    output = tmp_path / f"results.{suffix}"
+    output = tmp_path / "results.csv"
     assert status_of("digit.png", "notes.txt", "--ckpt_path", SHIPPED, "--output", output) == 1
     with output.open(encoding="utf-8") as file:
-        rows = json.load(file) if suffix == "json" else list(csv.DictReader(file))
+        rows = list(csv.DictReader(file))
     assert [row["file"] for row in rows] == ["digit.png", "notes.txt"]
     assert list(rows[0]) == ["file", "name", "probability", "runner_up", "runner_up_probability", "problem"]
     assert rows[0]["name"] == "1"

@@ -1,7 +1,6 @@
 """A run from the outside: its folder, its record, what is validated, and what the other commands make of it."""
 
 import csv
-import json
 import re
 from pathlib import Path
 
@@ -126,16 +125,16 @@ def test_predict_runs_in_one_process(best: str, capfd: pytest.CaptureFixture[str
     assert "predict runs in one process. Add --trainer.devices 1." in capfd.readouterr().err
 
 
-@pytest.mark.parametrize("suffix", [None, ".json"])
+@pytest.mark.parametrize("is_written", [False, True])
 def test_predict_gives_a_class_and_a_probability_per_image(
-    suffix: str | None, best: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    is_written: bool, best: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    output = ["--output", str(tmp_path / f"predictions{suffix}")] if suffix else []
+    output = ["--output", str(tmp_path / "predictions.csv")] if is_written else []
     main(["predict", "--ckpt_path", best, *output])
     printed = capfd.readouterr()
     assert printed.err == ""
-    text = (tmp_path / f"predictions{suffix}").read_text() if suffix else printed.out
-    rows = json.loads(text) if suffix == ".json" else list(csv.DictReader(text.splitlines()))
+    text = (tmp_path / "predictions.csv").read_text() if is_written else printed.out
+    rows = list(csv.DictReader(text.splitlines()))
     assert set(rows[0]) == {"dataset", "index", "class", "probability"}
     assert {row["dataset"] for row in rows} == {"NOT MNIST (scikit-learn's offline digits)"}
     assert [int(row["index"]) for row in rows] == list(range(360))

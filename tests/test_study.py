@@ -121,6 +121,21 @@ def test_a_seed_of_another_command_is_told_before_any_work(
     assert f"{tmp_path / 'plain' / 'seed_2.json'} was made by another command" in capfd.readouterr().err
 
 
+def test_a_damaged_seed_and_a_page_of_the_users_are_told(
+    tmp_path: Path, in_project: None, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "README.md").write_text("mine")
+    with pytest.raises(SystemExit, match="2"):
+        run(tmp_path)
+    assert f"--output {tmp_path} holds a README.md that is not this study's" in capfd.readouterr().err
+    (tmp_path / "plain").mkdir()
+    (tmp_path / "plain" / "seed_0.json").write_text('{"command": ')
+    with pytest.raises(SystemExit, match="2"):
+        run(tmp_path)
+    assert f"{tmp_path / 'plain' / 'seed_0.json'} is damaged" in capfd.readouterr().err
+    assert (tmp_path / "README.md").read_text() == "mine"
+
+
 def test_ctrl_c_leaves_the_table_of_what_has_ended(
     tmp_path: Path, in_project: None, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -143,7 +143,7 @@ def test_uint8_images_of_any_loader_are_read_right(mnist: Sets, mnist_dir: Path)
     classifier = load_classifier(PROJECT / "models" / "mnist.ckpt")
     right = accuracy_of(classifier, loader(images / 255, labels))
     assert right > 0.99
-    assert accuracy_of(classifier, loader(images, labels)) == right
+    assert accuracy_of(classifier, loader(images, labels.int())) == right
     data = DigitsDataModule(str(mnist_dir))
     data.setup("test")
     assert accuracy_of(classifier, data.test_dataloader()) > 0.99
@@ -257,7 +257,7 @@ def test_batch_norm_is_found_in_the_order_of_execution() -> None:
 
         @override
         def forward(self, images: Tensor) -> Tensor:
-            norm: Tensor = self.norm(self.conv(images))
+            norm: Tensor = self.norm(input=self.conv(images))
             return norm
 
     assert check_requirements(Reversed(), 1, None, True)[3].value == "1 of 1 convolutions"

@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from mnist_lightning.callbacks.progress import classifier_of
 from mnist_lightning.data.image_files import files_of_test_images
-from mnist_lightning.files import csv_text, write_rows
+from mnist_lightning.files import atomic_write, csv_text
 from mnist_lightning.runs.record import part_of
 
 
@@ -67,4 +67,4 @@ class EvaluationOutput(Callback):
         if self.output is None:
             sys.stdout.write(csv_text(rows))
         else:
-            write_rows(Path(self.output), rows)
+            atomic_write(Path(self.output), csv_text(rows))

@@ -85,6 +85,8 @@ def find_classes(data_dir: str) -> tuple[str, ...]:
 
 
 def _has_parts(root: Path) -> bool:
+    if odd := [name for name in _folders(root) if name.lower() in ("train", "test") and name != name.lower()]:
+        raise UserError(f"{root / odd[0]}: call the folders `train` and `test`. {LAYOUT}")
     return (root / "train").is_dir() or (root / "test").is_dir()
 
 

@@ -1,7 +1,4 @@
-"""Runs compiled functions on the threads of PyTorch's own OpenMP runtime.
-
-Other threads would compete with these, which spin for a while after each of PyTorch's operations.
-"""
+"""Runs compiled functions on the threads of PyTorch's own OpenMP runtime: other threads would compete with these."""
 
 import ctypes
 import sys

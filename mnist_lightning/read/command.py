@@ -18,18 +18,18 @@ def read(
     Args:
         images: Image files or folders with image files: PNG, JPEG, GIF, BMP, TIFF, WebP or PPM.
         ckpt_path: Checkpoint of the network.
-        output: New file for the results, FILE.csv or FILE.json.
+        output: New file for the results, FILE.csv.
         network: Class path of the checkpoint's network, if it is your own, such as my_nets.MyNet.
     """
     from mnist_lightning.data.datasets import DIGITS
     from mnist_lightning.data.image_files import images_below
     from mnist_lightning.errors import UserError
-    from mnist_lightning.files import check_output, one_line, write_rows
+    from mnist_lightning.files import atomic_write, check_output, csv_text, one_line
     from mnist_lightning.read.reading import Answer, read_picture
     from mnist_lightning.runs.checkpoint import load_classifier
 
     if output is not None:
-        check_output(Path(output), ".csv", ".json")
+        check_output(Path(output), ".csv")
     classifier = load_classifier(ckpt_path, network)
     heading = "digit" if classifier.class_names == DIGITS else "class"
     paths = [path for name in images for path in (images_below(Path(name)) or [Path(name)])]
@@ -51,6 +51,6 @@ def read(
         rows.append(row)
         print(f"{name:{width}}  {line}", flush=True)
     if output is not None:
-        write_rows(Path(output), rows)
+        atomic_write(Path(output), csv_text(rows))
     if any(row["problem"] is not None for row in rows):
         sys.exit(1)

@@ -71,6 +71,6 @@ def _global_average_pooling(net: nn.Module, layers: Sequence[ExecutedLayer]) -> 
     num_linear = sum(isinstance(module, nn.MultiheadAttention) for module in net.modules())  # calls no Linear
     for module, inputs, _ in layers:
         is_convolution_of_one_value = isinstance(module, nn.modules.conv._ConvNd) and prod(inputs.shape[2:]) == 1
-        num_linear += isinstance(module, nn.Linear) or is_convolution_of_one_value
+        num_linear += isinstance(module, nn.Linear | nn.Bilinear | nn.RNNBase) or is_convolution_of_one_value
     linear = f", {num_linear} linear layer{'s' if num_linear > 1 else ''}" if num_linear else ""
     return f"{'present' if is_present else 'absent'}{linear}", is_present and num_linear == 0

@@ -79,8 +79,11 @@ class Study:
         records: dict[str, dict[int, Record]] = {variant: {} for variant in self.variants}
         for run in self.runs():
             if run.path.exists():
-                record, asked = from_json(Record, run.path.read_text(encoding="utf-8")), command_text(run.args)
-                records[run.variant][run.seed] = record
+                try:
+                    record = from_json(Record, run.path.read_text(encoding="utf-8"))
+                except ValueError as error:
+                    raise UserError(f"{run.path} is damaged ({error}). Delete it to run this seed again.") from None
+                asked, records[run.variant][run.seed] = command_text(run.args), record
                 if re.sub(WITHOUT_EFFECT, "", record.command) != re.sub(WITHOUT_EFFECT, "", asked):
                     raise UserError(
                         f"{run.path} was made by another command:\n{record.command}\nThe study now asks for:\n{asked}\n"
@@ -126,7 +129,8 @@ class Study:
         output, folders = Path(self.output), {run.path.parent for run in self.runs()}
         if len(folders) < len(self.variants) or output in folders:
             raise UserError("--variants: two share the name of a folder, or one has no letter or digit. Rename it.")
-        self.records()  # checks the finished seeds
+        if not any(self.records().values()) and (output / "README.md").exists():  # and checks the finished seeds
+            raise UserError(f"--output {output} holds a README.md that is not this study's. Name another folder.")
         output.mkdir(parents=True, exist_ok=True)
         with locked(output, advice="name another --output"):
             for folder in (output, *folders):  # what cannot be written is found before the training
