@@ -20,7 +20,7 @@ SIZES = (
     ("best", "best", "`best.yaml`"),
     ("double_channels", "double channels", "`best.yaml` with double channels"),
 )
-PARAMETER_TICKS = (2000, 5000, 10_000, 20_000, 50_000)
+PARAMETER_TICKS = (700, 2000, 5000, 10_000, 20_000, 50_000)
 
 
 @cache
@@ -51,8 +51,9 @@ def sizes_text() -> str:
         "Student's t. Their settings were chosen on held-out training images (the idea of `best.yaml` came from trials "
         "that used the test images; double channels have its settings, without a choice of their own), and the test "
         "images are read once. "
-        "Published: one run each, read on 2026-11-28 in the file named, and not repeated by us; the files do not "
-        "mention such an average. Their authors name the best epoch on the test images, the last one, or none. "
+        "Published: one run each, read on 2026-11-28 and 2026-12-01 in the file named, or in its name, and not "
+        "repeated by us; the files do not mention such an average. Their authors name the best epoch on the test "
+        "images, the last one, or none. "
         f"Parameters: trainable ones. {provenance_of(SIZES)}"
     )
 
