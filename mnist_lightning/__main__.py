@@ -16,10 +16,10 @@ def main() -> None:
     gc.set_threshold(10_000)
     atexit.register(gc.freeze)
     # Threads that spin while they wait for each other take the cores from other programs; threads that never spin must
-    # be woken for every operation. Milliseconds of a step of 128 images with libgomp's default, OMP_WAIT_POLICY=passive
-    # and this: 34, 50, 36 alone; 2,160, 76, 94 beside another run (AMD EPYC, 2 cores, torch 2.14, medians).
+    # be woken for every operation. Milliseconds of a step of `fast.yaml` with `cpu.yaml` at 1,000, 20,000 and 100,000
+    # spins: 27, 18, 17 alone; 80, 108, 252 beside another run (Xeon with AMX, 2 cores, torch 2.14, medians).
     if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+        os.environ.setdefault("GOMP_SPINCOUNT", "20000")
     if isinstance(sys.stdout, TextIOWrapper):  # redirected, it may have an encoding without → and ≥
         sys.stdout.reconfigure(errors="backslashreplace")
     command_line.main()

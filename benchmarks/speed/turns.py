@@ -15,7 +15,7 @@ from typing import Any
 from unittest.mock import patch
 
 # What the command line sets before torch is imported: see `mnist_lightning/__main__.py`.
-ENVIRONMENT_OF_FIT = {"GOMP_SPINCOUNT": "1000"}
+ENVIRONMENT_OF_FIT = {"GOMP_SPINCOUNT": "20000"}
 
 Portion = dict[str, Any]  # figures of one turn: seconds, losses, ...
 Work = Callable[..., None]  # a function at a module's top level, which takes Turns and further arguments
