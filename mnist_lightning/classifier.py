@@ -33,6 +33,7 @@ from mnist_lightning.network import (
 from mnist_lightning.recipe import OptimizerName, Recipe, Schedule
 
 Backend = Literal["fused", "layers"]
+FiveChannels = tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt, PositiveInt]  # as in earlier checkpoints
 # Below this probability, a drawing or photograph could be another digit, or none. Chosen for models/mnist.ckpt on the
 # development set of benchmarks/own_digits: 0.6 % of the confident answers are wrong, 1.9 % of clean digits are "not
 # sure", and 63 % of letters. The largest logit, the margin and the energy tell them apart no better.
@@ -89,7 +90,7 @@ class DigitClassifier(LightningModule):
         self,
         network: str = "optimized",
         dropout: ClosedUnitInterval = 0.05,
-        channels: tuple[tuple[PositiveInt, ...] | PositiveInt, ...] = CHANNELS,
+        channels: tuple[tuple[PositiveInt, ...], ...] | FiveChannels = CHANNELS,
         batch_norm: bool = True,
         head: Head = "average_pooling",
         optimizer: OptimizerName = "sgd",
@@ -316,7 +317,7 @@ def check_range(images: Tensor) -> None:
 
 
 def check_labels(labels: Tensor, num_images: int, num_classes: int) -> None:
-    """Raises a UserError if labels are not one class index per image. Waits for the device."""
+    """Raises a UserError if labels (B,) are not one class index per image, as integers. Waits for the device."""
     is_integer = not (labels.is_floating_point() or labels.is_complex())
     if (
         labels.shape != (num_images,)

@@ -56,19 +56,16 @@ class OptimizedNet(LayeredNet):
     def __init__(
         self,
         dropout: float = 0.05,
-        channels: Sequence[Sequence[int] | int] = CHANNELS,
+        channels: Sequence[Any] = CHANNELS,
         batch_norm: bool = True,
         head: Head = "average_pooling",
         num_classes: int = 10,
     ) -> None:
         super().__init__()
-        numbers = [each for each in channels if isinstance(each, int)]
-        blocks = (
-            [numbers[:2], numbers[2:4], numbers[4:]]
-            if numbers
-            else [list(each) for each in channels if not isinstance(each, int)]
-        )
-        blocks[-1].append(num_classes)
+        if isinstance(channels[0], int):
+            one, two, three, four, five = channels
+            channels = ((one, two), (three, four), (five,))
+        blocks = [*channels[:-1], (*channels[-1], num_classes)]
         layers: list[nn.Module] = []
         in_channels, side = 1, IMAGE_SHAPE[1]
         for place, block in enumerate(blocks):

@@ -15,7 +15,7 @@ from mnist_lightning.network import CHANNELS, BaselineNet, OptimizedNet
 from support.dropped import kept
 
 
-class SparseDropout(nn.Dropout):
+class SameDropout(nn.Dropout):
     """Drops the activations that the fused layers drop."""
 
     @override
@@ -33,7 +33,7 @@ def network(
     net = OptimizedNet(dropout, channels)
     for place, layer in enumerate(net.layers):
         if isinstance(layer, nn.Dropout):
-            net.layers[place] = SparseDropout(dropout)
+            net.layers[place] = SameDropout(dropout)
     for layer in net.layers:
         if isinstance(layer, nn.BatchNorm2d):
             assert layer.running_mean is not None

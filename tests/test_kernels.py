@@ -61,7 +61,7 @@ def test_pooling_is_that_of_pytorch(
     torch.manual_seed(0)
     mask = kept(x.shape, dropout)
     torch.manual_seed(0)
-    y, choice = torch.empty(num_images, size // 2, size // 2 + 1, channels, dtype=dtype), None
+    y = torch.empty(num_images, size // 2, size // 2 + 1, channels, dtype=dtype)
     z, choice = torch.empty_like(y), torch.empty_like(y, dtype=torch.uint8)
     kernels.launch(kernels.POOL, x, 2, dropout, y=y, z=z, choice=choice, vectors=vectors)
     signed = (x.double() * torch.from_numpy(vectors[0])).where(mask, float("-inf")).permute(0, 3, 1, 2)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from mnist_lightning.main import main
 from mnist_lightning.network import BaselineNet, OptimizedNet, num_trainable_parameters
 from mnist_lightning.runs.layer_table import layer_table
 
@@ -26,6 +27,20 @@ OPTIMIZED_ROWS = [
 def test_parameters_and_output_shape(net: torch.nn.Module, num_parameters: int) -> None:
     assert num_trainable_parameters(net) == num_parameters
     assert net(torch.rand(3, 1, 28, 28)).shape == (3, 10)
+
+
+def test_channels_in_blocks_and_as_in_earlier_checkpoints() -> None:
+    deep = OptimizedNet(channels=[[3, 4], [5, 6, 6], [6, 8]])
+    assert num_trainable_parameters(deep) == 2_481
+    assert [row.output_shape for row in layer_table(deep)][1:3] == [(4, 28, 28), (4, 14, 14)]
+    assert str(OptimizedNet(channels=[10, 18, 18, 28, 28])) == str(OptimizedNet())
+
+
+@pytest.mark.parametrize("channels", ["[[10,18],5]", "[10,18]", "[[10,0]]", "[]"])
+def test_other_channels_are_refused(channels: str, in_project: None, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["fit", "--config", "configs/offline.yaml", "--model.channels", channels])
+    assert capfd.readouterr().err.startswith("error: ")
 
 
 def test_layer_table_of_the_optimized_network() -> None:

@@ -122,7 +122,7 @@ def test_a_seed_of_another_command_is_told_before_any_work(
 
 
 def test_a_damaged_seed_and_a_page_of_the_users_are_told(
-    tmp_path: Path, in_project: None, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, in_project: None, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "README.md").write_text("mine")
     with pytest.raises(SystemExit, match="2"):
@@ -134,6 +134,13 @@ def test_a_damaged_seed_and_a_page_of_the_users_are_told(
         run(tmp_path)
     assert f"{tmp_path / 'plain' / 'seed_0.json'} is damaged" in capfd.readouterr().err
     assert (tmp_path / "README.md").read_text() == "mine"
+    (tmp_path / "README.md").write_text(
+        f"# Study\n\n{study.CHART}\n"
+    )  # after all seeds were deleted, to run them again
+    (tmp_path / "plain" / "seed_0.json").unlink()
+    monkeypatch.setattr(study, "run_seed", lambda args: report(0.9))
+    run(tmp_path, "--seeds", "1")
+    assert "| plain |" in (tmp_path / "README.md").read_text()
 
 
 def test_ctrl_c_leaves_the_table_of_what_has_ended(

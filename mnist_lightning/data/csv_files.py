@@ -11,9 +11,7 @@ from mnist_lightning.data.batches import UNKNOWN, LabelledImages
 from mnist_lightning.errors import UserError
 
 NUM_PIXELS = 28 * 28
-LAYOUT = (
-    "A row holds 784 whole numbers from 0 to 255, line by line, and before them the label, which test.csv may lack."
-)
+LAYOUT = "A row holds 784 whole numbers up to 255, line by line, and before them the label, which test.csv may lack."
 
 
 def read_csv_files(data_dir: str) -> tuple[tuple[str, ...], LabelledImages, LabelledImages]:

@@ -72,6 +72,8 @@ def find_classes(data_dir: str) -> tuple[str, ...]:
     root = Path(data_dir)
     if not root.is_dir():
         raise UserError(f"{root} is not a folder. {LAYOUT}")
+    if odd := [name for name in _folders(root) if name.lower() in ("train", "test") and name != name.lower()]:
+        raise UserError(f"{root / odd[0]}: call the folders `train` and `test`. {LAYOUT}")
     train, test = (_folders(root / part) for part in ("train", "test"))
     if not _has_parts(root):
         train = _folders(root)
@@ -85,8 +87,6 @@ def find_classes(data_dir: str) -> tuple[str, ...]:
 
 
 def _has_parts(root: Path) -> bool:
-    if odd := [name for name in _folders(root) if name.lower() in ("train", "test") and name != name.lower()]:
-        raise UserError(f"{root / odd[0]}: call the folders `train` and `test`. {LAYOUT}")
     return (root / "train").is_dir() or (root / "test").is_dir()
 
 

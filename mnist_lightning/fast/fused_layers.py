@@ -1,6 +1,7 @@
 """Computes the optimized network's layers in fewer passes over memory, which take most of the time on a CPU.
 
-The modules of network.py keep their weights and statistics; only the order of the arithmetic differs:
+The modules of network.py keep their weights and statistics; only the order of the arithmetic differs, which
+tests/test_fused_layers.py compares with PyTorch's layers:
 
 - Batch norm, ReLU, dropout and pooling after a convolution are computed together (kernels.py), forward and backward.
 - Max pooling commutes with ReLU, with batch norm if its scale is positive, and with dropout if dropped activations
@@ -8,8 +9,6 @@ The modules of network.py keep their weights and statistics; only the order of t
   process a quarter of the values.
 - Dropout needs no mask: whether an activation is dropped is a hash of its position and the step's seed.
 - In evaluation mode, batch norm is constant and is merged into its convolution.
-
-tests/test_fused_layers.py compares each of these with PyTorch's layers.
 """
 
 import sys
@@ -24,6 +23,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F  # noqa: N812  (PyTorch's usual name)
 from typing_extensions import override
+
+PLAIN = {"kernel_size": (3, 3), "padding": (1, 1), "stride": (1, 1), "dilation": (1, 1), "groups": 1, "bias": None}
 
 
 class _Block(NamedTuple):
@@ -46,10 +47,9 @@ def fused_forward(layers: nn.Sequential, images: Tensor) -> Tensor:
         block, length = _leading_block(remaining, outputs)
         if block is None:
             outputs = remaining[0](outputs)
-        elif block.conv.training:
-            outputs = _forward_in_training(block, outputs)
         else:
-            outputs = _forward_in_evaluation(block, outputs)
+            forward = _forward_in_training if block.conv.training else _forward_in_evaluation
+            outputs = forward(block, outputs)
         remaining = remaining[length:]
     return outputs
 
@@ -67,10 +67,9 @@ def _kernels() -> ModuleType | None:
 
 def _leading_block(layers: list[nn.Module], inputs: Tensor) -> tuple[_Block | None, int]:
     """The block at the start of `layers` and its number of layers; None if the first layer is not part of a block."""
-    plain = {"kernel_size": (3, 3), "padding": (1, 1), "stride": (1, 1), "dilation": (1, 1), "groups": 1, "bias": None}
     match layers:
         case [nn.Conv2d(padding_mode="zeros") as conv, nn.BatchNorm2d(affine=True) as norm, nn.ReLU(), *rest]:
-            is_plain = all(getattr(conv, name) == value for name, value in plain.items())
+            is_plain = all(getattr(conv, name) == value for name, value in PLAIN.items())
         case _:
             return None, 1
     has_statistics = norm.track_running_stats and norm.momentum is not None

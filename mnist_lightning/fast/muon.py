@@ -54,7 +54,10 @@ class Muon(Optimizer):
                     parameter.mul_(len(parameter) ** 0.5 / parameter.norm())
                 else:
                     update = update.add(parameter, alpha=group["weight_decay"])
-                buffer: Tensor = self.state[parameter].setdefault("momentum_buffer", torch.zeros_like(parameter))
+                state: dict[str, Tensor] = self.state[parameter]
+                if "momentum_buffer" not in state:
+                    state["momentum_buffer"] = torch.zeros_like(parameter)
+                buffer = state["momentum_buffer"]
                 buffer.mul_(group["momentum"]).add_(update)
                 update = update.add(buffer, alpha=group["momentum"])
                 if group["is_conv"]:

@@ -10,8 +10,8 @@ from llvmlite import binding
 
 _integer = ctypes.CFUNCTYPE(ctypes.c_int)
 try:
-    openmp: Any = ctypes.CDLL(None)  # PyTorch loads the runtime for the whole process
-    _parallel, _member, _size = openmp.GOMP_parallel, openmp.omp_get_thread_num, openmp.omp_get_num_threads
+    _openmp: Any = ctypes.CDLL(None)  # PyTorch loads the runtime for the whole process
+    _parallel, _member, _size = _openmp.GOMP_parallel, _openmp.omp_get_thread_num, _openmp.omp_get_num_threads
 except (AttributeError, OSError, TypeError):  # as on macOS and Windows
     _parallel, _member, _size = None, _integer(lambda: 0), _integer(lambda: 1)
     rank_zero_only(print)("No GNU OpenMP runtime: part of each step runs on one thread.", file=sys.stderr, flush=True)

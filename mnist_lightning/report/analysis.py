@@ -101,7 +101,7 @@ class FinishedRun:
             return f"The test images chose nothing: {one_line(self.record.validated_on)} were validated on."
         looked = "The test images were looked at after each epoch"
         if self.record.status.startswith("stopped after"):
-            return f"{looked}, and chose when the run stopped: on new images, it is likely to be less accurate."
+            return f"{looked}, and chose when the run stopped: on new images, accuracy is likely to be slightly lower."
         return f"{looked}, but chose neither when this run ended nor which of its weights are shown."
 
 

@@ -23,6 +23,7 @@ from mnist_lightning.study import table
 from mnist_lightning.study.chart import study_figure
 
 INTERRUPTED = (130, 143, -2, -15)  # by Ctrl-C or SIGTERM, which reach the seeds too; negative while Python imports
+CHART = "![accuracies](study.png)"  # ends the page of every study
 WITHOUT_EFFECT = r" --(run_name|num_threads)[ =]\S+"  # options that do not change a seed's result
 
 
@@ -113,7 +114,7 @@ class Study:
         for row in rows:
             command = f"{PROGRAM} fit {shlex.join(self.args(row.variant))}"
             lines.append(f"- {row.variant}: `{command}`{table.single_view_text(row)}")
-        return "\n".join([*lines, "", "![accuracies](study.png)", ""])
+        return "\n".join([*lines, "", CHART, ""])
 
     def write(self) -> None:
         """Writes the table as Markdown and CSV, and the chart, if a seed has finished; prints the page."""
@@ -129,7 +130,9 @@ class Study:
         output, folders = Path(self.output), {run.path.parent for run in self.runs()}
         if len(folders) < len(self.variants) or output in folders:
             raise UserError("--variants: two share the name of a folder, or one has no letter or digit. Rename it.")
-        if not any(self.records().values()) and (output / "README.md").exists():  # and checks the finished seeds
+        self.records()  # checks the finished seeds
+        page = output / "README.md"
+        if page.exists() and CHART not in page.read_text(encoding="utf-8"):
             raise UserError(f"--output {output} holds a README.md that is not this study's. Name another folder.")
         output.mkdir(parents=True, exist_ok=True)
         with locked(output, advice="name another --output"):
